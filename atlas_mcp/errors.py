@@ -1,0 +1,238 @@
+"""Every error ATLAS raises on purpose, as one tree.
+
+    AtlasError
+    ├── InvalidInput            an argument that cannot be used
+    │   ├── UnknownAgent
+    │   ├── UnknownTeam
+    │   ├── UnknownBlock
+    │   ├── UnknownConversation
+    │   ├── UnknownRun
+    │   ├── OverLimit
+    │   ├── StaleRevision
+    │   └── IllegalChange
+    ├── ConfigurationError      a setting, file or key that must be mended first
+    │   ├── BrokenRoster
+    │   ├── UnknownModel
+    │   ├── MissingKey
+    │   ├── MissingPackage
+    │   ├── UnwritableHome
+    │   ├── NewerRecord
+    │   └── PortInUse
+    ├── Unavailable             something outside does not answer; trying again may help
+    │   ├── LettaUnavailable
+    │   ├── ModelFailed
+    │   └── LockTimeout
+    ├── UnusableAnswer          an agent's answer that could not be read, also after asking again
+    └── ToolFailed              a tool of an agent raised, hung or was refused
+
+Each carries what a person or a model needs to go on: the message says what is wrong, `argument` names the input,
+`allowed` what would be right, `next_step` what to do. `str(error)` joins them into one readable text.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class AtlasError(Exception):
+    """Raised for everything ATLAS refuses or fails at knowingly; never raised itself."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        argument: str | None = None,
+        allowed: Sequence[str] = (),
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.argument = argument
+        self.allowed = tuple(allowed)
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        text = f"{self.argument}: {self.message}" if self.argument else self.message
+        return f"{text} {self.next_step}" if self.next_step else text
+
+
+class InvalidInput(AtlasError):
+    """Raised when an argument cannot be used; nothing was changed."""
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _unknown(what: str, name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
+    nearest = next((k for k in known if close and k.lower() == close[0]), None)
+    hint = f" Did you mean {nearest!r}?" if nearest else ""
+    return f"there is no {what} {name!r}.{hint} There are: {_listing(known)}."
+
+
+class UnknownAgent(InvalidInput):
+    """Raised when no agent of the caller's constellation has that name."""
+
+    def __init__(self, name: str, known: Sequence[str], *, argument: str = "agent") -> None:
+        super().__init__(_unknown("agent", name, known), argument=argument, allowed=known)
+
+
+class UnknownTeam(InvalidInput):
+    """Raised when the roster has no team of that name."""
+
+    def __init__(self, name: str, known: Sequence[str], *, argument: str = "teams") -> None:
+        super().__init__(_unknown("team", name, known), argument=argument, allowed=known)
+
+
+class UnknownBlock(InvalidInput):
+    """Raised when an agent has no block with that label."""
+
+    def __init__(self, label: str, agent: str, known: Sequence[str]) -> None:
+        super().__init__(_unknown(f"block of {agent}", label, known), argument="label", allowed=known)
+
+
+class UnknownConversation(InvalidInput):
+    """Raised when the caller has no such conversation with that agent."""
+
+    def __init__(self, conversation: str, agent: str) -> None:
+        super().__init__(
+            f"there is no conversation {conversation!r} with {agent}.",
+            argument="conversation",
+            next_step="Leave it out for your own thread with the agent, or pass 'new' to open one.",
+        )
+
+
+class UnknownRun(InvalidInput):
+    """Raised when the caller has no such run; also for a run of another caller, which does not exist for this one."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"there is no run {run_id!r}.", argument="run_id", next_step="Call list_runs() to see your runs."
+        )
+
+
+class OverLimit(InvalidInput):
+    """Raised when a text is longer than it may be; says how long it was and how long it may be, in characters."""
+
+    def __init__(self, argument: str, length: int, limit: int, *, next_step: str | None = None) -> None:
+        super().__init__(
+            f"{length:,} characters is too long: the limit is {limit:,}.",
+            argument=argument,
+            next_step=next_step or f"Shorten it by {length - limit:,} characters.",
+        )
+        self.length = length
+        self.limit = limit
+
+
+class StaleRevision(InvalidInput):
+    """Raised when a block changed since the revision that the caller had read."""
+
+    def __init__(self, label: str, expected: int, actual: int) -> None:
+        super().__init__(
+            f"block {label!r} is at revision {actual}, not {expected}: it changed since you read it.",
+            argument="expected_revision",
+            next_step="Read it again with get_agent_memory and repeat the change on the new value.",
+        )
+        self.expected = expected
+        self.actual = actual
+
+
+class IllegalChange(InvalidInput):
+    """Raised when a thing is in a state that does not allow the change, such as a run that has ended."""
+
+
+class ConfigurationError(AtlasError):
+    """Raised when ATLAS cannot work until a setting, file or key is mended."""
+
+
+class BrokenRoster(ConfigurationError):
+    """Raised when a roster file cannot be used; names the file and, where known, the line."""
+
+    def __init__(self, path: str, problem: str, *, line: int | None = None) -> None:
+        place = f"{path}, line {line}" if line else path
+        super().__init__(
+            f"{place}: {problem}", argument="ATLAS_ROSTER", next_step="Mend the file, or unset ATLAS_ROSTER."
+        )
+        self.line = line
+
+
+class UnknownModel(ConfigurationError):
+    """Raised when a model's provider or handle is not known; lists those that are."""
+
+
+class MissingKey(ConfigurationError):
+    """Raised when a configured provider has no key; names the variable to set."""
+
+    def __init__(self, provider: str, variable: str) -> None:
+        super().__init__(
+            f"the model provider {provider!r} needs a key, and {variable} is not set.",
+            argument=variable,
+            next_step=f"Set {variable} in the environment of atlas-mcp or in its settings file.",
+        )
+
+
+class MissingPackage(ConfigurationError):
+    """Raised when an optional package is needed; names the extra that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"the package {package!r} is not installed.",
+            next_step=f"Install it: pip install 'atlas-constellation[{extra}]'",
+        )
+
+
+class UnwritableHome(ConfigurationError):
+    """Raised when the home folder cannot be created or written."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"the home folder {path} cannot be written: {reason}.",
+            argument="ATLAS_HOME",
+            next_step="Set ATLAS_HOME to a folder that you may write.",
+        )
+
+
+class NewerRecord(ConfigurationError):
+    """Raised when the record was written by a newer ATLAS; it is left as it is."""
+
+
+class PortInUse(ConfigurationError):
+    """Raised when the port to listen on is taken."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"{host}:{port} is already in use.", argument="--port", next_step="Choose another with --port."
+        )
+
+
+class Unavailable(AtlasError):
+    """Raised when something outside ATLAS does not answer as it should; the call may be tried again."""
+
+
+class LettaUnavailable(Unavailable):
+    """Raised when Letta cannot be reached, hangs, or answers with an error of its own."""
+
+
+class ModelFailed(Unavailable):
+    """Raised when a model call failed; `transient` tells whether trying again may help."""
+
+    def __init__(self, message: str, *, transient: bool = False, next_step: str | None = None) -> None:
+        super().__init__(message, next_step=next_step)
+        self.transient = transient
+
+
+class LockTimeout(Unavailable):
+    """Raised when a lock was not had within the deadline."""
+
+
+class UnusableAnswer(AtlasError):
+    """Raised when an agent's answer did not parse, also after it was asked once more with the error."""
+
+
+class ToolFailed(AtlasError):
+    """Raised when a tool of an agent raised, ran out of time or memory, or was refused; the agent reads the text."""

@@ -1,0 +1,104 @@
+"""Agents, teams and rosters: who there is, and what each may do."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from pydantic import Field
+
+from atlas_mcp.errors import UnknownAgent, UnknownTeam
+from atlas_mcp.model._base import Frozen
+
+Role = Literal["global_supervisor", "librarian", "supervisor", "worker"]
+Tier = Literal["supervisor", "worker", "rater"]
+Level = Literal["routine", "interactive", "investigative", "critical"]
+TeamKind = Literal["work", "writing", "rating"]
+
+
+class BlockSpec(Frozen):
+    """A block that agents have from their first turn; `limit` in characters. A shared one is one block for all."""
+
+    label: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    description: str
+    limit: int = Field(gt=0)
+    value: str = ""
+    shared: bool = False
+
+
+class AgentSpec(Frozen):
+    """An agent as the roster describes it; `persona` is its written character, `pools` the tool pools it may use.
+
+    `needs` names tools without which the agent has no work (a web researcher without web search gets no part).
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    role: Role
+    description: str
+    persona: str
+    team: str | None = None
+    level: Level = "interactive"
+    model: str | None = None
+    pools: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+class TeamSpec(Frozen):
+    """A team: what it is for, who leads it and who works in it."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    kind: TeamKind = "work"
+    purpose: str
+    supervisor: str
+    workers: tuple[str, ...]
+
+
+class Roster(Frozen):
+    """The data that says which agents a constellation has; consistent by construction (the loader checks it)."""
+
+    name: str
+    agents: tuple[AgentSpec, ...]
+    teams: tuple[TeamSpec, ...]
+    blocks: tuple[BlockSpec, ...]
+
+    def agent(self, name: str) -> AgentSpec:
+        """The agent of that name, or UnknownAgent with the names there are."""
+        for agent in self.agents:
+            if agent.name == name:
+                return agent
+        raise UnknownAgent(name, [a.name for a in self.agents])
+
+    def team(self, name: str) -> TeamSpec:
+        """The team of that name, or UnknownTeam with the names there are."""
+        for team in self.teams:
+            if team.name == name:
+                return team
+        raise UnknownTeam(name, [t.name for t in self.teams])
+
+    def with_role(self, role: Role) -> AgentSpec:
+        """The first agent with that role; the loader guarantees one global supervisor and one librarian."""
+        return next(a for a in self.agents if a.role == role)
+
+    def tier(self, agent: AgentSpec) -> Tier:
+        """Which tier of model the agent uses: raters apart from authors, supervisors apart from workers."""
+        if agent.team and self.team(agent.team).kind == "rating":
+            return "rater"
+        return "worker" if agent.role == "worker" else "supervisor"
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash that changes when anything in the roster changes."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+class AgentInfo(Frozen):
+    """An agent as `list_agents` shows it."""
+
+    name: str
+    team: str | None
+    role: Role
+    description: str
+    model: str = Field(description="The model that answers for it, as provider:name.")
+    busy: bool = Field(description="Whether a turn of it is running now.")
+    blocks: list[str] = Field(description="Labels of its memory blocks.")
+    needs: list[str] = Field(default_factory=list, description="Tools it lacks here, without which it gets no part.")

@@ -1,0 +1,45 @@
+"""Core memory as callers see it: blocks, and how they changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from atlas_mcp.model._base import Frozen
+
+Operation = Literal["value", "append", "replace", "created", "elsewhere"]
+
+
+class Block(Frozen):
+    """A labelled piece of an agent's core memory; lengths in characters."""
+
+    label: str
+    value: str
+    description: str = ""
+    limit: int
+    chars: int
+    revision: int = Field(description="Counts up with each change; pass it as expected_revision.")
+    shared_with: list[str] = Field(default_factory=list, description="Other agents that see this same block.")
+    updated_at: datetime | None = None
+    author: str = Field(default="", description="Who made this revision: caller, agent:NAME, roster, or elsewhere.")
+
+
+class Replacement(Frozen):
+    """A change of one passage: `old` must occur exactly once."""
+
+    old: str = Field(min_length=1)
+    new: str
+
+
+class MemoryChange(Frozen):
+    """One block changed: by whom, from which length to which; the values are in the block's revisions."""
+
+    agent: str
+    label: str
+    operation: Operation
+    author: str
+    revision: int
+    before: str
+    after: str

@@ -1,0 +1,68 @@
+"""The plan of a team task, and how its parts depend on each other."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from atlas_mcp.model._base import Tolerant
+
+Priority = Literal["low", "normal", "high", "urgent"]
+TaskKind = Literal["research", "analysis", "writing", "review", "mixed"]
+Complexity = Literal["simple", "moderate", "complex"]
+
+MAX_PARTS = 12
+
+
+class Part(Tolerant):
+    """One piece of the task, given to one team; starts when the parts it depends on are done."""
+
+    id: str = Field(min_length=1, max_length=40)
+    team: str
+    task: str = Field(min_length=1)
+    depends_on: tuple[str, ...] = ()
+
+
+class Lack(Tolerant):
+    """Something the task could have used and that is not there."""
+
+    what: str
+    why: str
+    how_to_add: str = ""
+
+
+class Plan(Tolerant):
+    """Which team does what, in which order. Ids are unique, dependencies exist and have no cycle."""
+
+    summary: str = ""
+    priority: Priority = "normal"
+    kind: TaskKind = "mixed"
+    complexity: Complexity = "moderate"
+    parts: tuple[Part, ...] = Field(min_length=1, max_length=MAX_PARTS)
+    lacks: tuple[Lack, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ids = [p.id for p in self.parts]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"part ids must be unique: {ids}")
+        for part in self.parts:
+            if unknown := set(part.depends_on) - set(ids):
+                raise ValueError(f"part {part.id!r} depends on unknown parts {sorted(unknown)}")
+        self.waves()
+        return self
+
+    def waves(self) -> list[list[Part]]:
+        """The parts in the order they can run: each wave depends only on earlier ones. ValueError on a cycle."""
+        done: set[str] = set()
+        waves: list[list[Part]] = []
+        left = list(self.parts)
+        while left:
+            wave = [p for p in left if done.issuperset(p.depends_on)]
+            if not wave:
+                raise ValueError(f"parts depend on each other in a cycle: {[p.id for p in left]}")
+            waves.append(wave)
+            done.update(p.id for p in wave)
+            left = [p for p in left if p.id not in done]
+        return waves

@@ -1,0 +1,50 @@
+"""What a team task comes to, and how it was judged."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from atlas_mcp.model._base import Tolerant
+
+PASS_MARK = 4.0
+
+
+class Evidence(Tolerant):
+    """A claim, the source it comes from, and the words of that source."""
+
+    claim: str
+    source: str
+    quote: str = ""
+
+
+class Rating(Tolerant):
+    """A score from 1 to 5 on one criterion, with its reason, by an agent that is not the author. 4.0 passes."""
+
+    criterion: str
+    score: float = Field(ge=1, le=5)
+    reason: str
+    rater: str
+    round: int = Field(ge=1)
+    section: str = ""
+
+
+class Missing(Tolerant):
+    """Work that was asked for and is not in the result, and why."""
+
+    agent: str
+    what: str
+    why: str
+
+
+class Result(Tolerant):
+    """What callers get at the end of a team task; of several rounds, the best."""
+
+    output: str
+    evidence: list[Evidence] = Field(default_factory=list[Evidence])
+    ratings: list[Rating] = Field(default_factory=list[Rating])
+    rounds: int = 1
+    best_round: int = 1
+    passed: bool = Field(default=False, description="Whether the mean of every criterion reached 4.0.")
+    disagreements: list[str] = Field(default_factory=list[str])
+    unmet: list[str] = Field(default_factory=list[str], description="Criteria below 4.0 in the best round.")
+    missing: list[Missing] = Field(default_factory=list[Missing])

@@ -1,0 +1,45 @@
+"""One message to one agent, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from atlas_mcp.model._base import Frozen
+from atlas_mcp.model.memory import MemoryChange
+from atlas_mcp.model.usage import Usage
+
+
+class ToolSpec(Frozen):
+    """A tool an agent may call, as its model sees it; `parameters` is a JSON Schema of an object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class TurnResult(Frozen):
+    """What an agent answered in one turn, and what the turn changed and cost."""
+
+    turn_id: str
+    agent: str
+    conversation: str
+    reply: str
+    model: str = ""
+    memory_changes: list[MemoryChange] = Field(default_factory=list[MemoryChange])
+    usage: Usage = Usage()
+
+
+class ChatReply(Frozen):
+    """What `chat_with_agent` gives: the reply, or the handle of a run that goes on."""
+
+    status: Literal["completed", "working"]
+    reply: str | None = None
+    agent: str
+    conversation: str
+    memory_changes: list[MemoryChange] = Field(default_factory=list[MemoryChange])
+    usage: Usage = Usage()
+    run_id: str | None = None
+    trace_id: str | None = None
+    note: str | None = Field(default=None, description="What to know or to do next, in words.")
