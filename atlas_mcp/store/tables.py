@@ -152,7 +152,9 @@ event = Table(
     Column("text", Text, nullable=False),
     Column("turn_id", String),
     Column("data", JSON, nullable=False),
+    Column("key", String, comment="idempotency key: the same key is written once in a run"),
     PrimaryKeyConstraint("run_id", "seq"),
+    UniqueConstraint("run_id", "key"),
 )
 
 artifact = Table(
