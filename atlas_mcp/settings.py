@@ -1,0 +1,144 @@
+"""What the user has set: the only reader of the environment and of settings files.
+
+Command line over environment over the home's `settings.toml` over built-in values. Values are read once, at the start;
+the rooms are given them and never look for themselves. Secrets never appear in `repr`, logs or errors.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from atlas_mcp.errors import ConfigurationError
+
+PROVIDER_VARIABLES = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "GOOGLE_API_KEY",
+    "GEMINI_API_KEY",
+    "OLLAMA_HOST",
+)
+_LETTA_VARIABLES = ("LETTA_BASE_URL", "LETTA_API_KEY")
+
+
+def default_home() -> Path:
+    """Where ATLAS keeps everything unless ATLAS_HOME says otherwise: the platform's user data folder."""
+    return Path(platformdirs.user_data_dir("atlas", appauthor=False))
+
+
+class Settings(BaseSettings):
+    """All that can be set. Each field's variable is `ATLAS_` and its name in capitals, unless it says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="ATLAS_", extra="forbid", frozen=True)
+
+    home: Path = Field(default_factory=default_home, description="The folder that holds everything ATLAS keeps.")
+    roster: Path | None = Field(default=None, description="A roster file of your own.")
+    tools: Path | None = Field(default=None, description="A folder with tool files of your own.")
+    materials: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(), description="Folders that materials may be read from, separated as in PATH."
+    )
+    model: str | None = Field(default=None, description="provider:name of the model that answers for every agent.")
+    model_supervisor: str | None = Field(default=None, description="The supervisors' model.")
+    model_worker: str | None = Field(default=None, description="The workers' model.")
+    model_rater: str | None = Field(default=None, description="The raters' model; best another than the authors'.")
+    model_fallbacks: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Models to try, in this order, when one fails; separated by commas."
+    )
+    model_routine: str | None = Field(default=None, description="The model of agents at level routine.")
+    model_interactive: str | None = Field(default=None, description="The model of agents at level interactive.")
+    model_investigative: str | None = Field(default=None, description="The model of agents at level investigative.")
+    model_critical: str | None = Field(default=None, description="The model of agents at level critical.")
+    model_base_url: str | None = Field(default=None, description="Address of an OpenAI-compatible server.")
+    offline_delay: float = Field(default=0.0, ge=0, le=60, description="Seconds the offline model waits in each turn.")
+    mlflow_tracking_uri: str | None = Field(
+        default=None, validation_alias="MLFLOW_TRACKING_URI", description="An MLflow server for the traces."
+    )
+    provider_keys: dict[str, SecretStr] = Field(
+        default_factory=dict[str, SecretStr], description="The providers' own variables, as far as they are set."
+    )
+
+    @field_validator("materials", mode="before")
+    @classmethod
+    def _split_paths(cls, value: Any) -> Any:
+        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+    @field_validator("model_fallbacks", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        return tuple(filter(None, (v.strip() for v in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("home", "roster", "tools")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value else value
+
+    @field_validator("materials")
+    @classmethod
+    def _expand_all(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(v.expanduser().absolute() for v in value)
+
+
+def load_settings(**command_line: Any) -> Settings:
+    """The settings as they stand; `command_line` values that are None count as not given.
+
+    Raises ConfigurationError for a settings file that does not parse, a name nobody knows, or a value that does not
+    fit.
+    """
+    given = {k: v for k, v in command_line.items() if v is not None}
+    for variable in _LETTA_VARIABLES:
+        if os.environ.get(variable):
+            raise ConfigurationError(
+                "this version of ATLAS works with its embedded Letta only, not yet with a Letta server.",
+                argument=variable,
+                next_step=f"Unset {variable} for atlas-mcp.",
+            )
+    home = Path(given.get("home") or os.environ.get("ATLAS_HOME") or default_home()).expanduser()
+    filed = _read_file(home / "settings.toml")
+    in_environment = {
+        name
+        for name, field in Settings.model_fields.items()
+        if os.environ.get(str(field.validation_alias or f"ATLAS_{name.upper()}"))
+    }
+    keys = {name: value for name in PROVIDER_VARIABLES if (value := filed.pop(name, None))}
+    keys |= {name: value for name in PROVIDER_VARIABLES if (value := os.environ.get(name))}
+    merged: dict[str, Any] = {k: v for k, v in filed.items() if k not in in_environment} | given
+    merged["provider_keys"] = keys
+    if "mlflow_tracking_uri" in merged:
+        merged["MLFLOW_TRACKING_URI"] = merged.pop("mlflow_tracking_uri")
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise ConfigurationError(
+            f"{first['msg']}.", argument=name, next_step="See the configuration table in the README."
+        ) from None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    """The settings file's values; an absent file has none."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error}.", argument="settings.toml", next_step="Mend or remove the file."
+        ) from None
+    known = {*Settings.model_fields, *PROVIDER_VARIABLES} - {"home", "provider_keys"}
+    if unknown := set(content) - known:
+        raise ConfigurationError(
+            f"{path} names unknown settings: {', '.join(sorted(unknown))}.",
+            argument="settings.toml",
+            allowed=sorted(known),
+            next_step=f"Known are: {', '.join(sorted(known))}.",
+        )
+    return content
