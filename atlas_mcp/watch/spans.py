@@ -1,0 +1,203 @@
+"""Spans: what happened, with what, for how long, and how it ended.
+
+Any room opens one around a piece of work. Nothing here ever raises because of tracing, waits for anything, or costs
+more than a look-up while no tracing is open. Inputs, outputs and errors are bounded and redacted (see `payload`), and
+every span ends with a status: OK, ERROR with `Type: text`, or ERROR `cancelled` for work that was cancelled.
+
+A span follows its task: it works around awaits, and task groups, `anyio.to_thread` and `asyncio.to_thread` carry it
+to their children. `loop.run_in_executor` does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Final, Literal
+
+from opentelemetry import context, trace
+from opentelemetry.trace import Span, SpanContext, Status, StatusCode
+
+from atlas_mcp.watch.payload import REDACTED, clean, describe_error, is_secret_key, render
+
+__all__ = ["Kind", "Span", "current_trace_id", "failed", "finish", "outputs", "span", "start", "tag", "usage"]
+
+Kind = Literal[
+    "TASK", "TOOL", "AGENT", "CHAT_MODEL", "MEMORY", "CHAIN", "RETRIEVER", "RERANKER", "GUARDRAIL", "EVALUATOR",
+    "WORKFLOW", "PARSER", "EMBEDDING", "LLM", "UNKNOWN",
+]  # fmt: skip
+"""What MLflow shows the span as."""
+
+_MAX_STACK: Final = 6_000
+_MAX_ATTRIBUTE: Final = 2_000
+_MAX_LABEL: Final = 200
+"""MLflow refuses a session of over 250 characters, and with it the whole batch it came in."""
+
+_tracer = trace.get_tracer("atlas")
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def span(name: str, kind: Kind | str = "TASK", inputs: object = None, **attributes: object) -> Generator[Span]:
+    """Open a span around the body, below the current one, and end it with the body's status.
+
+    `attributes` are set as given; two underscores in a name stand for a dot (`session__id`). Useful ones:
+    `session.id` (the conversation), `user.id`, `mlflow.traceTag.<name>` on a root. A root gives its trace its name.
+    The body's own exceptions pass through untouched.
+    """
+    opened = start(name, kind, inputs, attributes)
+    if not opened.get_span_context().is_valid:
+        yield opened
+        return
+    with _current(opened):
+        try:
+            yield opened
+        except BaseException as error:
+            finish(opened, error)
+            raise
+        else:
+            finish(opened)
+
+
+def start(
+    name: str,
+    kind: Kind | str = "TASK",
+    inputs: object = None,
+    attributes: Mapping[str, object] | None = None,
+    *,
+    links: list[trace.Link] | None = None,
+    root: bool = False,
+) -> Span:
+    """Start a span that the caller ends with `finish`; it does not become the current one. `root` begins a trace."""
+    try:
+        parent = context.Context() if root else None
+        opened = _tracer.start_span(name[:_MAX_LABEL], context=parent, links=links)
+        if opened.is_recording():
+            _describe(opened, name, kind, inputs, attributes or {})
+    except Exception:  # noqa: BLE001 - tracing must never break what it watches
+        _log.debug("a span could not be started", exc_info=True)
+        return trace.INVALID_SPAN
+    return opened
+
+
+def finish(opened: Span, error: BaseException | None = None) -> None:
+    """End a span: ERROR for an error, `cancelled` for a cancellation, else OK unless it was marked as failed."""
+    try:
+        if opened.is_recording():
+            _conclude(opened, error)
+        opened.end()
+    except Exception:  # noqa: BLE001 - tracing must never break what it watches
+        _log.debug("a span could not be ended", exc_info=True)
+
+
+def outputs(opened: Span, value: object) -> None:
+    """Record what the span's work gave."""
+    _set(opened, "mlflow.spanOutputs", value, whole=True)
+
+
+def failed(opened: Span, reason: str) -> None:
+    """Mark a span as failed though nothing was raised, such as a tool call that answered with an error."""
+    try:
+        if opened.is_recording():
+            opened.set_status(Status(StatusCode.ERROR, clean(reason, 500)))
+    except Exception:  # noqa: BLE001 - tracing must never break what it watches
+        _log.debug("a span could not be marked", exc_info=True)
+
+
+def usage(
+    opened: Span, *, model: str = "", input_tokens: int = 0, output_tokens: int = 0, cost_usd: float | None = None
+) -> None:
+    """Record what a model call used. `cost_usd` None: the price is not known, and none is shown."""
+    tokens = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }
+    provider, _, own = model.rpartition("/")
+    if own:
+        _set(opened, "mlflow.llm.model", own)
+    if provider:
+        _set(opened, "mlflow.llm.provider", provider)
+    _set(opened, "mlflow.chat.tokenUsage", tokens, whole=True)
+    if cost_usd is not None:
+        share = cost_usd * input_tokens / max(1, input_tokens + output_tokens)
+        cost = {"input_cost": share, "output_cost": cost_usd - share, "total_cost": cost_usd}
+        _set(opened, "mlflow.llm.cost", cost, whole=True)
+
+
+def tag(opened: Span, name: str, value: object) -> None:
+    """Tag the trace, by which it is found. Only a root span carries tags."""
+    _set(opened, f"mlflow.traceTag.{name}", value)
+
+
+def current_trace_id() -> str | None:
+    """The id by which MLflow knows the current trace (`tr-` and 32 hex digits); None where nothing is recorded."""
+    here = trace.get_current_span()
+    return f"tr-{here.get_span_context().trace_id:032x}" if here.is_recording() else None
+
+
+@contextmanager
+def _current(opened: Span) -> Generator[None]:
+    """Make a span the current one. A generator closed from another task leaves that task's own context alone."""
+    inside = trace.set_span_in_context(opened)
+    token = context.attach(inside)
+    try:
+        yield
+    finally:
+        if context.get_current() is inside:
+            context.detach(token)
+
+
+def _describe(opened: Span, name: str, kind: str, inputs: object, attributes: Mapping[str, object]) -> None:
+    opened.set_attribute("mlflow.spanType", kind)
+    if _parent(opened) is None:
+        opened.set_attribute("mlflow.traceTag.mlflow.traceName", name[:_MAX_LABEL])
+    for key, value in attributes.items():
+        _set(opened, key.replace("__", "."), value)
+    if inputs is not None:
+        _set(opened, "mlflow.spanInputs", inputs, whole=True)
+
+
+def _parent(opened: Span) -> SpanContext | None:
+    return getattr(opened, "parent", None)
+
+
+def _conclude(opened: Span, error: BaseException | None) -> None:
+    if error is None:
+        marked: Status | None = getattr(opened, "status", None)
+        if marked is None or marked.status_code is StatusCode.UNSET:
+            opened.set_status(Status(StatusCode.OK))  # unset counts as a failure on MLflow's pages
+    elif isinstance(error, asyncio.CancelledError | GeneratorExit):
+        opened.set_status(Status(StatusCode.ERROR, "cancelled"))
+    else:
+        opened.set_status(Status(StatusCode.ERROR, describe_error(error)))
+        opened.add_event("exception", _exception(error))
+
+
+def _exception(error: BaseException) -> dict[str, str]:
+    stack = "".join(traceback.format_tb(error.__traceback__, limit=-20))
+    return {
+        "exception.type": type(error).__qualname__,
+        "exception.message": describe_error(error, 2_000),
+        "exception.stacktrace": clean(stack[-_MAX_STACK:], _MAX_STACK),
+    }
+
+
+def _set(opened: Span, key: str, value: object, *, whole: bool = False) -> None:
+    try:
+        if value is None or not opened.is_recording():
+            return
+        opened.set_attribute(key, render(value) if whole else _plain(key, value))
+    except Exception:  # noqa: BLE001 - tracing must never break what it watches
+        _log.debug("a span's attribute could not be set", exc_info=True)
+
+
+def _plain(key: str, value: object) -> str | int | float | bool:
+    if isinstance(value, bool | int | float):
+        return value
+    if is_secret_key(key):
+        return REDACTED
+    limit = _MAX_LABEL if key.startswith(("mlflow.traceTag.", "session.", "user.")) else _MAX_ATTRIBUTE
+    return clean(value if isinstance(value, str) else render(value), limit)
