@@ -1,0 +1,1 @@
+"""What outlives a process: the home folder, the record, and the locks that keep its processes apart."""

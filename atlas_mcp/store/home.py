@@ -1,0 +1,131 @@
+"""The home folder: where everything ATLAS keeps lies, and nothing lies elsewhere.
+
+Promise: a home that is opened can be written, and is closed to other users if ATLAS made it. Its id and its keys are
+made once, whole, and never change, also when several processes open a new home at the same moment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atlas_mcp.errors import UnwritableHome
+from atlas_mcp.store.locks import Locks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FOLDERS = ("locks", "keys", "spool", "logs")
+
+
+@dataclass(frozen=True)
+class Home:
+    """An opened home folder and the places in it."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """The relational record."""
+        return self.path / "atlas.db"
+
+    @property
+    def letta(self) -> Path:
+        """The embedded Letta's database."""
+        return self.path / "letta.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where team tasks stand."""
+        return self.path / "checkpoints.db"
+
+    @property
+    def engine(self) -> Path:
+        """The run engine's database."""
+        return self.path / "runs.db"
+
+    @property
+    def traces(self) -> Path:
+        """MLflow's database."""
+        return self.path / "mlflow.db"
+
+    @property
+    def spool(self) -> Path:
+        """Spans on their way to MLflow."""
+        return self.path / "spool"
+
+    @property
+    def logs(self) -> Path:
+        """Log files."""
+        return self.path / "logs"
+
+    @property
+    def locks(self) -> Path:
+        """The folder of the file locks."""
+        return self.path / "locks"
+
+    @property
+    def local_id(self) -> str:
+        """The home's own id: who opens it over stdio is the caller `local:<id>`."""
+        return self._once(self.path / "id", lambda: uuid.uuid4().hex[:12])
+
+    def key(self, name: str) -> str:
+        """The secret of that name (letters, digits, `.`, `_`, `-`), made at its first use in a file of mode 0600."""
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+            raise ValueError(f"not a name for a key: {name!r}")
+        return self._once(self.path / "keys" / name, lambda: secrets.token_urlsafe(32))
+
+    def _once(self, path: Path, make: Callable[[], str]) -> str:
+        if kept := _read(path):
+            return kept
+        locks = Locks(self.locks)
+        while (held := locks.try_hold("home")) is None:
+            time.sleep(0.001)
+        with held:
+            if kept := _read(path):
+                return kept
+            made = make()
+            _write_whole(path, made)
+            return made
+
+
+def open_home(path: Path) -> Home:
+    """The home at `path`, made if need be (mode 0700). Raises UnwritableHome, naming the reason."""
+    path = path.expanduser().absolute()
+    try:
+        new = not path.exists()
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if new or not any(path.iterdir()):
+            path.chmod(0o700)
+        for name in _FOLDERS:
+            (path / name).mkdir(mode=0o700, exist_ok=True)
+        probe = path / f".probe-{uuid.uuid4().hex}"
+        probe.touch(mode=0o600)
+        probe.unlink()
+    except OSError as error:
+        raise UnwritableHome(str(path), (error.strerror or str(error)).lower()) from error
+    return Home(path)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _write_whole(path: Path, text: str) -> None:
+    # Written beside and moved: a reader sees nothing or all, and a crash leaves no half of a key.
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "w") as file:
+        file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
