@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 REVISIONS = ("0001",)
 """Every revision, oldest first; the last is what this program needs."""
 
+MIGRATIONS = str(Path(__file__).with_name("migrations"))
+
 _WAIT_SECONDS = 60.0
 
 
@@ -61,7 +63,7 @@ def _migrate(path: Path) -> None:
 
     path.touch(mode=0o600)
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.set_main_option("script_location", MIGRATIONS.replace("%", "%%"))
     engine = create_engine(f"sqlite:///{path}", connect_args={"isolation_level": None, "timeout": 30})
     event.listen(engine, "begin", _begin)
     try:
