@@ -1,0 +1,67 @@
+"""The MCP server over one Atlas: which tools there are, who is asking, and what the model is told about it all.
+
+The server holds no state of its own: what a call starts belongs to Atlas, so that connections may come and go.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mcp.server import MCPServer
+from mcp.server.auth.settings import AuthSettings
+from pydantic import AnyHttpUrl
+
+from atlas_mcp.server.agent_tools import AgentTools
+from atlas_mcp.server.caller import KeyVerifier, Transport
+from atlas_mcp.server.memory_tools import MemoryTools
+from atlas_mcp.server.run_tools import RunTools
+from atlas_mcp.server.status_tools import StatusTools
+
+if TYPE_CHECKING:
+    from mcp.server.context import ServerMiddleware
+    from mcp.server.mcpserver.tools import Tool
+
+    from atlas_mcp.atlas import Atlas
+
+INSTRUCTIONS = """\
+ATLAS gives you a constellation of persistent agents: a global supervisor, a librarian, and teams for research, \
+analysis, writing and rating. They remember across conversations.
+- One question for one agent: list_agents, then chat_with_agent.
+- Work that needs several of them: run_team_task with the goal and the texts to work from. It returns the result or a \
+run_id; follow it with get_run until its status is completed, failed or cancelled. The work goes on meanwhile.
+- What an agent knows: get_agent_memory; correct it with update_agent_memory.
+- Something does not work: get_status says what and what to do."""
+
+
+def create_server(atlas: Atlas, *, transport: Transport) -> MCPServer[Any]:
+    """The server, ready to run on stdio or to be mounted by `create_app`.
+
+    With "http" every request needs the home's bearer key, which this creates when there is none yet.
+    """
+    # The SDK would install a handler of its own that writes whole tracebacks in boxes.
+    if not logging.getLogger().handlers:
+        logging.getLogger().addHandler(logging.StreamHandler(sys.stderr))
+    tools: list[Tool] = [
+        tool for noun in (AgentTools, RunTools, MemoryTools, StatusTools) for tool in noun(atlas, transport).tools()
+    ]
+    guarded = transport == "http"
+    return MCPServer(
+        "atlas",
+        title="ATLAS",
+        description="A constellation of persistent agents: talk to one, set teams to work, read what they remember.",
+        instructions=INSTRUCTIONS,
+        version=atlas.version,
+        tools=tools,
+        log_level="WARNING",
+        middleware=_middleware(atlas),
+        token_verifier=KeyVerifier(atlas.http_key()) if guarded else None,
+        # The SDK asks for an issuer; nothing is issued here and no address of one is published.
+        auth=AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None) if guarded else None,
+    )
+
+
+def _middleware(atlas: Atlas) -> list[ServerMiddleware[Any]]:
+    traced = getattr(atlas, "traced_calls", None)
+    return [traced] if traced else []

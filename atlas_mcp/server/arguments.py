@@ -1,0 +1,15 @@
+"""Arguments that several tools take, described once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+MAX_WAIT = 45
+
+AgentName = Annotated[str, Field(description="The agent's name, as list_agents gives it.")]
+RunId = Annotated[str, Field(description="The run's id, as a run handle or list_runs gives it.")]
+WaitSeconds = Annotated[
+    float, Field(ge=0, le=MAX_WAIT, description="How long to wait for the end before you get a run handle; at most 45.")
+]

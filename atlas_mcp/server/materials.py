@@ -1,0 +1,127 @@
+"""Texts that a caller hands in: inline everywhere, and by path over stdio from folders that are allowed.
+
+A path is read only when, with every link followed, it is a regular file inside a folder that the settings or the
+client's own roots allow. Over HTTP a path is refused: the caller's files are not the server's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import anyio
+from mcp.server.mcpserver import Context, ListRoots
+from mcp.types import ListRootsResult
+from pydantic import Field, ValidationError
+
+from atlas_mcp.errors import InvalidInput, OverLimit
+from atlas_mcp.model._base import Frozen
+from atlas_mcp.model.task import MAX_MATERIAL, Material
+from atlas_mcp.server.errors import invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from atlas_mcp.server.caller import Transport
+
+_BYTES_PER_CHARACTER = 4
+
+
+class MaterialInput(Frozen):
+    """A text by itself, or over stdio a file to read it from."""
+
+    name: Annotated[str, Field(description="The name it is cited by.")]
+    text: Annotated[str | None, Field(description="The text itself.")] = None
+    path: Annotated[str | None, Field(description="Instead of text: a file, over stdio, in an allowed folder.")] = None
+
+
+async def client_roots(
+    ctx: Context[Any, Any], materials: list[MaterialInput] | None = None
+) -> ListRootsResult | ListRoots:
+    """The client's roots, asked for only when a path is given and the client can tell."""
+    capabilities = ctx.client_capabilities
+    if any(m.path for m in materials or []) and ctx.headers is None and capabilities and capabilities.roots:
+        return ListRoots()
+    return ListRootsResult(roots=[])
+
+
+async def read_materials(
+    given: Sequence[MaterialInput], transport: Transport, folders: Sequence[Path], roots: ListRootsResult
+) -> list[Material]:
+    """The texts, in order. Raises InvalidInput or OverLimit that names the one that cannot be used."""
+    allowed = [*folders, *filter(None, (_folder(str(root.uri)) for root in roots.roots))]
+    materials: list[Material] = []
+    for index, one in enumerate(given):
+        argument = f"materials.{index}"
+        if (one.text is None) == (one.path is None):
+            raise InvalidInput(
+                "exactly one of text and path must be given.", argument=argument, next_step="Call again with one."
+            )
+        text = one.text
+        if one.path is not None:
+            text = await _read(one.path, transport, allowed, f"{argument}.path")
+        materials.append(_material(one.name, text or "", argument))
+    if len({m.name for m in materials}) != len(materials):
+        raise InvalidInput("two have the same name.", argument="materials", next_step="Give each its own name.")
+    return materials
+
+
+def _material(name: str, text: str, argument: str) -> Material:
+    if len(text) > MAX_MATERIAL:
+        raise OverLimit(f"{argument}.text", len(text), MAX_MATERIAL)
+    try:
+        return Material(name=name, text=text)
+    except ValidationError as error:
+        raise invalid(error, argument) from None
+
+
+def _folder(uri: str) -> Path | None:
+    parts = urlsplit(uri)
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" and parts.path else None
+
+
+async def _read(path: str, transport: Transport, allowed: Sequence[Path], argument: str) -> str:
+    if transport == "http":
+        raise InvalidInput("paths are refused over HTTP.", argument=argument, next_step="Pass the text itself as text.")
+    if not allowed:
+        raise InvalidInput(
+            "no folder is allowed: the settings name none and the client offers no roots.",
+            argument=argument,
+            next_step="Pass the text itself as text, or set ATLAS_MATERIALS to the folders to read from.",
+        )
+    return await anyio.to_thread.run_sync(_read_file, path, allowed, argument)
+
+
+def _read_file(path: str, allowed: Sequence[Path], argument: str) -> str:
+    real_folders = [folder.resolve() for folder in allowed]
+    candidates = [folder / path for folder in real_folders]  # an absolute path stays itself
+    found = [real for c in candidates if any((real := c.resolve()).is_relative_to(f) for f in real_folders)]
+    if not found:
+        raise InvalidInput(
+            "that path is outside the allowed folders.",
+            argument=argument,
+            allowed=[str(f) for f in allowed],
+            next_step=f"Allowed are: {', '.join(str(f) for f in allowed)}.",
+        )
+    file = next((f for f in found if f.is_file()), None)
+    if file is None:
+        raise InvalidInput("there is no such file.", argument=argument, next_step="Check the path, or pass the text.")
+    return _text_of(file, argument)
+
+
+def _text_of(file: Path, argument: str) -> str:
+    try:
+        size = file.stat().st_size
+        if size > MAX_MATERIAL * _BYTES_PER_CHARACTER:
+            raise OverLimit(argument, size, MAX_MATERIAL)
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            "the file is not UTF-8 text.", argument=argument, next_step="Convert it to plain text first."
+        ) from None
+    except OSError as error:
+        raise InvalidInput(
+            f"the file cannot be read: {error.strerror}.", argument=argument, next_step="Pass the text itself."
+        ) from None

@@ -1,0 +1,29 @@
+"""Results that are lists: each under one key, so that text and structured content carry the same facts."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from atlas_mcp.model._base import Frozen
+from atlas_mcp.model.agent import AgentInfo
+from atlas_mcp.model.memory import Block
+from atlas_mcp.model.run import Run
+
+
+class AgentList(Frozen):
+    """The agents of the caller's constellation."""
+
+    agents: list[AgentInfo]
+
+
+class BlockList(Frozen):
+    """Core memory of one agent."""
+
+    blocks: list[Block]
+
+
+class RunList(Frozen):
+    """The caller's runs, newest first."""
+
+    runs: list[Run]
+    next_cursor: str | None = Field(default=None, description="Pass it as cursor for older runs; null at the end.")

@@ -1,0 +1,141 @@
+"""Tools for long work: setting teams to work, and following, listing and stopping runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from mcp.server.mcpserver import Context, Resolve
+from mcp.types import ListRootsResult
+from pydantic import Field, ValidationError
+
+from atlas_mcp.model.run import ENDED, Run, RunStatus
+from atlas_mcp.model.task import DEFAULT_CRITERIA, Material, TeamTask
+from atlas_mcp.server.arguments import MAX_WAIT, RunId, WaitSeconds
+from atlas_mcp.server.caller import Transport, caller_of
+from atlas_mcp.server.errors import invalid
+from atlas_mcp.server.materials import MaterialInput, client_roots, read_materials
+from atlas_mcp.server.progress import narrated
+from atlas_mcp.server.results import RunList
+from atlas_mcp.server.tool import define
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver.tools import Tool
+
+    from atlas_mcp.atlas import Atlas
+
+
+class RunTools:
+    """`run_team_task`, `get_run`, `list_runs` and `cancel_run` on one Atlas."""
+
+    def __init__(self, atlas: Atlas, transport: Transport) -> None:
+        self._atlas = atlas
+        self._transport: Transport = transport
+
+    def tools(self) -> list[Tool]:
+        """The tools, ready to register."""
+        return [
+            define(self.run_team_task, title="Run a team task", open_world=True, outline=True),
+            define(self.get_run, title="Follow a run", read_only=True, idempotent=True),
+            define(self.list_runs, title="List the runs", read_only=True, idempotent=True, outline=True),
+            define(self.cancel_run, title="Cancel a run", destructive=True, idempotent=True, outline=True),
+        ]
+
+    async def run_team_task(
+        self,
+        ctx: Context[Any, Any],
+        roots: Annotated[ListRootsResult, Resolve(client_roots)],
+        goal: Annotated[str, Field(description="What is to be achieved.")],
+        materials: Annotated[
+            list[MaterialInput] | None,
+            Field(description="Texts to work from; agents search, quote and cite them by name."),
+        ] = None,
+        teams: Annotated[
+            list[str] | None, Field(description="Only these teams; leave out to let the supervisor choose.")
+        ] = None,
+        criteria: Annotated[
+            list[str] | None, Field(description="What the result is rated on, 1 to 5 each; 4.0 passes.")
+        ] = None,
+        project: Annotated[str | None, Field(description="A name that groups related work.")] = None,
+        max_rounds: Annotated[int, Field(ge=1, le=10, description="Rounds of writing and rating at most.")] = 2,
+        wait_seconds: WaitSeconds = 45,
+    ) -> Run:
+        """Set teams of agents to work on a goal: they plan, research the materials, write, rate and revise, with
+        evidence for every claim. Long work goes on after wait_seconds: then call get_run with the run_id until it ends.
+        """
+        texts = await read_materials(materials or [], self._transport, self._atlas.settings.materials, roots)
+        task = _task(goal, texts, teams, criteria, project, max_rounds)
+        caller = caller_of(self._atlas, self._transport, ctx)
+        run = await narrated(
+            ctx,
+            "the task is stored",
+            lambda on_event: self._atlas.run_team_task(caller, task, wait_seconds=wait_seconds, on_event=on_event),
+        )
+        return with_next_call(run)
+
+    async def get_run(
+        self,
+        ctx: Context[Any, Any],
+        run_id: RunId,
+        since: Annotated[int, Field(ge=0, description="Only events after this seq.")] = 0,
+        wait_seconds: Annotated[
+            float, Field(ge=0, le=MAX_WAIT, description="How long to wait for news or the end; at most 45.")
+        ] = 30,
+    ) -> Run:
+        """How a run stands: status, plan, progress, events after `since`, and at the end its result or reply. Waits
+        for news, so call it again and again with since set to the last seq until status is completed, failed or
+        cancelled.
+        """
+        caller = caller_of(self._atlas, self._transport, ctx)
+        run = await narrated(
+            ctx,
+            "waiting for news",
+            lambda _: self._atlas.get_run(caller, run_id, since=since, wait_seconds=wait_seconds),
+        )
+        return with_next_call(run, since)
+
+    async def list_runs(
+        self,
+        ctx: Context[Any, Any],
+        status: Annotated[RunStatus | None, Field(description="Only runs with this status.")] = None,
+        limit: Annotated[int, Field(ge=1, le=100, description="How many at most.")] = 20,
+        cursor: Annotated[str | None, Field(description="next_cursor of the page before.")] = None,
+    ) -> RunList:
+        """List your runs, newest first, without their events."""
+        caller = caller_of(self._atlas, self._transport, ctx)
+        runs, following = await self._atlas.list_runs(caller, status=status, limit=limit, cursor=cursor)
+        return RunList(runs=runs, next_cursor=following)
+
+    async def cancel_run(self, ctx: Context[Any, Any], run_id: RunId) -> Run:
+        """Stop a run. What was done so far is kept and returned."""
+        caller = caller_of(self._atlas, self._transport, ctx)
+        return await self._atlas.cancel_run(caller, run_id)
+
+
+def with_next_call(run: Run, since: int = 0) -> Run:
+    """The run, and while it goes on the next call in words."""
+    if run.status in ENDED:
+        return run
+    seq = run.events[-1].seq if run.events else since
+    call = f'The work goes on: call get_run(run_id="{run.run_id}", since={seq}).'
+    return run.model_copy(update={"note": f"{call} {run.note}" if run.note else call})
+
+
+def _task(
+    goal: str,
+    materials: list[Material],
+    teams: list[str] | None,
+    criteria: list[str] | None,
+    project: str | None,
+    max_rounds: int,
+) -> TeamTask:
+    try:
+        return TeamTask(
+            goal=goal.strip(),
+            materials=tuple(materials),
+            teams=tuple(teams or ()),
+            criteria=tuple(criteria or DEFAULT_CRITERIA),
+            project=project,
+            max_rounds=max_rounds,
+        )
+    except ValidationError as error:
+        raise invalid(error) from None

@@ -1,0 +1,70 @@
+"""JSON Schemas made short, for every client reads all of them in every conversation.
+
+What is left says the same of every valid value: names, types, choices and descriptions. Output schemas allow fields
+that later versions may add, and leave out bounds that only matter on the way in.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+_NOISE_IN = frozenset({"title"})
+_NOISE_OUT = _NOISE_IN | {
+    "additionalProperties", "default", "format", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum",
+}  # fmt: skip
+_NULL = {"type": "null"}
+
+Schema = dict[str, Any]
+
+
+def input_schema(schema: Schema) -> Schema:
+    """The arguments' schema without generated titles."""
+    return _lean(schema, _NOISE_IN)
+
+
+def output_schema(schema: Schema, *, outline: bool = False) -> Schema:
+    """The result's schema; with `outline` the parts that are models of their own are said to be objects, no more."""
+    short = _lean(schema, _NOISE_OUT)
+    definitions = cast("dict[str, Schema]", short.pop("$defs", {}))
+    short.pop("description", None)
+    if outline:
+        return _outlined(short)
+    for definition in definitions.values():
+        definition.pop("description", None)
+    return {**short, "$defs": definitions} if definitions else short
+
+
+def _lean(schema: Schema, noise: frozenset[str]) -> Schema:
+    kept = {key: _lean_value(key, value, noise) for key, value in schema.items() if key not in noise}
+    return _with_null(kept)
+
+
+def _lean_value(key: str, value: Any, noise: frozenset[str]) -> Any:
+    if key in {"properties", "$defs"}:  # its keys are names, not keywords
+        return {name: _lean(inner, noise) for name, inner in cast("dict[str, Schema]", value).items()}
+    if isinstance(value, dict):
+        return _lean(cast("Schema", value), noise)
+    if isinstance(value, list):
+        return [_lean_value("", item, noise) for item in cast("list[Any]", value)]
+    return value
+
+
+def _with_null(schema: Schema) -> Schema:
+    """An optional value of a plain type, written as one type list instead of alternatives."""
+    match schema.get("anyOf"):
+        case [{"type": str(plain)} as first, second] if second == _NULL and "enum" not in first:
+            rest = {key: value for key, value in schema.items() if key != "anyOf"}
+            return {**first, **rest, "type": [plain, "null"]}
+        case _:
+            return schema
+
+
+def _outlined(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_outlined(item) for item in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    schema = cast("Schema", value)
+    if "$ref" in schema:
+        return {**{key: text for key, text in schema.items() if key != "$ref"}, "type": "object"}
+    return _with_null({key: _outlined(inner) for key, inner in schema.items()})

@@ -1,0 +1,69 @@
+"""What every tool of ours has: strict arguments, a lean schema, honest annotations, and errors that can be read.
+
+An unknown argument is refused instead of dropped. Schemas are as short as they can be, since every client pays for
+them in every conversation (see `schemas`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import ToolAnnotations
+
+from atlas_mcp.server.errors import told
+from atlas_mcp.server.schemas import input_schema, output_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mcp.server.mcpserver import Context
+
+
+class GuardedTool(Tool):
+    """A tool whose failures reach the model as text it can act on; nothing else of them leaves the server."""
+
+    async def run(
+        self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
+    ) -> Any:  # the SDK's signature
+        try:
+            return await super().run(arguments, context, convert_result)
+        except ToolError as error:
+            raise told(self.name, list(self.parameters["properties"]), error) from error.__cause__
+
+
+def define(
+    function: Callable[..., Awaitable[Any]],
+    *,
+    title: str,
+    read_only: bool = False,
+    destructive: bool = False,
+    idempotent: bool = False,
+    open_world: bool = False,
+    outline: bool = False,
+) -> Tool:
+    """The function as a tool; its docstring is the description, its annotations the schemas.
+
+    `destructive` means that something is overwritten or ended; `open_world` that a model outside may be asked;
+    `outline` that another tool's output schema says what is inside the result's parts.
+    """
+    tool = GuardedTool.from_function(
+        function,
+        title=title,
+        description=inspect.getdoc(function),
+        annotations=ToolAnnotations(
+            read_only_hint=read_only,
+            destructive_hint=destructive,
+            idempotent_hint=idempotent,
+            open_world_hint=open_world,
+        ),
+    )
+    model = tool.fn_metadata.arg_model
+    model.model_config["extra"] = "forbid"
+    model.model_rebuild(force=True)
+    tool.parameters = input_schema(model.model_json_schema(by_alias=True))
+    if tool.fn_metadata.output_schema is not None:
+        tool.fn_metadata.output_schema = output_schema(tool.fn_metadata.output_schema, outline=outline)
+    return tool
