@@ -1,0 +1,127 @@
+"""The roster: which agents a constellation has, read from data.
+
+Promise: what `load_roster` gives is consistent. There is one global supervisor and one librarian, every team has a
+supervisor and at least one worker, nobody works in two places, and every persona fits its block. Anything else is
+BrokenRoster, with the file and the line. Nothing is loaded in part.
+
+A roster of one's own is a TOML file like `rosters/default.toml`. With `extends = "default"` it starts from that one:
+`[remove]` takes agents, teams and blocks away, `[rename.agents]` and `[rename.teams]` give new names, and tables then
+add agents and teams or change single keys of those there are, by their new names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from atlas_mcp.constellation.roster_checks import check_roster, role_of
+from atlas_mcp.constellation.roster_file import RosterFile
+from atlas_mcp.model.agent import AgentSpec, BlockSpec, Roster, TeamSpec
+
+DEFAULT = Path(__file__).parent.parent / "rosters" / "default.toml"
+
+_Tables = dict[str, dict[str, Any]]
+_Spec = TypeVar("_Spec", AgentSpec, TeamSpec, BlockSpec)
+
+
+def load_roster(path: Path | None = None) -> Roster:
+    """The roster in that file, or the default one. Raises BrokenRoster."""
+    file = RosterFile(path or DEFAULT)
+    tables = _Draft(file)
+    if file.entries.extends:
+        tables.begin_with(RosterFile(DEFAULT))
+    tables.add_own()
+    roster = tables.roster()
+    check_roster(roster, file)
+    return roster
+
+
+class _Draft:
+    """Agents, teams and blocks by name, while files are laid over each other."""
+
+    def __init__(self, file: RosterFile) -> None:
+        self.file = file
+        self.agents: _Tables = {}
+        self.teams: _Tables = {}
+        self.blocks: _Tables = {}
+
+    def begin_with(self, base: RosterFile) -> None:
+        self._lay_over(base)
+        for kind in ("agents", "teams", "blocks"):
+            for name in getattr(self.file.entries.remove, kind):
+                self._remove(kind, name)
+        for kind in ("teams", "agents"):
+            for old, new in getattr(self.file.entries.rename, kind).items():
+                self._rename(kind, old, new)
+
+    def add_own(self) -> None:
+        labels = [b.label for b in self.file.entries.blocks]
+        for index, label in enumerate(labels):
+            if label in labels[:index]:
+                raise self.file.broken(f"there are two blocks {label!r}.", "blocks", index)
+        self._lay_over(self.file)
+
+    def roster(self) -> Roster:
+        teams = tuple(self._made(TeamSpec, "teams", name, table) for name, table in self.teams.items())
+        agents = [self._agent(name, table, teams) for name, table in self.agents.items()]
+        blocks = [self._made(BlockSpec, "blocks", label, table) for label, table in self.blocks.items()]
+        name = self.file.entries.name or self.file.path.stem
+        return Roster(name=name, agents=tuple(agents), teams=teams, blocks=tuple(blocks))
+
+    def _agent(self, name: str, table: dict[str, Any], teams: tuple[TeamSpec, ...]) -> AgentSpec:
+        team = next((t.name for t in teams if name == t.supervisor or name in t.workers), None)
+        role = role_of(name, table.get("role"), teams, self.file)
+        return self._made(AgentSpec, "agents", name, table | {"team": team, "role": role})
+
+    def _lay_over(self, file: RosterFile) -> None:
+        for name, agent in file.entries.agents.items():
+            given = agent.model_dump(exclude_none=True, exclude={"persona_file"})
+            persona = file.persona(name)
+            self.agents[name] = self.agents.get(name, {}) | given | ({"persona": persona} if persona else {})
+        for name, team in file.entries.teams.items():
+            self.teams[name] = self.teams.get(name, {}) | team.model_dump(exclude_none=True)
+        for block in file.entries.blocks:
+            given = block.model_dump(exclude_none=True, exclude={"label"})
+            self.blocks[block.label] = self.blocks.get(block.label, {}) | given
+
+    def _remove(self, kind: str, name: str) -> None:
+        tables: _Tables = getattr(self, kind)
+        if name not in tables:
+            raise self.file.broken(f"there is no {kind[:-1]} {name!r} to remove.", "remove", kind)
+        removed = tables.pop(name)
+        if kind == "teams":
+            for agent in (removed["supervisor"], *removed["workers"]):
+                self.agents.pop(agent, None)
+        if kind == "agents":
+            for team in self.teams.values():
+                team["workers"] = tuple(w for w in team["workers"] if w != name)
+
+    def _rename(self, kind: str, old: str, new: str) -> None:
+        tables: _Tables = getattr(self, kind)
+        if old not in tables:
+            raise self.file.broken(f"there is no {kind[:-1]} {old!r} to rename.", "rename", kind, old)
+        if new in tables:
+            raise self.file.broken(f"there is already a {kind[:-1]} {new!r}.", "rename", kind, old)
+        setattr(self, kind, {new if name == old else name: table for name, table in tables.items()})
+        if kind == "agents":
+            for team in self.teams.values():
+                team["supervisor"] = new if team["supervisor"] == old else team["supervisor"]
+                team["workers"] = tuple(new if w == old else w for w in team["workers"])
+
+    def _made(self, kind: type[_Spec], table: str, name: str, given: dict[str, Any]) -> _Spec:
+        try:
+            return kind.model_validate(given | {"label" if kind is BlockSpec else "name": name})
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(p) for p in first["loc"])
+            missing = first["type"] == "missing"
+            problem = f"{table[:-1]} {name!r} " + (f"has no {key}." if missing else f"{key}: {first['msg']}.")
+            raise self.file.broken(problem, *self._place(table, name), *first["loc"][:1]) from error
+
+    def _place(self, table: str, name: str) -> tuple[str | int, ...]:
+        if table != "blocks":
+            return (table, name)
+        labels = [b.label for b in self.file.entries.blocks]
+        return ("blocks", labels.index(name)) if name in labels else ("blocks",)

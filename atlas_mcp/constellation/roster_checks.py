@@ -1,0 +1,99 @@
+"""What makes a roster consistent; each rule names the line that breaks it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from atlas_mcp.constellation.roster_file import RosterFile
+    from atlas_mcp.model.agent import AgentSpec, Role, Roster, TeamSpec
+
+POOLS = ("materials", "evidence", "analysis", "outputs", "planning", "rating", "web")
+ALONE: tuple[Role, ...] = ("global_supervisor", "librarian")
+
+
+def role_of(name: str, stated: Role | None, teams: tuple[TeamSpec, ...], file: RosterFile) -> Role:
+    """The agent's role: from its place in a team, or as stated for those who belong to none."""
+    placed: Role | None = None
+    if any(name == t.supervisor for t in teams):
+        placed = "supervisor"
+    elif any(name in t.workers for t in teams):
+        placed = "worker"
+    if placed and stated and stated != placed:
+        raise file.broken(f"{name!r} is {stated}, and yet the {placed} of a team.", "agents", name, "role")
+    role = placed or stated
+    if role is None or (placed is None and role == "supervisor"):
+        allowed = "global_supervisor, librarian or worker"
+        problem = f"{name!r} belongs to no team: add it to a team's workers, or state its role ({allowed})."
+        raise file.broken(problem, "agents", name)
+    return role
+
+
+def check_roster(roster: Roster, file: RosterFile) -> None:
+    """Raise BrokenRoster for the first rule that the roster breaks."""
+    _check_alone(roster, file)
+    _check_teams(roster, file)
+    _check_blocks(roster, file)
+    for agent in roster.agents:
+        _check_agent(agent, roster, file)
+
+
+def _check_alone(roster: Roster, file: RosterFile) -> None:
+    for role in ALONE:
+        holders = [a.name for a in roster.agents if a.role == role]
+        if not holders:
+            raise file.broken(f"no agent has the role {role}: exactly one must.", "agents")
+        if len(holders) > 1:
+            raise file.broken(f"{' and '.join(holders)} all have the role {role}.", "agents", holders[-1], "role")
+
+
+def _check_teams(roster: Roster, file: RosterFile) -> None:
+    names = [a.name for a in roster.agents]
+    for team in roster.teams:
+        for key, members in (("supervisor", (team.supervisor,)), ("workers", team.workers)):
+            for member in members:
+                if member not in names:
+                    problem = f"the {key.rstrip('s')} {member!r} of team {team.name!r} is no agent"
+                    raise file.broken(f"{problem}{_nearest(member, names)}.", "teams", team.name, key)
+        if not team.workers:
+            raise file.broken(f"team {team.name!r} has no workers.", "teams", team.name, "workers")
+    places = Counter(m for t in roster.teams for m in (t.supervisor, *t.workers))
+    for member, times in places.items():
+        if times > 1:
+            where = [t.name for t in roster.teams if member in (t.supervisor, *t.workers)]
+            problem = f"{member!r} has {times} places in teams ({', '.join(where)}); an agent has one."
+            raise file.broken(problem, "teams", where[-1], "workers")
+
+
+def _check_blocks(roster: Roster, file: RosterFile) -> None:
+    for block in roster.blocks:
+        if len(block.value) > block.limit:
+            problem = f"block {block.label!r}: its value is {len(block.value):,} characters, its limit {block.limit:,}."
+            raise file.broken(problem, "blocks")
+    if not any(b.label == "persona" and not b.shared for b in roster.blocks):
+        raise file.broken(
+            "there must be a block 'persona', not shared: it holds an agent's character.", "blocks"
+        )
+
+
+def _check_agent(agent: AgentSpec, roster: Roster, file: RosterFile) -> None:
+    limit = next(b.limit for b in roster.blocks if b.label == "persona")
+    key = "persona" if file.line("agents", agent.name, "persona") != file.line("agents", agent.name) else "persona_file"
+    if not agent.persona.strip():
+        raise file.broken(f"{agent.name!r} has an empty persona.", "agents", agent.name, key)
+    if len(agent.persona) > limit:
+        problem = f"the persona of {agent.name!r} is {len(agent.persona):,} characters, and its block holds {limit:,}."
+        raise file.broken(problem, "agents", agent.name, key)
+    for pool in agent.pools:
+        if pool not in POOLS:
+            problem = (
+                f"{agent.name!r}: there is no tool pool {pool!r}{_nearest(pool, POOLS)}; there are {', '.join(POOLS)}."
+            )
+            raise file.broken(problem, "agents", agent.name, "pools")
+
+
+def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
