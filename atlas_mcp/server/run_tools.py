@@ -34,10 +34,10 @@ class RunTools:
     def tools(self) -> list[Tool]:
         """The tools, ready to register."""
         return [
-            define(self.run_team_task, title="Run a team task", open_world=True, outline=True),
+            define(self.run_team_task, title="Run a team task", open_world=True),
             define(self.get_run, title="Follow a run", read_only=True, idempotent=True),
-            define(self.list_runs, title="List the runs", read_only=True, idempotent=True, outline=True),
-            define(self.cancel_run, title="Cancel a run", destructive=True, idempotent=True, outline=True),
+            define(self.list_runs, title="List the runs", read_only=True, idempotent=True),
+            define(self.cancel_run, title="Cancel a run", destructive=True, idempotent=True),
         ]
 
     async def run_team_task(
@@ -81,9 +81,9 @@ class RunTools:
             float, Field(ge=0, le=MAX_WAIT, description="How long to wait for news or the end; at most 45.")
         ] = 30,
     ) -> Run:
-        """How a run stands: status, plan, progress, events after `since`, and at the end its result or reply. Waits
-        for news, so call it again and again with since set to the last seq until status is completed, failed or
-        cancelled.
+        """How a run stands: status, plan, progress, events after `since`, and at the end its result (output, evidence,
+        ratings, what is unmet or missing) or reply. Waits for news: call it again with since set to the last seq until
+        status is completed, failed or cancelled.
         """
         caller = caller_of(self._atlas, self._transport, ctx)
         run = await narrated(

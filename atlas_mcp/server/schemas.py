@@ -22,16 +22,11 @@ def input_schema(schema: Schema) -> Schema:
     return _lean(schema, _NOISE_IN)
 
 
-def output_schema(schema: Schema, *, outline: bool = False) -> Schema:
-    """The result's schema; with `outline` the parts that are models of their own are said to be objects, no more."""
+def output_schema(schema: Schema, *, depth: int) -> Schema:
+    """The result's schema, of which `depth` levels of models are shown; what lies deeper is said to be objects."""
     short = _lean(schema, _NOISE_OUT)
     definitions = cast("dict[str, Schema]", short.pop("$defs", {}))
-    short.pop("description", None)
-    if outline:
-        return _outlined(short)
-    for definition in definitions.values():
-        definition.pop("description", None)
-    return {**short, "$defs": definitions} if definitions else short
+    return _shown(short, definitions, depth)
 
 
 def _lean(schema: Schema, noise: frozenset[str]) -> Schema:
@@ -59,12 +54,20 @@ def _with_null(schema: Schema) -> Schema:
             return schema
 
 
-def _outlined(value: Any) -> Any:
+def _shown(schema: Schema, definitions: dict[str, Schema], depth: int) -> Schema:
+    """A model with its references resolved in place; its own docstring is left out."""
+    return cast("Schema", _resolved({k: v for k, v in schema.items() if k != "description"}, definitions, depth - 1))
+
+
+def _resolved(value: Any, definitions: dict[str, Schema], depth: int) -> Any:
     if isinstance(value, list):
-        return [_outlined(item) for item in cast("list[Any]", value)]
+        return [_resolved(item, definitions, depth) for item in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
     schema = cast("Schema", value)
-    if "$ref" in schema:
-        return {**{key: text for key, text in schema.items() if key != "$ref"}, "type": "object"}
-    return _with_null({key: _outlined(inner) for key, inner in schema.items()})
+    if isinstance(reference := schema.get("$ref"), str):
+        rest = {key: text for key, text in schema.items() if key != "$ref"}
+        if depth < 1:
+            return {**rest, "type": "object"}
+        return {**_shown(definitions[reference.rpartition("/")[2]], definitions, depth), **rest}
+    return _with_null({key: _resolved(inner, definitions, depth) for key, inner in schema.items()})

@@ -42,12 +42,12 @@ def define(
     destructive: bool = False,
     idempotent: bool = False,
     open_world: bool = False,
-    outline: bool = False,
+    depth: int = 1,
 ) -> Tool:
     """The function as a tool; its docstring is the description, its annotations the schemas.
 
     `destructive` means that something is overwritten or ended; `open_world` that a model outside may be asked;
-    `outline` that another tool's output schema says what is inside the result's parts.
+    `depth` says how many levels of the result's models its schema shows.
     """
     tool = GuardedTool.from_function(
         function,
@@ -65,5 +65,5 @@ def define(
     model.model_rebuild(force=True)
     tool.parameters = input_schema(model.model_json_schema(by_alias=True))
     if tool.fn_metadata.output_schema is not None:
-        tool.fn_metadata.output_schema = output_schema(tool.fn_metadata.output_schema, outline=outline)
+        tool.fn_metadata.output_schema = output_schema(tool.fn_metadata.output_schema, depth=depth)
     return tool
