@@ -23,6 +23,7 @@
     │   ├── ModelFailed
     │   └── LockTimeout
     ├── UnusableAnswer          an agent's answer that could not be read, also after asking again
+    ├── RunLost                 the run is no longer this executor's: it ended, or another process has it
     └── ToolFailed              a tool of an agent raised, hung or was refused
 
 Each carries what a person or a model needs to go on: the message says what is wrong, `argument` names the input,
@@ -161,7 +162,7 @@ class BrokenRoster(ConfigurationError):
         self.line = line
 
 
-class UnknownModel(ConfigurationError):
+class UnknownModel(ConfigurationError, LookupError):
     """Raised when a model's provider or handle is not known; lists those that are."""
 
 
@@ -232,6 +233,13 @@ class LockTimeout(Unavailable):
 
 class UnusableAnswer(AtlasError):
     """Raised when an agent's answer did not parse, also after it was asked once more with the error."""
+
+
+class RunLost(AtlasError):
+    """Raised inside an executor when its run was cancelled or taken over; nothing it writes would count. Let it out."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id!r} is no longer executed here.")
 
 
 class ToolFailed(AtlasError):

@@ -1,0 +1,227 @@
+"""The run's row: the one truth about what state a run is in and which process executes it.
+
+Every change is made in one transaction with its journal event and judged by the table in `model.run`. Who executes a run
+is compared in every write of an executor: one that lost its run raises RunLost and changes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, or_, select, update
+
+from atlas_mcp.errors import RunLost, UnknownRun
+from atlas_mcp.model._base import Frozen
+from atlas_mcp.model.caller import Caller
+from atlas_mcp.model.run import ENDED, Progress, RunKind, RunStatus, change
+from atlas_mcp.model.usage import Usage
+from atlas_mcp.runs import journal
+from atlas_mcp.runs.journal import Entry
+from atlas_mcp.store import tables
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+_RUN = tables.run
+_UNBEGUN: tuple[RunStatus, ...] = ("queued", "working")
+
+
+class Order(Frozen):
+    """What the row keeps of the request: who asked, for what, and the trace they asked from (W3C traceparent)."""
+
+    caller: Caller
+    input: dict[str, Any]
+    traceparent: str | None = None
+
+
+async def add(
+    connection: AsyncConnection,
+    run_id: str,
+    kind: RunKind,
+    goal: str,
+    order: Order,
+    needs: list[str],
+    executor: str | None,
+) -> None:
+    """Store a new run as queued, to be executed by `executor`, or by whoever can if that is None."""
+    now = datetime.now(UTC)
+    await connection.execute(
+        insert(_RUN).values(
+            id=run_id,
+            caller=order.caller.id,
+            kind=kind,
+            status="queued",
+            goal=goal,
+            input=order.model_dump(mode="json"),
+            progress=Progress().model_dump(),
+            usage=Usage().model_dump(),
+            executor=executor,
+            needs=needs,
+            attempts=0,
+            last_seq=1,
+            created_at=now,
+            updated_at=now,
+        )
+    )
+    await journal.append(connection, run_id, 1, now, Entry("caller", "run_queued", "Asked for."))
+
+
+async def find(connection: AsyncConnection, run_id: str, caller: str | None = None) -> Row[Any]:
+    """The row; UnknownRun if there is none, or none of that caller."""
+    query = select(_RUN).where(_RUN.c.id == run_id)
+    if caller is not None:
+        query = query.where(_RUN.c.caller == caller)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise UnknownRun(run_id)
+    return row
+
+
+async def pulse(connection: AsyncConnection, run_id: str) -> Row[Any]:
+    """Only `status`, `last_seq` and `executor`: what those who wait look at."""
+    query = select(_RUN.c.status, _RUN.c.last_seq, _RUN.c.executor).where(_RUN.c.id == run_id)
+    return (await connection.execute(query)).one()
+
+
+async def write(
+    connection: AsyncConnection,
+    run_id: str,
+    executor: str,
+    *,
+    also_after_end: bool = False,
+    **values: Any,
+) -> None:
+    """Set columns of a run that `executor` is working on; RunLost if it is not. `also_after_end`: a cancelled run too,
+    for what its executor still brings in."""
+    statuses: tuple[RunStatus, ...] = ("working", "cancelled") if also_after_end else ("working",)
+    done = await connection.execute(
+        update(_RUN)
+        .where(_RUN.c.id == run_id, _RUN.c.executor == executor, _RUN.c.status.in_(statuses))
+        .values(updated_at=datetime.now(UTC), **values)
+    )
+    if not done.rowcount:
+        raise RunLost(run_id)
+
+
+async def emit(connection: AsyncConnection, run_id: str, executor: str, entry: Entry) -> tuple[journal.Event, bool]:
+    """The entry in the journal, and whether it is new: with a key, the one written first is given again."""
+    if entry.key is not None and (known := await journal.with_key(connection, run_id, entry.key)):
+        return known, False
+    now = datetime.now(UTC)
+    taken = await connection.execute(
+        update(_RUN)
+        .where(_RUN.c.id == run_id, _RUN.c.executor == executor, _RUN.c.status == "working")
+        .values(last_seq=_RUN.c.last_seq + 1, updated_at=now)
+        .returning(_RUN.c.last_seq)
+    )
+    seq = taken.scalar_one_or_none()
+    if seq is None:
+        raise RunLost(run_id)
+    return await journal.append(connection, run_id, seq, now, entry), True
+
+
+async def move(connection: AsyncConnection, row: Row[Any], to: RunStatus, entry: Entry, **values: Any) -> None:
+    """Change the status of the run as read in this transaction, with its event. IllegalChange if the table forbids."""
+    status = row.status if row.status == to else change(row.status, to)
+    now = datetime.now(UTC)
+    progress = {**row.progress, "text": "working" if to == "working" else to}
+    moved = await connection.execute(
+        update(_RUN)
+        .where(_RUN.c.id == row.id, _RUN.c.status == row.status, _RUN.c.last_seq == row.last_seq)
+        .values(status=status, last_seq=row.last_seq + 1, updated_at=now, **{"progress": progress, **values})
+    )
+    if not moved.rowcount:
+        # Only where readers do not exclude writers (PostgreSQL): somebody else was first.
+        raise RunLost(row.id)
+    await journal.append(connection, row.id, row.last_seq + 1, now, entry)
+
+
+async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tuple[Row[Any], bool] | None:
+    """Count an attempt and set the run working: the row as it was and whether an earlier attempt had begun.
+
+    None if there is nothing to execute: the run ended meanwhile, or is another process's.
+    """
+    row = await find(connection, run_id)
+    if row.executor != executor or row.status not in _UNBEGUN:
+        return None
+    resumed = row.status == "working"
+    entry = (
+        Entry("atlas", "run_resumed", "Going on from what was done.", data={"attempt": row.attempts + 1})
+        if resumed
+        else Entry("atlas", "run_started", "Begun.", data={"attempt": 1})
+    )
+    kept = {"progress": row.progress} if resumed else {}
+    await move(connection, row, "working", entry, attempts=row.attempts + 1, **kept)
+    return row, resumed
+
+
+async def end(
+    connection: AsyncConnection, run_id: str, executor: str, to: RunStatus, entry: Entry, **values: Any
+) -> None:
+    """End a run that `executor` is working on; RunLost if it is not."""
+    row = await find(connection, run_id)
+    if row.executor != executor or row.status in ENDED:
+        raise RunLost(run_id)
+    await move(connection, row, to, entry, **values)
+
+
+async def cancel(connection: AsyncConnection, run_id: str, caller: str) -> bool:
+    """Cancel the caller's run; False, and no change, if it had ended. UnknownRun."""
+    row = await find(connection, run_id, caller)
+    if row.status in ENDED:
+        return False
+    done, total = row.progress.get("done", 0), row.progress.get("total", 0)
+    kept = f" {done} of {total} turns were done; what they gave is kept." if total else ""
+    await move(connection, row, "cancelled", Entry("caller", "run_cancelled", f"Cancelled.{kept}"))
+    return True
+
+
+async def release(connection: AsyncConnection, run_id: str, executor: str, *, began: bool) -> None:
+    """Leave an unfinished run to whoever can go on with it. An attempt that is given back this way did not fail."""
+    await connection.execute(
+        update(_RUN)
+        .where(_RUN.c.id == run_id, _RUN.c.executor == executor, _RUN.c.status.in_(_UNBEGUN))
+        .values(executor=None, attempts=_RUN.c.attempts - (1 if began else 0))
+    )
+
+
+async def unfinished(connection: AsyncConnection) -> list[Row[Any]]:
+    """Every run of the home that somebody is executing or should execute, oldest first."""
+    query = select(_RUN.c.id, _RUN.c.kind, _RUN.c.executor, _RUN.c.needs, _RUN.c.attempts)
+    found = await connection.execute(query.where(_RUN.c.status.in_(_UNBEGUN)).order_by(_RUN.c.created_at))
+    return list(found)
+
+
+async def claim(connection: AsyncConnection, run_id: str, of: str | None, executor: str) -> bool:
+    """Make `executor` the run's, if it is still `of`'s."""
+    done = await connection.execute(
+        update(_RUN)
+        .where(_RUN.c.id == run_id, _RUN.c.executor.is_not_distinct_from(of), _RUN.c.status.in_(_UNBEGUN))
+        .values(executor=executor)
+    )
+    return bool(done.rowcount)
+
+
+async def not_ours(connection: AsyncConnection, run_ids: list[str], executor: str) -> list[str]:
+    """Those of the runs that `executor` must stop: ended by somebody else, or executed by another process."""
+    query = select(_RUN.c.id).where(
+        _RUN.c.id.in_(run_ids),
+        or_(_RUN.c.status.not_in(_UNBEGUN), _RUN.c.executor.is_distinct_from(executor)),
+    )
+    return list((await connection.execute(query)).scalars())
+
+
+async def page(
+    connection: AsyncConnection, caller: str, status: RunStatus | None, before: tuple[datetime, str] | None, limit: int
+) -> list[Row[Any]]:
+    """Up to `limit` runs of the caller, newest first, older than `before` (a moment and an id)."""
+    query = select(_RUN).where(_RUN.c.caller == caller)
+    if status is not None:
+        query = query.where(_RUN.c.status == status)
+    if before is not None:
+        at, run_id = before
+        query = query.where(or_(_RUN.c.created_at < at, (_RUN.c.created_at == at) & (_RUN.c.id < run_id)))
+    found = await connection.execute(query.order_by(_RUN.c.created_at.desc(), _RUN.c.id.desc()).limit(limit))
+    return list(found)
