@@ -1,0 +1,289 @@
+"""The one door to the agents: Letta's V1 REST API by letta-client, wherever that Letta is.
+
+Promise: nothing of letta-client shows outside this room: values are those of `states`, errors those of ATLAS. What
+creates or sends is posted once and never retried by itself, so nothing is ever doubled; every call has a deadline.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import anyio
+
+from atlas_mcp.errors import LettaLost, LettaUnavailable
+from atlas_mcp.letta.faults import translated
+from atlas_mcp.letta.sending import Turn
+from atlas_mcp.letta.states import AgentState, Answer, BlockState, Found
+from atlas_mcp.letta.thread import find_message
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from letta_client import AsyncLetta
+
+    from atlas_mcp.letta.sending import OnCall, OnRun, RunTool
+    from atlas_mcp.letta.states import AgentChange, NewAgent, NewBlock, ToolCall
+    from atlas_mcp.model.turn import ToolSpec
+
+Kind = Literal["embedded", "server", "cloud"]
+
+CALL_SECONDS = 60.0
+EVENT_SECONDS = 300.0
+_NO_LIMIT = 100_000
+"""What Letta itself takes for a block without a limit."""
+
+
+class Letta:
+    """One Letta. `embedding` is the handle for archives on servers that have no default of their own."""
+
+    def __init__(
+        self,
+        client: AsyncLetta,
+        *,
+        kind: Kind,
+        embedding: str | None = None,
+        event_seconds: float = EVENT_SECONDS,
+    ) -> None:
+        self.kind: Kind = kind
+        self._client = client.with_options(max_retries=0)
+        self._embedding = embedding
+        self._event_seconds = event_seconds
+
+    async def health(self) -> str:
+        """Letta's version; LettaUnavailable if it does not answer."""
+        with _call():
+            return (await self._client.health()).version
+
+    # -- agents
+
+    async def create_agent(self, spec: NewAgent) -> AgentState:
+        """Create the agent with its own blocks and with the shared ones attached. LettaLost if one of those is gone."""
+        more: dict[str, Any] = {"embedding": self._embedding} if self._embedding else {}
+        with _call():
+            state = await self._client.agents.create(
+                name=spec.name,
+                description=spec.description,
+                model=spec.model,
+                system=spec.system,
+                memory_blocks=[
+                    {"label": b.label, "value": b.value, "limit": b.limit, "description": b.description}
+                    for b in spec.blocks
+                ],
+                block_ids=list(spec.shared),
+                tags=list(spec.tags),
+                tools=list(spec.tools),
+                include_base_tools=False,
+                **more,
+            )
+            return _agent(state)
+
+    async def find_agents(self, tags: Sequence[str]) -> list[AgentState]:
+        """The agents that carry all of these tags, oldest first."""
+        with _call():
+            page = self._client.agents.list(tags=list(tags), match_all_tags=True, order="asc")
+            ids = [agent.id async for agent in page]
+            return [_agent(await self._client.agents.retrieve(i)) for i in ids]
+
+    async def agent(self, agent_id: str) -> AgentState:
+        """The agent; LettaLost if there is none."""
+        with _call():
+            return _agent(await self._client.agents.retrieve(agent_id))
+
+    async def update_agent(self, agent_id: str, change: AgentChange) -> AgentState:
+        """Change what is given of the agent."""
+        changed = {"description": change.description, "model": change.model, "system": change.system}
+        given: dict[str, Any] = {name: value for name, value in changed.items() if value is not None}
+        with _call():
+            return _agent(await self._client.agents.update(agent_id, **given))
+
+    async def delete_agent(self, agent_id: str) -> None:
+        """Delete the agent, if it is there. Blocks it shared stay."""
+        try:
+            with _call():
+                await self._client.agents.delete(agent_id)
+        except LettaLost:
+            return
+
+    # -- blocks
+
+    async def create_block(self, block: NewBlock, *, tags: Sequence[str] = ()) -> BlockState:
+        """Create a block that belongs to no agent yet."""
+        with _call():
+            return _block(
+                await self._client.blocks.create(
+                    label=block.label,
+                    value=block.value,
+                    limit=block.limit,
+                    description=block.description,
+                    tags=list(tags),
+                )
+            )
+
+    async def block(self, block_id: str) -> BlockState:
+        """The block; LettaLost if there is none."""
+        with _call():
+            return _block(await self._client.blocks.retrieve(block_id))
+
+    async def blocks(self, agent_id: str) -> list[BlockState]:
+        """The agent's blocks, its own and the shared ones."""
+        with _call():
+            page = await self._client.agents.blocks.list(agent_id, limit=100)
+            return [_block(b) for b in page.items]
+
+    async def set_block(self, block_id: str, value: str) -> BlockState:
+        """Give the block a new value. OverLimit where Letta enforces the limit; callers check it before."""
+        with _call():
+            return _block(await self._client.blocks.update(block_id, value=value))
+
+    async def reshape_block(self, block_id: str, *, limit: int, description: str) -> BlockState:
+        """Give the block another limit and description."""
+        with _call():
+            return _block(await self._client.blocks.update(block_id, limit=limit, description=description))
+
+    async def attach_block(self, agent_id: str, block_id: str) -> None:
+        """Make the block one of the agent's; attaching twice is harmless."""
+        with _call():
+            await self._client.agents.blocks.attach(block_id, agent_id=agent_id)
+
+    async def detach_block(self, agent_id: str, block_id: str) -> None:
+        """Take the block from the agent; the block stays."""
+        with _call():
+            await self._client.agents.blocks.detach(block_id, agent_id=agent_id)
+
+    # -- turns
+
+    async def open_conversation(self, agent_id: str) -> str:
+        """Open a thread with the agent; its id."""
+        with _call():
+            return (await self._client.conversations.create(agent_id=agent_id)).id
+
+    async def send(
+        self,
+        conversation: str,
+        message: str,
+        *,
+        otid: str,
+        tools: Sequence[ToolSpec] = (),
+        run_tool: RunTool,
+        on_run: OnRun,
+        on_call: OnCall | None = None,
+    ) -> Answer:
+        """Post a message once and see the turn through, executing the tools it asks for.
+
+        `otid` marks the message so that `find` knows it again; `on_run` is told the id of each of Letta's runs,
+        `on_call` each tool call as it is seen. Raises ModelFailed when the agent's model fails, LettaLost without such
+        a conversation, LettaUnavailable when the outcome is not known. Nothing else may send to the conversation
+        meanwhile: on some Letta servers parallel turns of one thread lose context.
+        """
+        return await self._turn(conversation, tools, run_tool, on_run, on_call).begin(message, otid)
+
+    async def go_on(
+        self,
+        conversation: str,
+        waits_for: Sequence[ToolCall],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        run_tool: RunTool,
+        on_run: OnRun,
+        on_call: OnCall | None = None,
+    ) -> Answer:
+        """Take up a turn that was interrupted while it waited for the answers of these calls; as `send`."""
+        return await self._turn(conversation, tools, run_tool, on_run, on_call).go_on(waits_for)
+
+    async def find(self, conversation: str, otid: str) -> Found | None:
+        """What came of the message with that otid: None if it never arrived."""
+        with _call():
+            return await find_message(self._client, conversation, otid)
+
+    async def find_answer(self, conversation: str, otid: str) -> Answer | None:
+        """The finished answer to the message with that otid, if there is one."""
+        found = await self.find(conversation, otid)
+        return found.answer if found else None
+
+    async def tokens_of(self, run_id: str) -> tuple[int, int]:
+        """Input and output tokens of one of Letta's runs; zeros where it does not tell."""
+        try:
+            with _call():
+                usage = await self._client.runs.usage.retrieve(run_id)
+                return usage.prompt_tokens or 0, usage.completion_tokens or 0
+        except LettaUnavailable:
+            return 0, 0
+
+    async def settle(self, conversation: str, run_id: str | None) -> None:
+        """Wait until no earlier turn of the conversation runs any more; LettaUnavailable if that takes too long.
+
+        A server finishes a turn also when its client was cut off. The embedded Letta does not: there is none to wait
+        for.
+        """
+        if self.kind == "embedded":
+            return
+        pause = 0.2
+        with translated(), anyio.fail_after(self._event_seconds):
+            while await self._runs(conversation, run_id):
+                await anyio.sleep(pause)
+                pause = min(2 * pause, 3.0)
+
+    async def cancel(self, conversation: str) -> None:
+        """Cancel what runs in the conversation; nothing happens if nothing does."""
+        try:
+            with _call():
+                await self._client.conversations.cancel(conversation)
+        except LettaUnavailable:
+            return
+
+    def _turn(
+        self, conversation: str, tools: Sequence[ToolSpec], run_tool: RunTool, on_run: OnRun, on_call: OnCall | None
+    ) -> Turn:
+        return Turn(
+            self._client,
+            conversation,
+            tools=tools,
+            run_tool=run_tool,
+            on_run=on_run,
+            on_call=on_call or _ignore,
+            event_seconds=self._event_seconds,
+        )
+
+    async def _runs(self, conversation: str, run_id: str | None) -> bool:
+        if run_id:
+            try:
+                with translated():
+                    return (await self._client.runs.retrieve(run_id)).status in {"created", "running"}
+            except LettaLost:
+                return False
+        page = await self._client.runs.list(conversation_id=conversation, active=True, limit=1)
+        return bool(page.items)
+
+
+async def _ignore(_: ToolCall) -> None:
+    return
+
+
+@contextmanager
+def _call() -> Generator[None]:
+    """A deadline, and errors translated, around one short exchange with Letta."""
+    with translated(), anyio.fail_after(CALL_SECONDS):
+        yield
+
+
+def _agent(state: Any) -> AgentState:
+    return AgentState(
+        id=state.id,
+        name=state.name,
+        model=state.model or getattr(state.llm_config, "handle", None) or "",
+        system=state.system or "",
+        description=state.description or "",
+        tags=tuple(state.tags or ()),
+        blocks=tuple(_block(b) for b in cast("list[Any]", state.blocks or [])),
+    )
+
+
+def _block(block: Any) -> BlockState:
+    return BlockState(
+        id=block.id,
+        label=block.label or "",
+        value=block.value or "",
+        limit=block.limit or _NO_LIMIT,
+        description=block.description or "",
+    )

@@ -1,0 +1,96 @@
+"""letta-client's errors in ATLAS' words: the one place where they are translated.
+
+Promise: inside `translated()` nothing of letta-client or httpx is raised: what comes out is an AtlasError whose text a
+person can act on. A model's failure is told apart from Letta's own by Letta's error shape.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from atlas_mcp.errors import AtlasError, LettaLost, LettaUnavailable, ModelFailed, OverLimit, UnknownModel
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from letta_client import APIStatusError
+
+_LENGTHS = re.compile(r"length \((\d+) characters\).*?limit \((\d+)", re.DOTALL)
+_HANDLES = re.compile(r"Handle .* must be one of", re.DOTALL)
+_TRANSIENT = ("rate_limit", "timeout", "connection", "overloaded", "unavailable", "server_error")
+MAX_DETAIL = 2_000
+
+
+class PendingApproval(LettaUnavailable):
+    """Raised when a thread waits for the answer of a tool that somebody else owes it. Stays within this room."""
+
+
+@contextmanager
+def translated() -> Generator[None]:
+    """Raise what goes wrong inside as one of ATLAS' errors."""
+    import httpx
+    import letta_client
+
+    try:
+        yield
+    except letta_client.APIStatusError as error:
+        raise translate_status(error) from error
+    except (letta_client.APIError, httpx.HTTPError, httpx.StreamError, json.JSONDecodeError, TimeoutError) as error:
+        raise unreachable(error) from error
+
+
+def unreachable(error: Exception) -> LettaUnavailable:
+    """Letta was not reached, hung, or was cut off."""
+    reason = str(error) or type(error).__name__
+    cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) else ""
+    return LettaUnavailable(
+        f"Letta did not answer: {_short(reason)}{_short(cause)}.",
+        next_step="See whether it runs and can be reached (get_status), and try again.",
+    )
+
+
+def translate_status(error: APIStatusError) -> AtlasError:
+    """An answer of Letta that is an error."""
+    status, body = error.status_code, _mapping(error.body)
+    if fault := _mapping(body.get("error")):
+        return model_failed(str(fault.get("type", "")), _sentence(fault), status)
+    detail = _detail(body) or error.message
+    if lengths := _LENGTHS.search(detail):
+        return OverLimit("value", int(lengths[1]), int(lengths[2]))
+    if _HANDLES.search(detail):
+        return UnknownModel(_short(detail), argument="ATLAS_MODEL")
+    if status == 409 and "PENDING_APPROVAL" in json.dumps(error.body, default=str).upper():
+        return PendingApproval("the conversation waits for the answer of a tool that an earlier turn called.")
+    if status == 404:
+        return LettaLost(f"Letta has no such thing: {_short(detail)}")
+    if status in {401, 403}:
+        step = "Set the key that this Letta server expects."
+        return LettaUnavailable(f"Letta refuses the call ({status}): {_short(detail)}", next_step=step)
+    return LettaUnavailable(f"Letta answered with an error ({status}): {_short(detail)}")
+
+
+def model_failed(kind: str, text: str, status: int = 0) -> ModelFailed:
+    """A model call that failed inside Letta; `kind` is Letta's type of it, such as llm_rate_limit."""
+    transient = status == 429 or status >= 500 or any(word in kind for word in _TRANSIENT)
+    return ModelFailed(_short(text) or "the model call failed.", transient=transient)
+
+
+def _sentence(fault: dict[str, Any]) -> str:
+    message, detail = str(fault.get("message") or ""), str(fault.get("detail") or "")
+    return message if not detail or detail in message else f"{message} {detail}".strip()
+
+
+def _detail(body: dict[str, Any]) -> str:
+    detail = body.get("detail", body.get("message", ""))
+    return detail if isinstance(detail, str) else json.dumps(detail, default=str)
+
+
+def _mapping(body: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_DETAIL else text[:MAX_DETAIL] + "…"

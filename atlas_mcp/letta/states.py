@@ -1,0 +1,96 @@
+"""What Letta tells us, as frozen values: agents, blocks, tool calls and answers. Nothing of letta-client shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+RunState = Literal["running", "ended", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockState:
+    """A block's present value. `limit` in characters; a Letta of version 0.16.8 does not enforce it itself."""
+
+    id: str
+    label: str
+    value: str
+    limit: int
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """An agent as Letta has it; `model` is the handle that answers for it."""
+
+    id: str
+    name: str
+    model: str
+    system: str
+    description: str
+    tags: tuple[str, ...]
+    blocks: tuple[BlockState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewBlock:
+    """A block to be created."""
+
+    label: str
+    value: str
+    limit: int
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewAgent:
+    """An agent to be created: `blocks` become its own, those of `shared` are attached by their ids."""
+
+    name: str
+    description: str
+    model: str
+    system: str
+    blocks: tuple[NewBlock, ...]
+    shared: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentChange:
+    """What is to be changed of an agent; None leaves as it is."""
+
+    description: str | None = None
+    model: str | None = None
+    system: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that an agent called in a turn, with the arguments it gave."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a turn came to. Tokens are those of all its model calls; `letta_run` is Letta's id of the turn's last run.
+
+    `tool_calls` holds every call of the turn in order, also those that Letta executed itself.
+    """
+
+    text: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    letta_run: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A message found again in its thread: its answer, or the tool calls that it still waits for, or neither yet."""
+
+    answer: Answer | None = None
+    waits_for: tuple[ToolCall, ...] = ()
