@@ -20,6 +20,7 @@
     │   └── PortInUse
     ├── Unavailable             something outside does not answer; trying again may help
     │   ├── LettaUnavailable
+    │   │   └── LettaLost
     │   ├── ModelFailed
     │   └── LockTimeout
     ├── UnusableAnswer          an agent's answer that could not be read, also after asking again
@@ -217,6 +218,10 @@ class Unavailable(AtlasError):
 
 class LettaUnavailable(Unavailable):
     """Raised when Letta cannot be reached, hangs, or answers with an error of its own."""
+
+
+class LettaLost(LettaUnavailable):
+    """Raised when Letta no longer has an agent, a block or a conversation that the record knows."""
 
 
 class ModelFailed(Unavailable):
