@@ -7,8 +7,8 @@
 
 A reply is a text, or a dict with one of
     text, json (an object, sent as text), tool + args (one tool call), tools ([[name, args], ...], several at once),
-    status + message (an HTTP error; `headers` too), raw (a body that is no valid answer), call (a function of the
-    request body that gives a reply; in this process only),
+    status + message (an HTTP error that clients may retry at once; `headers` too),
+    raw (a body that is no valid answer), call (a function from the request body to a reply; this process only),
 and with any of `hold: true` (this reply waits for release()), `hold_after: n` (a stream waits after n chunks),
 `break_after: n` (the connection breaks after n chunks of a stream).
 
@@ -259,7 +259,7 @@ class ScriptedModel:
             await self._released(since)
         if "status" in reply:
             error = {"error": {"message": reply.get("message", "scripted failure"), "type": "scripted", "code": None}}
-            return await answer.json(error, reply["status"], reply.get("headers"))
+            return await answer.json(error, reply["status"], {"retry-after-ms": "1", **reply.get("headers", {})})
         if "raw" in reply:
             return await answer.raw(reply["raw"].encode())
         message, finish = self._message(reply)

@@ -1,0 +1,175 @@
+"""A model that stands for several: the first answers, and when its provider fails, the next one does.
+
+To LangChain it is one chat model: tools bind to it, it streams, agents are made from it. Promises: a provider's
+exception never comes through, only ModelFailed with a text for people; nothing is asked twice here (the providers' own
+clients are the only layer that retries); a bad request of ours goes to no second model; once a word of an answer was
+streamed, no other model goes on with it. Which model answered stands in the answer's `response_metadata` as
+`atlas_handle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableBinding
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from atlas_mcp.models.catalog import ModelName
+from atlas_mcp.models.failures import Failure, raise_failed, understand
+
+HANDLE_KEY = "atlas_handle"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model of a chain, asked through the interface that models have for those who wrap them.
+
+    The public one would report each call to the callbacks twice.
+    """
+
+    name: ModelName
+    model: BaseChatModel
+
+    async def answer(self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]) -> ChatResult:
+        """The whole answer."""
+        return await self.model._agenerate(messages, stop, **self._arguments(given))  # pyright: ignore[reportPrivateUsage]  # as said above
+
+    def answer_now(self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]) -> ChatResult:
+        """The whole answer, without a loop."""
+        return self.model._generate(messages, stop, **self._arguments(given))  # pyright: ignore[reportPrivateUsage]  # as said above
+
+    async def stream(
+        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+    ) -> AsyncGenerator[ChatGenerationChunk]:
+        """The answer in chunks; the first of them says something, and carries the model's handle."""
+        source = self.model._astream(messages, stop, **self._arguments(given))  # pyright: ignore[reportPrivateUsage]  # as said above
+        silent: list[ChatGenerationChunk] = []
+        spoken = False
+        async with aclosing(cast("AsyncGenerator[ChatGenerationChunk]", source)) as chunks:
+            async for chunk in chunks:
+                if spoken:
+                    yield chunk
+                    continue
+                silent.append(chunk)
+                if _says_something(chunk):
+                    spoken = True
+                    silent[0].message.response_metadata[HANDLE_KEY] = self.name.handle
+                    for held in silent:
+                        yield held
+        if not spoken:
+            if not silent:
+                raise EOFError("nothing came")
+            for held in silent:
+                yield held
+
+    def _arguments(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Call arguments as this provider wants them: tools were bound in the common form."""
+        if "tools" not in given:
+            return given
+        options = {k: v for k, v in given.items() if k != "tools" and not (k == "tool_choice" and v is None)}
+        bound = self.model.bind_tools(given["tools"], **options)
+        return dict(bound.kwargs) if isinstance(bound, RunnableBinding) else given
+
+
+class ChainModel(BaseChatModel):
+    """The chain; `members` in the order they are asked, `secrets` what must never stand in an error."""
+
+    members: tuple[Member, ...]
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def _llm_type(self) -> str:
+        return "atlas-chain"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"models": [member.name.text for member in self.members]}
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The chain with these tools, for whichever model answers."""
+        return self.bind(tools=[convert_to_openai_tool(t) for t in tools], tool_choice=tool_choice, **kwargs)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        failures: list[Failure] = []
+        for member in self.members:
+            try:
+                return _marked(await member.answer(messages, stop, kwargs), member)
+            except Exception as error:  # noqa: BLE001  # whatever a provider's client raises is that provider's failure
+                self._note(failures, member, error)
+        raise raise_failed(failures)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        failures: list[Failure] = []
+        for member in self.members:
+            spoken = False
+            try:
+                async with aclosing(member.stream(messages, stop, kwargs)) as chunks:
+                    async for chunk in chunks:
+                        spoken = True
+                        yield chunk
+            except Exception as error:  # noqa: BLE001  # as above
+                self._note(failures, member, error)
+                if spoken:
+                    break
+            else:
+                return
+        raise raise_failed(failures)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        failures: list[Failure] = []
+        for member in self.members:
+            try:
+                return _marked(member.answer_now(messages, stop, kwargs), member)
+            except Exception as error:  # noqa: BLE001  # as above
+                self._note(failures, member, error)
+        raise raise_failed(failures)
+
+    def _note(self, failures: list[Failure], member: Member, error: Exception) -> None:
+        """Add the failure; raise when asking another model cannot help."""
+        failure = understand(member.name, error, self.secrets)
+        failures.append(failure)
+        if failure.bad_request:
+            raise raise_failed(failures) from error
+
+
+def _says_something(chunk: ChatGenerationChunk) -> bool:
+    message = chunk.message
+    return bool(message.content) or (isinstance(message, AIMessageChunk) and bool(message.tool_call_chunks))
+
+
+def _marked(result: ChatResult, member: Member) -> ChatResult:
+    for generation in result.generations:
+        generation.message.response_metadata[HANDLE_KEY] = member.name.handle
+    return result
