@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Collection, Mapping
 
     from atlas_mcp.model.run import RunKind
-    from atlas_mcp.runs.context import RunContext
     from atlas_mcp.runs.runs import Runs
     from atlas_mcp.store.home import Home
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
 
-__all__ = ["Executor", "RunContext", "RunOutcome", "Runs", "open_runs"]
+__all__ = ["Executor", "RunOutcome", "open_runs"]
 
 
 @asynccontextmanager

@@ -108,9 +108,7 @@ class RunContext:
         return await read(self._record, one)
 
     async def _set(self, *, also_after_end: bool = False, **values: Any) -> None:
-        await self._write(
-            lambda c: rows.write(c, self.run_id, self._executor, also_after_end=also_after_end, **values)
-        )
+        await self._write(lambda c: rows.write(c, self.run_id, self._executor, also_after_end=also_after_end, **values))
 
     async def _spend(self, connection: AsyncConnection, usage: Usage, key: str | None) -> None:
         # The mark of a turn that was counted is an artifact: it is in the same transaction as the sum.

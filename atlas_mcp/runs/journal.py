@@ -75,7 +75,7 @@ async def after(connection: AsyncConnection, run_id: str, since: int) -> list[Ev
     return [_event(row) for row in found]
 
 
-def _event(row: Row[Any]) -> Event:
+def _event(row: Row[*tuple[Any, ...]]) -> Event:
     return Event(
         seq=row.seq,
         at=row.at,

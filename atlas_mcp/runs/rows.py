@@ -1,13 +1,13 @@
 """The run's row: the one truth about what state a run is in and which process executes it.
 
-Every change is made in one transaction with its journal event and judged by the table in `model.run`. Who executes a run
-is compared in every write of an executor: one that lost its run raises RunLost and changes nothing.
+Every change is made in one transaction with its journal event and judged by the table in `model.run`. Who executes a
+run is compared in every write of an executor: one that lost its run raises RunLost and changes nothing.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import insert, or_, select, update
 
@@ -23,6 +23,8 @@ from atlas_mcp.store import tables
 if TYPE_CHECKING:
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    RunRow: TypeAlias = Row[*tuple[Any, ...]]
 
 _RUN = tables.run
 _UNBEGUN: tuple[RunStatus, ...] = ("queued", "working")
@@ -68,7 +70,7 @@ async def add(
     await journal.append(connection, run_id, 1, now, Entry("caller", "run_queued", "Asked for."))
 
 
-async def find(connection: AsyncConnection, run_id: str, caller: str | None = None) -> Row[Any]:
+async def find(connection: AsyncConnection, run_id: str, caller: str | None = None) -> RunRow:
     """The row; UnknownRun if there is none, or none of that caller."""
     query = select(_RUN).where(_RUN.c.id == run_id)
     if caller is not None:
@@ -79,7 +81,7 @@ async def find(connection: AsyncConnection, run_id: str, caller: str | None = No
     return row
 
 
-async def pulse(connection: AsyncConnection, run_id: str) -> Row[Any]:
+async def pulse(connection: AsyncConnection, run_id: str) -> RunRow:
     """Only `status`, `last_seq` and `executor`: what those who wait look at."""
     query = select(_RUN.c.status, _RUN.c.last_seq, _RUN.c.executor).where(_RUN.c.id == run_id)
     return (await connection.execute(query)).one()
@@ -122,7 +124,7 @@ async def emit(connection: AsyncConnection, run_id: str, executor: str, entry: E
     return await journal.append(connection, run_id, seq, now, entry), True
 
 
-async def move(connection: AsyncConnection, row: Row[Any], to: RunStatus, entry: Entry, **values: Any) -> None:
+async def move(connection: AsyncConnection, row: RunRow, to: RunStatus, entry: Entry, **values: Any) -> None:
     """Change the status of the run as read in this transaction, with its event. IllegalChange if the table forbids."""
     status = row.status if row.status == to else change(row.status, to)
     now = datetime.now(UTC)
@@ -138,7 +140,7 @@ async def move(connection: AsyncConnection, row: Row[Any], to: RunStatus, entry:
     await journal.append(connection, row.id, row.last_seq + 1, now, entry)
 
 
-async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tuple[Row[Any], bool] | None:
+async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tuple[RunRow, bool] | None:
     """Count an attempt and set the run working: the row as it was and whether an earlier attempt had begun.
 
     None if there is nothing to execute: the run ended meanwhile, or is another process's.
@@ -187,7 +189,7 @@ async def release(connection: AsyncConnection, run_id: str, executor: str, *, be
     )
 
 
-async def unfinished(connection: AsyncConnection) -> list[Row[Any]]:
+async def unfinished(connection: AsyncConnection) -> list[RunRow]:
     """Every run of the home that somebody is executing or should execute, oldest first."""
     query = select(_RUN.c.id, _RUN.c.kind, _RUN.c.executor, _RUN.c.needs, _RUN.c.attempts)
     found = await connection.execute(query.where(_RUN.c.status.in_(_UNBEGUN)).order_by(_RUN.c.created_at))
@@ -215,7 +217,7 @@ async def not_ours(connection: AsyncConnection, run_ids: list[str], executor: st
 
 async def page(
     connection: AsyncConnection, caller: str, status: RunStatus | None, before: tuple[datetime, str] | None, limit: int
-) -> list[Row[Any]]:
+) -> list[RunRow]:
     """Up to `limit` runs of the caller, newest first, older than `before` (a moment and an id)."""
     query = select(_RUN).where(_RUN.c.caller == caller)
     if status is not None:

@@ -1,0 +1,228 @@
+"""Executes runs in this process: at most MAX_RUNS at once, each in a task of its own, each to a state that is stored.
+
+A run ends completed, failed or cancelled; or it is left unfinished for a later attempt when this process stops. An
+executor is stopped by cancelling its task, once; one that does not stop within GRACE seconds is left alone and can
+write nothing any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, cast
+
+import anyio
+
+from atlas_mcp.errors import AtlasError, RunLost
+from atlas_mcp.runs import rows
+from atlas_mcp.runs._whole import write
+from atlas_mcp.runs.context import RunContext
+from atlas_mcp.runs.engine import Engine
+from atlas_mcp.runs.journal import Entry
+from atlas_mcp.runs.rows import Order
+from atlas_mcp.runs.trace import AttemptSpan, attempt_span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from atlas_mcp.model.run import RunKind
+    from atlas_mcp.runs.bells import Bells
+    from atlas_mcp.runs.outcome import Executor, RunOutcome
+    from atlas_mcp.runs.rows import RunRow
+    from atlas_mcp.store.record import Record
+
+MAX_RUNS = 16
+GRACE = 3.0
+_log = logging.getLogger(__name__)
+
+
+class Runner:
+    """The runs that this process, known as `name`, executes."""
+
+    def __init__(
+        self, name: str, database: Path, record: Record, executors: Mapping[RunKind, Executor], bells: Bells
+    ) -> None:
+        self.name = name
+        self._record = record
+        self._executors = executors
+        self._bells = bells
+        self._engine = Engine(database, name, self._execute)
+        self._slots = anyio.Semaphore(MAX_RUNS)
+        self._mine: set[str] = set()
+        self._working: dict[str, _Attempt] = {}
+        self._closing = False
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of runs that can be executed here."""
+        return frozenset(self._executors)
+
+    @property
+    def mine(self) -> frozenset[str]:
+        """The runs that are executed here or wait for a slot here."""
+        return frozenset(self._mine)
+
+    @property
+    def working(self) -> list[str]:
+        """The runs whose executor is at work here."""
+        return list(self._working)
+
+    async def drive(self, run_id: str, workflow_id: str) -> None:
+        """Execute a run whose row names this process, as soon as there is a slot, and return when it is over here."""
+        if self._closing or run_id in self._mine:
+            return
+        self._mine.add(run_id)
+        try:
+            async with self._slots:
+                await self._engine.run(workflow_id, run_id)
+        except Exception as error:  # noqa: BLE001
+            # The engine could not start it; a run must not stay queued for ever because of that.
+            await self._fail(run_id, error)
+        finally:
+            self._mine.discard(run_id)
+            if self._closing:
+                with anyio.CancelScope(shield=True):
+                    await write(self._record, lambda c: rows.release(c, run_id, self.name, began=False))
+
+    def stop(self, run_id: str) -> None:
+        """Cancel the executor of that run, if it is at work here. Its row says why."""
+        if attempt := self._working.get(run_id):
+            attempt.stop()
+
+    def stop_all(self) -> None:
+        """Take no more runs, and stop every executor; their runs stay unfinished."""
+        self._closing = True
+        for attempt in self._working.values():
+            attempt.stop()
+
+    async def close(self) -> None:
+        """Shut the engine down; every `drive` has returned."""
+        await self._engine.close()
+
+    async def _execute(self, run_id: str) -> None:
+        # Called by the engine, inside its workflow. Whatever happens is stored in the row: nothing is raised.
+        if self._closing:
+            return
+        try:
+            begun = await write(self._record, lambda c: rows.begin(c, run_id, self.name))
+            if begun is not None:
+                await self._attempt(*begun)
+        except Exception as error:  # noqa: BLE001
+            await self._fail(run_id, error)
+
+    async def _attempt(self, row: RunRow, resumed: bool) -> None:
+        self._bells.ring(row.id)
+        order = Order.model_validate(row.input)
+        with attempt_span(row.id, row.kind, row.goal, order, row.attempts + 1) as span:
+            context = RunContext(
+                row.id,
+                order.caller,
+                order.input,
+                resumed=resumed,
+                attempt=row.attempts + 1,
+                executor=self.name,
+                record=self._record,
+                news=lambda: self._bells.ring(row.id),
+                lost=lambda: self.stop(row.id),
+            )
+            if span.trace_id:
+                await context.set_trace_id(span.trace_id)
+            # A task of asyncio's, not of a task group: LangGraph's workers are only reached by its kind of cancelling.
+            attempt = _Attempt(asyncio.create_task(_outcome(self._executors[row.kind], context)))
+            self._working[row.id] = attempt
+            if self._closing:
+                attempt.stop()
+            try:
+                await attempt.over()
+                await self._settle(row.id, attempt, span)
+            finally:
+                attempt.stop()
+                del self._working[row.id]
+                self._bells.ring(row.id)
+
+    async def _settle(self, run_id: str, attempt: _Attempt, span: AttemptSpan) -> None:
+        error = attempt.error()
+        if error is None:
+            await self._complete(run_id, attempt.task.result(), span)
+        elif self._closing:
+            await write(self._record, lambda c: rows.release(c, run_id, self.name, began=True))
+        elif not attempt.stopped:
+            await self._fail(run_id, error, span)
+
+    async def _complete(self, run_id: str, outcome: RunOutcome, span: AttemptSpan) -> None:
+        values: dict[str, Any] = {"reply": outcome.reply, "note": outcome.note}
+        if outcome.result is not None:
+            values["result"] = outcome.result.model_dump(mode="json")
+        entry = Entry("atlas", "run_completed", "Completed.")
+        try:
+            await write(self._record, lambda c: rows.end(c, run_id, self.name, "completed", entry, **values))
+        except RunLost:
+            return
+        span.settle("completed", "completed")
+
+    async def _fail(self, run_id: str, error: BaseException, span: AttemptSpan | None = None) -> None:
+        error = _cause(error)
+        if isinstance(error, RunLost):
+            return
+        text = str(error) if isinstance(error, AtlasError) else f"unexpected error: {type(error).__name__}"
+        if not isinstance(error, AtlasError):
+            _log.error("run %s failed", run_id, exc_info=error)
+        entry = Entry("atlas", "run_failed", text)
+        try:
+            await write(self._record, lambda c: rows.end(c, run_id, self.name, "failed", entry, error=text))
+        except AtlasError:
+            return  # cancelled, taken over, or gone: then that is the truth
+        except Exception:  # noqa: BLE001
+            _log.exception("the end of run %s could not be stored", run_id)
+            return
+        finally:
+            self._bells.ring(run_id)
+        if span is not None:
+            span.settle("failed", text)
+
+
+class _Attempt:
+    """An executor at work: its task, and whether it was told to stop."""
+
+    def __init__(self, task: asyncio.Task[RunOutcome]) -> None:
+        self.task = task
+        self._stopped_at: float | None = None
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped_at is not None
+
+    def stop(self) -> None:
+        if self._stopped_at is None:
+            self._stopped_at = anyio.current_time()
+            self.task.cancel()
+
+    async def over(self) -> None:
+        """Return when the task is done, or was told to stop and did not for GRACE seconds."""
+        while not self.task.done() and not self._overdue():
+            await asyncio.wait({self.task}, timeout=GRACE / 3)
+
+    def error(self) -> BaseException | None:
+        """Why there is no outcome, or None if there is one."""
+        if not self.task.done():
+            return TimeoutError("the executor did not stop")
+        return asyncio.CancelledError() if self.task.cancelled() else self.task.exception()
+
+    def _overdue(self) -> bool:
+        return self._stopped_at is not None and anyio.current_time() > self._stopped_at + GRACE
+
+
+async def _outcome(executor: Executor, context: RunContext) -> RunOutcome:
+    return await executor(context)
+
+
+def _cause(error: BaseException) -> BaseException:
+    # Task groups wrap what one of their tasks raised.
+    while isinstance(error, BaseExceptionGroup):
+        inner = cast("tuple[BaseException, ...]", error.exceptions)
+        if len(inner) != 1:
+            break
+        error = inner[0]
+    return cast("BaseException", error)

@@ -1,0 +1,223 @@
+"""The runs of a home: submitted, followed, listed and cancelled from any process, executed by one at a time.
+
+Promise: a run that was submitted is stored before anything else happens and is never lost: it ends completed, failed or
+cancelled, whatever dies in between. What a run wrote stays. A caller sees only runs of their own; another's does not
+exist. Nothing here belongs to a request: runs live in a task group of their own, opened and closed with `Runs`.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+
+import anyio
+
+from atlas_mcp.errors import InvalidInput
+from atlas_mcp.model.run import ENDED, Event, Run, RunKind, RunStatus
+from atlas_mcp.runs import journal, rows, view
+from atlas_mcp.runs._whole import read, write
+from atlas_mcp.runs.adoption import adopt, lacking, lock_of, orphaned
+from atlas_mcp.runs.bells import Bells
+from atlas_mcp.runs.rows import Order
+from atlas_mcp.runs.runner import MAX_RUNS, Runner
+from atlas_mcp.runs.trace import current_traceparent
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    from anyio.abc import TaskGroup
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.runs.outcome import Executor
+    from atlas_mcp.runs.rows import RunRow
+    from atlas_mcp.store.home import Home
+    from atlas_mcp.store.locks import Locks
+    from atlas_mcp.store.record import Record
+
+MAX_PAGE = 100
+_LOOK_SECONDS = 0.1  # how often one who waits looks at a run that another process executes
+_LOOK_AT_OWN_SECONDS = 1.0  # news of our own runs comes by bell
+_WATCH_SECONDS = 0.25  # how soon a run is stopped that another process cancelled
+_ADOPT_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
+RunList: TypeAlias = list[Run]  # `list` is a method below
+
+
+class Runs:
+    """The runs of one home; made by `open_runs`."""
+
+    def __init__(
+        self, record: Record, locks: Locks, runner: Runner, bells: Bells, providers: frozenset[str], tasks: TaskGroup
+    ) -> None:
+        self._record = record
+        self._locks = locks
+        self._runner = runner
+        self._bells = bells
+        self._providers = providers
+        self._tasks = tasks
+
+    async def submit(
+        self, caller: Caller, kind: RunKind, goal: str, input: dict[str, Any], *, needs: Sequence[str] = ()
+    ) -> str:
+        """Store a run and start it; its id. `input` is plain JSON, `needs` names the model providers it cannot do
+        without: where one is missing, the run waits for a process that has them all."""
+        run_id = _new_id()
+        order = Order(caller=caller, input=input, traceparent=current_traceparent())
+        here = kind in self._runner.kinds and self._providers.issuperset(needs)
+        executor = self._runner.name if here else None
+        await write(self._record, lambda c: rows.add(c, run_id, kind, goal, order, [*needs], executor))
+        if here:
+            self._tasks.start_soon(self._runner.drive, run_id, run_id, name=run_id)
+        return run_id
+
+    async def get(self, caller: Caller, run_id: str, *, since: int = 0, wait_seconds: float = 0) -> Run:
+        """The run with its events after number `since`. Waits up to `wait_seconds` until there is such an event or
+        the run has ended. UnknownRun."""
+        run = await self._show(caller.id, run_id, since)
+        if wait_seconds > 0 and not run.events and run.status not in ENDED:
+            with anyio.move_on_after(wait_seconds):
+                await self._news(run_id, since)
+            run = await self._show(caller.id, run_id, since)
+        return run
+
+    async def list(
+        self, caller: Caller, *, status: RunStatus | None = None, limit: int = 20, cursor: str | None = None
+    ) -> tuple[RunList, str | None]:
+        """The caller's runs without their events, newest first, and the cursor to go on from, if there are more."""
+        if status is not None and status not in get_args(RunStatus):
+            raise InvalidInput(f"{status!r} is not a status.", argument="status", allowed=get_args(RunStatus))
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidInput(f"must be between 1 and {MAX_PAGE}, not {limit}.", argument="limit")
+        before = view.read_cursor(cursor) if cursor is not None else None
+        found = await read(self._record, lambda c: rows.page(c, caller.id, status, before, limit + 1))
+        page = found[:limit]
+        following = view.cursor_after(page[-1]) if len(found) > limit else None
+        return [view.shown(row, note=self._why_waiting(row)) for row in page], following
+
+    async def cancel(self, caller: Caller, run_id: str) -> Run:
+        """Cancel the run, wherever it is executed, and give it with what was done. A run that had ended is left as it
+        is, and its note says so. UnknownRun."""
+        cancelled = await write(self._record, lambda c: rows.cancel(c, run_id, caller.id))
+        self._runner.stop(run_id)
+        self._bells.ring(run_id)
+        run = await self._show(caller.id, run_id, 0)
+        if cancelled or run.status == "cancelled":
+            return run
+        note = f"It had {run.status} before: nothing was changed."
+        return run.model_copy(update={"note": f"{note} {run.note}" if run.note else note})
+
+    async def follow(self, run_id: str, since: int = 0) -> AsyncGenerator[Event]:
+        """The run's events after number `since`, as they come, until it has ended. UnknownRun."""
+        while True:
+            row, events = await self._row_and_events(run_id, since)
+            for event in events:
+                since = event.seq
+                yield event
+            if row.status in ENDED:
+                return
+            await self._news(run_id, since)
+
+    async def watch(self) -> None:
+        """Stop what must not go on here and take over what nobody executes, for as long as this process lives."""
+        look = 0.0
+        while True:
+            try:
+                if anyio.current_time() >= look:
+                    await self._adopt()
+                    look = anyio.current_time() + _ADOPT_SECONDS
+                await self._stop_lost()
+            except Exception:  # noqa: BLE001
+                # The record may be locked or its disk full for a while; without the watch, nobody would take over.
+                _log.exception("the watch over the runs failed, and goes on")
+            await anyio.sleep(_WATCH_SECONDS if self._runner.working else _ADOPT_SECONDS)
+
+    async def _adopt(self) -> None:
+        name, mine = self._runner.name, self._runner.mine
+        room = MAX_RUNS - len(mine)
+        if room <= 0:
+            return
+        for run_id in await adopt(
+            self._record,
+            self._locks,
+            name,
+            mine=mine,
+            kinds=self._runner.kinds,
+            providers=self._providers,
+            room=room,
+        ):
+            # An id of its own for this attempt: the dead process's workflow of that name is still open.
+            self._tasks.start_soon(self._runner.drive, run_id, f"{run_id}.{secrets.token_hex(4)}", name=run_id)
+
+    async def _stop_lost(self) -> None:
+        if working := self._runner.working:
+            for run_id in await read(self._record, lambda c: rows.not_ours(c, working, self._runner.name)):
+                self._runner.stop(run_id)
+                self._bells.ring(run_id)
+
+    async def _news(self, run_id: str, since: int) -> None:
+        while True:
+            with self._bells.listen(run_id) as rung:
+                now = await read(self._record, lambda c: rows.pulse(c, run_id))
+                if now.last_seq > since or now.status in ENDED:
+                    return
+                own = now.executor == self._runner.name
+                with anyio.move_on_after(_LOOK_AT_OWN_SECONDS if own else _LOOK_SECONDS):
+                    await rung.wait()
+
+    async def _show(self, caller: str, run_id: str, since: int) -> Run:
+        row, events = await self._row_and_events(run_id, since, caller)
+        return view.shown(row, events, note=self._why_waiting(row))
+
+    async def _row_and_events(
+        self, run_id: str, since: int, caller: str | None = None
+    ) -> tuple[RunRow, Sequence[Event]]:
+        async def work(connection: AsyncConnection) -> tuple[RunRow, Sequence[Event]]:
+            row = await rows.find(connection, run_id, caller)
+            return row, await journal.after(connection, run_id, since)
+
+        return await read(self._record, work)
+
+    def _why_waiting(self, row: RunRow) -> str | None:
+        missing = lacking(row, self._providers) if row.status in ("queued", "working") else []
+        return view.waiting_for(missing) if missing and orphaned(row, self._locks) else None
+
+
+@asynccontextmanager
+async def opened(
+    home: Home, record: Record, locks: Locks, executors: Mapping[RunKind, Executor], providers: frozenset[str]
+) -> AsyncGenerator[Runs]:
+    """See `open_runs`."""
+    name = secrets.token_hex(8)
+    held = locks.try_hold(lock_of(name))
+    if held is None:
+        raise RuntimeError(f"the lock of the new executor {name} is taken")
+    bells = Bells()
+    runner = Runner(name, home.engine, record, executors, bells)
+    failure: Exception | None = None
+    try:
+        async with anyio.create_task_group() as tasks:
+            runs = Runs(record, locks, runner, bells, providers, tasks)
+            tasks.start_soon(runs.watch)
+            try:
+                yield runs
+            except Exception as error:  # noqa: BLE001
+                # Raised again below: out of a task group it would come wrapped in an ExceptionGroup.
+                failure = error
+            finally:
+                runner.stop_all()
+                tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await runner.close()
+        held.release()
+    if failure is not None:
+        raise failure
+
+
+def _new_id() -> str:
+    return "run_" + base64.b32encode(secrets.token_bytes(13)).decode()[:20].lower()
