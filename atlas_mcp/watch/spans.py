@@ -35,7 +35,10 @@ _MAX_ATTRIBUTE: Final = 2_000
 _MAX_LABEL: Final = 200
 """MLflow refuses a session of over 250 characters, and with it the whole batch it came in."""
 
-_tracer = trace.get_tracer("atlas")
+OUR_SCOPE: Final = "atlas.watch"
+"""Spans of this scope are bounded and redacted here; those of others when they are written to disk."""
+
+_tracer = trace.get_tracer(OUR_SCOPE)
 _log = logging.getLogger(__name__)
 
 

@@ -1,0 +1,179 @@
+"""The two ends that traces can arrive at: an MLflow database, and an MLflow server. Only the carrier uses them.
+
+Both are idempotent (MLflow keeps one span for each trace and span id), so what was sent and not yet removed from the
+spool may be sent again. `Refused` is about what was sent: it will never be taken; `Unreachable` is about the other
+side: trying again later may help. Nothing else is raised.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from atlas_mcp.watch.destination import Destination
+from atlas_mcp.watch.otlp import to_request
+from atlas_mcp.watch.spool import Batch
+
+if TYPE_CHECKING:
+    import httpx
+
+_TIMEOUT_SECONDS: Final = 15.0
+_REFUSALS: Final = (400, 413, 422)
+
+
+class Refused(Exception):
+    """Raised when spans are not acceptable to MLflow, whenever they are sent."""
+
+
+class Unreachable(Exception):
+    """Raised when MLflow cannot take anything now."""
+
+
+class Sink(Protocol):
+    """Where spans arrive."""
+
+    experiment_id: str
+
+    def put(self, batches: Sequence[Batch]) -> None:
+        """Store the spans of all batches, or none. Raises Refused or Unreachable."""
+        ...
+
+
+@contextmanager
+def open_sink(home: Path, destination: Destination) -> Generator[Sink]:
+    """The sink for a destination, its experiment found or made. Raises Unreachable."""
+    if destination.kind == "server":
+        with _server_client(destination) as client:
+            yield ServerSink(client, destination.experiment)
+    else:
+        yield StoreSink(home, destination)
+
+
+class StoreSink:
+    """MLflow's own store on a database. Making it loads MLflow: seconds, and some 200 MB."""
+
+    def __init__(self, home: Path, destination: Destination) -> None:
+        with _store_errors():
+            from mlflow.entities import Span
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            self._to_span: Any = Span.from_otel_proto
+            url = destination.database_url(home)
+            self._store: Any = SqlAlchemyStore(url, (home / "artifacts").absolute().as_uri())
+            if url.startswith("sqlite"):
+                self._read_while_written()
+            self.experiment_id = self._experiment(destination.experiment)
+
+    def put(self, batches: Sequence[Batch]) -> None:
+        """Store the spans of all batches in one transaction."""
+        with _store_errors():
+            spans = [
+                self._to_span(span, resource=group.resource)
+                for group in to_request(batches).resource_spans
+                for scope in group.scope_spans
+                for span in scope.spans
+            ]
+            self._store.log_spans(self.experiment_id, spans)
+
+    def _read_while_written(self) -> None:
+        from sqlalchemy import text
+
+        with self._store.engine.connect() as connection:
+            connection.execute(text("PRAGMA journal_mode=WAL"))
+
+    def _experiment(self, name: str) -> str:
+        found = self._store.get_experiment_by_name(name)
+        if found is None:
+            return str(self._store.create_experiment(name))
+        if found.lifecycle_stage == "deleted":
+            self._store.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+
+@contextmanager
+def _store_errors() -> Generator[None]:
+    """Tell what is wrong with the spans from what is wrong with the database."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Refused(f"{type(error).__name__}: {error}") from error
+    except Exception as error:
+        status = getattr(error, "get_http_status_code", None)
+        if status and status() in _REFUSALS:
+            raise Refused(str(error)) from error
+        raise Unreachable(f"{type(error).__name__}: {error}") from error
+
+
+class ServerSink:
+    """An MLflow server, by its REST and OTLP addresses. Loads no MLflow."""
+
+    def __init__(self, client: httpx.Client, experiment: str) -> None:
+        self._client = client
+        self.experiment_id = self._experiment(experiment)
+
+    def put(self, batches: Sequence[Batch]) -> None:
+        """Post all batches as one OTLP request, which the server takes whole or not at all."""
+        try:
+            body = gzip.compress(to_request(batches).SerializeToString(), compresslevel=3)
+        except (ValueError, TypeError, KeyError) as error:
+            raise Refused(f"{type(error).__name__}: {error}") from error
+        headers = {
+            "content-type": "application/x-protobuf",
+            "content-encoding": "gzip",
+            "x-mlflow-experiment-id": self.experiment_id,
+        }
+        answer = self._request("POST", "v1/traces", content=body, headers=headers)
+        if answer.status_code in _REFUSALS:
+            raise Refused(f"HTTP {answer.status_code}: {answer.text[:300]}")
+        _require_success(answer)
+
+    def _experiment(self, name: str) -> str:
+        path = "api/2.0/mlflow/experiments/"
+        found = self._request("GET", f"{path}get-by-name", params={"experiment_name": name})
+        if found.status_code == 404 and "RESOURCE_DOES_NOT_EXIST" in found.text:
+            made = self._request("POST", f"{path}create", json={"name": name})
+            if made.status_code == 200:
+                return str(made.json()["experiment_id"])
+            found = self._request("GET", f"{path}get-by-name", params={"experiment_name": name})  # another was first
+        _require_success(found)
+        try:
+            known = found.json()["experiment"]
+            identity = str(known["experiment_id"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unreachable("the address does not answer as an MLflow server does") from error
+        if known.get("lifecycle_stage") == "deleted":
+            _require_success(self._request("POST", f"{path}restore", json={"experiment_id": identity}))
+        return identity
+
+    def _request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        import httpx
+
+        try:
+            return self._client.request(method, path, **more)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(f"{type(error).__name__}: {error}") from error
+
+
+def _require_success(answer: httpx.Response) -> None:
+    if answer.status_code != 200:
+        raise Unreachable(f"HTTP {answer.status_code}: {answer.text[:300]}")
+
+
+def _server_client(destination: Destination) -> httpx.Client:
+    import httpx
+
+    address = f"{(destination.tracking_uri or '').rstrip('/')}/"
+    local = urlsplit(address).hostname in ("localhost", "127.0.0.1", "::1")
+    password = destination.password.get_secret_value() if destination.password else ""
+    headers = {"authorization": f"Bearer {destination.token.get_secret_value()}"} if destination.token else {}
+    return httpx.Client(
+        base_url=address,
+        timeout=_TIMEOUT_SECONDS,
+        trust_env=not local,  # a proxy of the environment is not meant for this machine
+        auth=(destination.username, password) if destination.username and not destination.token else None,
+        headers=headers,
+    )

@@ -1,0 +1,199 @@
+"""Tracing in the process that serves: spans go to the spool on disk, and nowhere else.
+
+Promise: tracing never slows, breaks or hangs a call or the exit. A finished span costs its caller one append to a
+queue; one daemon thread of our own turns queued spans into spool files. There is no network here and no MLflow: another
+process (see `sidecar`) carries the spool to where traces are kept, and this one only starts it, some seconds after the
+last call.
+
+Loss, and what of it is counted: a kill -9 loses at most the spans of the last quarter of a second that had not been
+written (uncounted; a span that never ended was never there). When the queue (65,536 spans or 64 MB) or the spool is
+full, or the disk refuses, spans are lost, counted in `Tracing.counts` and said in the log once a minute. An orderly end
+writes what is queued, for at most half a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from atlas_mcp.watch._provider import join_provider
+from atlas_mcp.watch.destination import Destination
+from atlas_mcp.watch.sidecar import Sidecar
+from atlas_mcp.watch.spool import SpoolWriter, to_line
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+__all__ = ["Counts", "Destination", "Tracing", "open_tracing"]
+
+SPOOL_BYTES: Final = 256 << 20
+"""How much may wait on disk in one home."""
+
+_QUEUE_SPANS: Final = 65_536
+_QUEUE_CHARACTERS: Final = 64 << 20
+_GATHER_SECONDS: Final = 0.25
+_FILE_SPANS: Final = 1_000
+_SLICE_SPANS: Final = 50
+_CLOSE_SECONDS: Final = 0.5
+_WARN_SECONDS: Final = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of this process's spans: those on disk (or beyond), those lost, and those still in memory."""
+
+    written: int
+    lost: int
+    queued: int
+
+
+@contextmanager
+def open_tracing(
+    home: Path, *, destination: Destination | None = None, spool_bytes: int = SPOOL_BYTES
+) -> Generator[Tracing]:
+    """Record the spans of this process in `home`'s spool while the body runs, and see that they reach `destination`.
+
+    Opened within another (an embedding program's second home), it takes the spans until it is closed. Raises
+    ConfigurationError for a destination that cannot take traces; everything else that fails costs traces only.
+    """
+    destination = destination or Destination()
+    tracing = Tracing(home, destination, spool_bytes)
+    with join_provider(tracing.take) as resource:
+        tracing.begin(resource)
+        try:
+            yield tracing
+        finally:
+            tracing.close()
+
+
+class Tracing:
+    """The queue of one process and the thread that empties it."""
+
+    def __init__(self, home: Path, destination: Destination, spool_bytes: int) -> None:
+        self.home = home
+        self.destination = destination
+        self._sidecar = Sidecar(home, destination)
+        self._writer = SpoolWriter(home / "spool", spool_bytes)
+        self._queue: deque[tuple[ReadableSpan, int]] = deque()
+        self._characters = 0
+        self._count = threading.Lock()  # held for an addition only
+        self._written = 0
+        self._lost = 0
+        self._warned_at = -_WARN_SECONDS
+        self._resource: Mapping[str, Any] = {}
+        self._news = threading.Event()
+        self._closing = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._thread = threading.Thread(target=self._run, name="atlas-spool", daemon=True)
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the spans so far."""
+        return Counts(self._written, self._lost, len(self._queue))
+
+    def flush(self, seconds: float = _CLOSE_SECONDS) -> bool:
+        """Wait until what ended before this call is on disk or counted as lost; False if that took too long."""
+        if not self._thread.is_alive():
+            return not self._queue
+        self._idle.clear()
+        self._news.set()
+        return self._idle.wait(seconds)
+
+    def take(self, span: ReadableSpan) -> None:
+        """Queue a finished span. Called by OpenTelemetry in the caller's thread: never waits, never raises."""
+        weight = _weight(span)
+        with self._count:
+            if len(self._queue) >= _QUEUE_SPANS or self._characters + weight > _QUEUE_CHARACTERS:
+                self._lost += 1
+                return
+            self._characters += weight
+            self._queue.append((span, weight))
+        if not self._news.is_set():
+            self._news.set()
+
+    def begin(self, resource: Mapping[str, Any]) -> None:
+        """Start the thread."""
+        self._resource = resource
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what is queued, for at most half a second, and end the thread."""
+        self._closing.set()
+        self._news.set()
+        self._thread.join(_CLOSE_SECONDS)
+        if self._queue:
+            _log.warning("%d spans were still unwritten at the end and are lost", len(self._queue))
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._news.wait(self._sidecar.pause())
+            if self._news.is_set():
+                self._closing.wait(0 if not self._idle.is_set() else _GATHER_SECONDS)
+                self._news.clear()
+                self._drain()
+            self._guarded(self._sidecar.attend)
+        self._drain()
+        self._guarded(self._sidecar.leave)
+
+    def _drain(self) -> None:
+        waited_for = not self._idle.is_set()
+        while self._queue:
+            lines = self._next_lines()
+            self._guarded(partial(self._write, lines), lost=len(lines))
+        if waited_for:
+            self._idle.set()
+
+    def _next_lines(self) -> list[str]:
+        lines: list[str] = []
+        while self._queue and len(lines) < _FILE_SPANS:
+            with self._count:
+                span, weight = self._queue.popleft()
+                self._characters -= weight
+            try:
+                lines.append(to_line(span))
+            except Exception:  # noqa: BLE001 - one odd span must not cost its batch
+                self._lose(1, "it could not be written down")
+            if len(lines) % _SLICE_SPANS == 0 and not self._closing.is_set():
+                time.sleep(0.0005)  # lets the threads that serve calls have the interpreter
+        return lines
+
+    def _write(self, lines: list[str]) -> None:
+        if not lines:
+            return
+        if self._writer.write(self._resource, lines):
+            self._written += len(lines)
+            self._sidecar.expect()
+        else:
+            self._lose(len(lines), "the spool is full: traces are not carried on, see logs/ingest.log")
+
+    def _guarded(self, work: Callable[[], None], lost: int = 0) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - a full disk or a missing program costs traces, never the process
+            self._lose(lost, f"{type(error).__name__}: {error}")
+
+    def _lose(self, spans: int, reason: str) -> None:
+        with self._count:
+            self._lost += spans
+        now = time.monotonic()
+        if now - self._warned_at > _WARN_SECONDS:
+            self._warned_at = now
+            with contextlib.suppress(Exception):
+                _log.warning("tracing: %s (spans lost so far: %d)", reason, self._lost)
+
+
+def _weight(span: ReadableSpan) -> int:
+    attributes = span.attributes or {}
+    return 200 + sum(len(value) for value in attributes.values() if isinstance(value, str))
