@@ -1,0 +1,1 @@
+"""The front door for people: one command a file. Importing this package loads nothing."""

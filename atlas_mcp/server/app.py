@@ -35,6 +35,12 @@ run_id; follow it with get_run until its status is completed, failed or cancelle
 - Something does not work: get_status says what and what to do."""
 
 
+def core_tools(atlas: Atlas, transport: Transport) -> list[Tool]:
+    """The tools that every client gets."""
+    nouns = (AgentTools, RunTools, MemoryTools, StatusTools)
+    return [tool for noun in nouns for tool in noun(atlas, transport).tools()]
+
+
 def create_server(atlas: Atlas, *, transport: Transport) -> MCPServer[Any]:
     """The server, ready to run on stdio or to be mounted by `create_app`.
 
@@ -43,9 +49,6 @@ def create_server(atlas: Atlas, *, transport: Transport) -> MCPServer[Any]:
     # The SDK would install a handler of its own that writes whole tracebacks in boxes.
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(logging.StreamHandler(sys.stderr))
-    tools: list[Tool] = [
-        tool for noun in (AgentTools, RunTools, MemoryTools, StatusTools) for tool in noun(atlas, transport).tools()
-    ]
     guarded = transport == "http"
     return MCPServer(
         "atlas",
@@ -53,7 +56,7 @@ def create_server(atlas: Atlas, *, transport: Transport) -> MCPServer[Any]:
         description="A constellation of persistent agents: talk to one, set teams to work, read what they remember.",
         instructions=INSTRUCTIONS,
         version=atlas.version,
-        tools=tools,
+        tools=core_tools(atlas, transport),
         log_level="WARNING",
         middleware=_middleware(atlas),
         token_verifier=KeyVerifier(atlas.http_key()) if guarded else None,

@@ -34,7 +34,7 @@ class Narrator:
 
     async def on_event(self, event: Event) -> None:
         """Pass the event on, in words."""
-        self._text = f"{event.actor}: {event.text}"
+        self._text = event.text
         await self._tell(self._text)
 
     async def beat(self) -> None:

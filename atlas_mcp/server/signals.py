@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-
 import anyio
+from uvicorn.server import HANDLED_SIGNALS  # which signals mean "stop" on this platform; the SDK has loaded it already
 
 
 async def stop_signal() -> None:
-    """Wait for SIGTERM or SIGINT. Afterwards a second one acts as if nobody listened, so that it always ends us."""
+    """Wait until the process is told to stop. A second signal afterwards acts as if nobody listened, and ends it."""
     try:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*HANDLED_SIGNALS) as signals:
             async for _ in signals:
                 return
     except NotImplementedError:  # where the event loop has no signals, an interrupt is a KeyboardInterrupt

@@ -1,0 +1,32 @@
+"""The command `atlas-mcp`, also as `python -m atlas_mcp`.
+
+What a host starts (`serve`, or nothing at all with stdin a pipe) takes the short way: stdout is protected before
+anything else is imported, and nothing is imported that only people need.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; exits with 0, with 2 and one line on stderr for what the user can mend, or with 130."""
+    arguments = sys.argv[1:]
+    if arguments == ["serve"] or (not arguments and not _at_terminal()):
+        from atlas_mcp.server.stdio import claim_wire
+
+        wire = claim_wire()
+        from atlas_mcp.cli.stdio import run_stdio
+
+        sys.exit(run_stdio(wire))
+    from atlas_mcp.cli.app import run
+
+    sys.exit(run(arguments))
+
+
+def _at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""A real MCP client on a real server subprocess: what the demonstration uses, and what any host does."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from contextlib import asynccontextmanager
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from mcp import MCPError, StdioServerParameters, stdio_client
+from mcp.client import Client
+from mcp.types import Implementation, TextContent
+from pydantic import BaseModel
+
+from atlas_mcp import __version__
+from atlas_mcp.errors import AtlasError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+T = TypeVar("T", bound=BaseModel)
+
+CALL_SECONDS = 120.0
+
+
+class Server:
+    """The server at the other end, called as a host calls it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def protocol_version(self) -> str:
+        """The protocol revision that client and server agreed on."""
+        return self._client.protocol_version
+
+    async def tools(self) -> list[str]:
+        """The names of the tools it offers."""
+        return [tool.name for tool in (await self._client.list_tools()).tools]
+
+    async def call(self, shape: type[T], tool: str, **arguments: Any) -> T:
+        """One tool call, its structured result as `shape`. AtlasError with the server's text when it refuses."""
+        result = await self._client.call_tool(tool, arguments, read_timeout_seconds=CALL_SECONDS)
+        if result.is_error:
+            text = " ".join(part.text for part in result.content if isinstance(part, TextContent))
+            raise AtlasError(text)
+        return shape.model_validate(result.structured_content)
+
+
+@asynccontextmanager
+async def start_server(client_name: str) -> AsyncGenerator[Server]:
+    """Start `atlas-mcp serve` as a subprocess with this process's environment, and connect to it over stdio.
+
+    Raises Unavailable with the server's last words when it does not come up.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        parameters = StdioServerParameters(
+            command=sys.executable,
+            args=["-m", "atlas_mcp", "serve"],
+            env=dict(os.environ),  # handed on unread: the server reads its own settings
+        )
+        name = Implementation(name=client_name, version=__version__)
+        try:
+            async with Client(stdio_client(parameters, errlog=log), client_info=name) as client:
+                yield Server(client)
+        except* (MCPError, OSError) as failures:
+            raise Unavailable(_last_words(log) or str(failures.exceptions[0])) from None
+
+
+def _last_words(log: IO[str]) -> str:
+    log.seek(0)
+    lines = [line for line in log.read().splitlines() if line.strip()]
+    return lines[-1].removeprefix("atlas-mcp: ") if lines else ""

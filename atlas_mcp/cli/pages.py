@@ -1,0 +1,135 @@
+"""What a person sees of each thing: renderables for rich, one function a thing. Nothing is left out to look better."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group
+from rich.markdown import Markdown
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from atlas_mcp.model.result import PASS_MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+
+    from atlas_mcp.model.agent import AgentInfo
+    from atlas_mcp.model.memory import Block, MemoryChange
+    from atlas_mcp.model.plan import Plan
+    from atlas_mcp.model.result import Rating, Result
+    from atlas_mcp.model.status import Status
+
+_HEALTH = {"ok": ("●", "green"), "warning": ("●", "yellow"), "failing": ("●", "red"), "idle": ("○", "dim")}
+_QUOTES_SHOWN = 8
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def status_page(status: Status) -> RenderableType:
+    """What works and what does not, room by room."""
+    head = Text.assemble(("ATLAS ", "bold"), status.version, "   home ", (status.home, "cyan"))
+    model = Text.assemble("model ", (status.model, "yellow" if status.offline else "green"))
+    table = _table("", "room", "how it is")
+    for room in status.rooms:
+        sign, style = _HEALTH[room.health]
+        text = Text(room.text)
+        if room.next_step:
+            text.append(f"\n{room.next_step}", "dim")
+        table.add_row(Text(sign, style), room.name, text)
+    notes = [Text(f"! {note}", "yellow") for note in status.notes]
+    return Group(head, model, table, *notes)
+
+
+def agents_page(agents: Sequence[AgentInfo]) -> RenderableType:
+    """The constellation, team by team."""
+    table = _table("team", "agent", "what it is for")
+    team: str | None = ""
+    for agent in agents:
+        new = agent.team != team
+        team = agent.team
+        name = Text(agent.name, "bold" if agent.role != "worker" else "")
+        what = Text(agent.description)
+        if agent.needs:
+            what.append(f"  (lacks {', '.join(agent.needs)}: gets no part)", "yellow")
+        table.add_row(Text(team or "all", "cyan") if new else "", name, what)
+    return table
+
+
+def changes_page(changes: Iterable[MemoryChange]) -> RenderableType:
+    """What changed in an agent's memory, and to what."""
+    table = _table("agent", "block", "by", "now reads")
+    for change in changes:
+        table.add_row(change.agent, change.label, change.author, Text(_short(change.after, 300)))
+    return table
+
+
+def plan_page(plan: Plan) -> RenderableType:
+    """Who was given what, and what was lacking."""
+    table = _table("part", "team", "task", "after", title=plan.summary or None)
+    for part in plan.parts:
+        table.add_row(part.id, Text(part.team, "cyan"), Text(_short(part.task, 200)), ", ".join(part.depends_on))
+    lacks = [Text(f"! {lack.what}: {lack.why} {lack.how_to_add}".rstrip(), "yellow") for lack in plan.lacks]
+    return Group(table, *lacks)
+
+
+def result_page(result: Result) -> RenderableType:
+    """The text, what supports it, how it was rated, and what it lacks."""
+    verdict = "passed" if result.passed else "did not pass"
+    title = f"Result: round {result.best_round} of {result.rounds}, {verdict}"
+    parts: list[RenderableType] = [
+        Panel(Markdown(result.output), title=title, border_style="green" if result.passed else "yellow")
+    ]
+    if result.evidence:
+        parts.append(_evidence(result))
+    parts.append(_ratings(result.ratings))
+    parts += [Text(f"! unmet: {criterion}", "yellow") for criterion in result.unmet]
+    parts += [Text(f"! missing: {m.what} ({m.agent}): {m.why}", "yellow") for m in result.missing]
+    parts += [Text(f"! raters disagree: {text}", "yellow") for text in result.disagreements]
+    return Group(*parts)
+
+
+def _evidence(result: Result) -> RenderableType:
+    table = _table("claim", "source", "in its words", title=f"Evidence ({len(result.evidence)})")
+    for one in result.evidence[:_QUOTES_SHOWN]:
+        table.add_row(Text(_short(one.claim, 160)), Text(one.source, "cyan"), Text(_short(one.quote, 160), "italic"))
+    if len(result.evidence) > _QUOTES_SHOWN:
+        table.add_row(Text(f"and {len(result.evidence) - _QUOTES_SHOWN} more", "dim"), "", "")
+    return table
+
+
+def _ratings(ratings: Sequence[Rating]) -> RenderableType:
+    table = _table("round", "criterion", "score", "rater", "reason", title=f"Ratings ({PASS_MARK} of 5 passes)")
+    for rating in ratings:
+        style = "green" if rating.score >= PASS_MARK else "red"
+        score = Text(f"{rating.score:.1f}", style)
+        table.add_row(str(rating.round), rating.criterion, score, rating.rater, Text(_short(rating.reason, 160)))
+    return table
+
+
+def memory_page(agent: str, blocks: Sequence[Block]) -> RenderableType:
+    """What an agent has in mind, block by block; its written character is left to `get_agent_memory`."""
+    table = _table("block", "used", "revision", "by", "text", title=f"What {agent} remembers")
+    for block in blocks:
+        if block.label == "persona":
+            continue
+        label = Text(block.label, "bold")
+        if block.shared_with:
+            label.append(f"\nshared with {len(block.shared_with)}", "dim")
+        text = Text(_short(block.value, 400)) if block.value else Text("(empty)", "dim")
+        table.add_row(label, f"{block.chars:,}/{block.limit:,}", str(block.revision), block.author, text)
+    return table
+
+
+def _short(text: str, limit: int) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"

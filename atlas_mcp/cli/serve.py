@@ -1,0 +1,63 @@
+"""`atlas-mcp serve`: the server, over stdio for one host or over HTTP for several."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from atlas_mcp.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import socket
+
+HOST, PORT = "127.0.0.1", 8765
+
+
+def serve(
+    http: Annotated[bool, typer.Option("--http", help="Serve HTTP instead of stdio: /mcp, /sse and /health.")] = False,
+    host: Annotated[str | None, typer.Option(help=f"With --http: a loopback address, else {HOST}.")] = None,
+    port: Annotated[int | None, typer.Option(help=f"With --http: the port, else {PORT}.")] = None,
+) -> None:
+    """Serve MCP: over stdio, as hosts start it, or over HTTP on this machine."""
+    if http:
+        import anyio
+
+        anyio.run(_serve_http, HOST if host is None else host, PORT if port is None else port)
+        return
+    if host is not None or port is not None:
+        raise InvalidInput(
+            "an address is for HTTP.",
+            argument="--host" if host is not None else "--port",
+            next_step="Add --http.",
+        )
+    from atlas_mcp.cli.stdio import run_stdio
+    from atlas_mcp.server.stdio import claim_wire
+
+    raise typer.Exit(run_stdio(claim_wire()))
+
+
+async def _serve_http(host: str, port: int) -> None:
+    from atlas_mcp.atlas import open_atlas
+    from atlas_mcp.server.http import create_app, listen, serve_app
+    from atlas_mcp.server.logs import log_to_stderr
+    from atlas_mcp.settings import load_settings
+
+    settings = load_settings()
+    log_to_stderr()
+    with listen(host, port) as listener:
+        async with open_atlas(settings) as atlas:
+            app = create_app(atlas, port=listener.getsockname()[1])
+            _announce(listener, str(settings.home / "keys" / "http"))
+            await serve_app(app, listener)
+
+
+def _announce(listener: socket.socket, key_file: str) -> None:
+    from rich.console import Console
+
+    host, port = listener.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[bold]ATLAS[/] serves [cyan]{address}/mcp[/] (Streamable HTTP) and [cyan]{address}/sse[/] (SSE).")
+    console.print(f"Clients send [cyan]Authorization: Bearer KEY[/]; the key is in {key_file}")
+    console.print("Ctrl-C stops it; what is unfinished goes on at the next start.", style="dim")

@@ -1,0 +1,97 @@
+"""A team seen at work: who is doing what, as the run's events tell it.
+
+On a terminal a live table; elsewhere one plain line an event, so that a log reads as well.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Self
+
+from rich import box
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import Console, RenderableType
+
+    from atlas_mcp.model.run import Event, Run
+
+_FEED = 6
+
+
+@dataclass
+class _Row:
+    state: Literal["working", "done", "failed"]
+    text: str
+    since: float
+    turns: int = 0
+    spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
+
+
+class TeamView:
+    """Shows one run while it goes on; use as a context manager and hand it each state of the run."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rows: dict[str, _Row] = {}
+        self._feed: list[Text] = []
+        self._progress = (0, 0)
+        self._started = time.monotonic()
+        self._live = Live(get_renderable=self._frame, console=console, refresh_per_second=10, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+            self._console.print(self._table())
+
+    def show(self, run: Run) -> None:
+        """Take in the run's news."""
+        self._progress = (run.progress.done, run.progress.total)
+        for event in run.events:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        text = event.text.removeprefix(event.actor).lstrip(" :")
+        if event.type == "turn_started":
+            row = self._rows.setdefault(event.actor, _Row("working", text, time.monotonic()))
+            row.state, row.text, row.since = "working", text, time.monotonic()
+        elif event.type == "turn_finished" and event.actor in self._rows:
+            row = self._rows[event.actor]
+            row.state, row.text, row.turns = "done", text, row.turns + 1
+        elif event.type.endswith("failed") and event.actor in self._rows:
+            self._rows[event.actor].state = "failed"
+        line = Text.assemble((f"{time.monotonic() - self._started:6.1f} s  ", "dim"), event.text)
+        if self._console.is_terminal:
+            self._feed = [*self._feed, line][-_FEED:]
+        else:
+            self._console.print(line, soft_wrap=True)
+
+    def _frame(self) -> RenderableType:
+        done, total = self._progress
+        elapsed = Text(f"{done} of {total or '?'} turns, {time.monotonic() - self._started:.0f} s", "dim")
+        return Group(ProgressBar(total=max(total, 1), completed=done, width=60), elapsed, self._table(), *self._feed)
+
+    def _table(self) -> Table:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in ("", "agent", "turns", "doing"):
+            table.add_column(column, no_wrap=column != "doing", overflow="ellipsis")
+        signs = {"done": Text("✓", "green"), "failed": Text("✗", "red")}
+        for name, row in self._rows.items():
+            sign = row.spinner if row.state == "working" else signs[row.state]
+            table.add_row(sign, name, str(row.turns), Text(row.text, "" if row.state == "working" else "dim"))
+        return table
