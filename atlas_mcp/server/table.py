@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 def tool_table(tools: list[Tool]) -> str:
     """One Markdown row a tool: its name, its arguments with their defaults, and the first sentence on it."""
-    rows = [
-        f"| `{tool.name}` | {_arguments(tool.input_schema)} | {_sentence(tool.description or '')} |" for tool in tools
-    ]
+    rows = [f"| `{tool.name}` | {_arguments(tool.parameters)} | {_sentence(tool.description)} |" for tool in tools]
     return "\n".join(["| tool | arguments | what it does |", "|---|---|---|", *rows])
 
 
