@@ -1,0 +1,85 @@
+"""Where team tasks stand: LangGraph's checkpoints in one SQLite file, which several processes may use at once.
+
+One connection for a process, opened when a task first needs it. A commit survives the death of the process; it may be
+lost with the machine's power, and then the turns after it are found again by their keys.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Self
+
+import anyio
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+BUSY_SECONDS = 10.0
+OPEN_TRIES = 20
+
+
+class Checkpoints:
+    """Owns the connection. Enter it; `saver()` opens it; leaving closes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._saver: AsyncSqliteSaver | None = None
+        self._opening = anyio.Lock()
+
+    async def saver(self) -> AsyncSqliteSaver:
+        """LangGraph's saver on the file, with its tables."""
+        async with self._opening:
+            if self._saver is None:
+                self._saver = await self._open()
+            return self._saver
+
+    async def forget(self, run_id: str) -> None:
+        """Delete what a run left, once it has ended."""
+        saver = await self.saver()
+        await saver.adelete_thread(run_id)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._saver is not None:
+            with anyio.CancelScope(shield=True):
+                await self._saver.conn.close()
+            self._saver = None
+
+    async def _open(self) -> AsyncSqliteSaver:
+        aiosqlite, saver_class = await anyio.to_thread.run_sync(_import)
+        connection = await aiosqlite.connect(self.path, timeout=BUSY_SECONDS)
+        try:
+            saver = saver_class(connection)
+            await _set_up(saver)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await connection.close()
+            raise
+        return saver
+
+
+async def _set_up(saver: AsyncSqliteSaver) -> None:
+    """Create the tables. Switching to WAL does not wait for other processes that do the same, so it is tried again."""
+    await saver.conn.execute("PRAGMA synchronous=NORMAL")
+    for attempt in range(OPEN_TRIES):
+        try:
+            return await saver.setup()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or attempt == OPEN_TRIES - 1:
+                raise
+        await anyio.sleep(0.05)
+    return None
+
+
+def _import():  # noqa: ANN202  the types are private to the packages
+    import aiosqlite
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    return aiosqlite, AsyncSqliteSaver

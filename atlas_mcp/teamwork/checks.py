@@ -1,0 +1,74 @@
+"""Whether evidence is real: every quote is looked up in the material it is said to come from.
+
+Deterministic and cheap, no model asked. Line breaks, case and typographic quotation marks and dashes may differ; the
+quote that is kept is always the material's own wording. What cannot be found is taken out and said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from atlas_mcp.model.result import Evidence, Missing
+from atlas_mcp.model.task import Material
+
+MAX_QUOTE = 5_000
+_SAME = ('"“”„«»', "'‘’‚`", "-‐‑‒–—−")
+_CLASSES = {c: f"[{re.escape(group)}]" for group in _SAME for c in group}
+_ELLIPSIS = ("...", "…")
+
+
+def verify(
+    agent: str, evidence: Iterable[Evidence], materials: Sequence[Material]
+) -> tuple[list[Evidence], list[Missing]]:
+    """The evidence that holds, with each quote in the material's own words, and what `agent` claimed and does not."""
+    kept: dict[tuple[str, str, str], Evidence] = {}
+    refused: list[Missing] = []
+    for item in evidence:
+        found, why = _look_up(item, materials)
+        if found:
+            kept.setdefault((found.claim, found.source, found.quote), found)
+        else:
+            refused.append(Missing(agent=agent, what=f"evidence for: {shorten(item.claim, 160)}", why=why))
+    return list(kept.values()), refused
+
+
+def find_quote(quote: str, text: str) -> str | None:
+    """The passage of `text` that the quote gives, in the text's own wording; None when there is none."""
+    words = _trim(quote)[:MAX_QUOTE].split()
+    if not words:
+        return None
+    pattern = r"\s+".join("".join(_CLASSES.get(c) or re.escape(c) for c in word) for word in words)
+    match = re.search(pattern, text, re.IGNORECASE)
+    return match.group(0) if match else None
+
+
+def shorten(text: str, limit: int) -> str:
+    """The text on one line, cut at `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def _look_up(item: Evidence, materials: Sequence[Material]) -> tuple[Evidence | None, str]:
+    named = [m for m in materials if m.name.casefold() == item.source.strip().casefold()]
+    if not named:
+        return None, f"there is no material {shorten(item.source, 80)!r}"
+    if not _trim(item.quote):
+        return None, f"no words of {named[0].name!r} were quoted"
+    for material in named:
+        if quote := find_quote(item.quote, material.text):
+            return Evidence(claim=item.claim, source=material.name, quote=quote), ""
+    return None, f"the quote is not in {named[0].name!r}: {shorten(item.quote, 120)!r}"
+
+
+def _trim(quote: str) -> str:
+    """The quote without the marks that agents put around it."""
+    text = quote.strip()
+    while True:
+        before = text
+        for mark in _ELLIPSIS:
+            text = text.removeprefix(mark).removesuffix(mark).strip()
+        if len(text) > 1 and text[0] in _SAME[0] and text[-1] in _SAME[0]:
+            text = text[1:-1].strip()
+        if text == before:
+            return text

@@ -1,0 +1,71 @@
+"""The result: the best round's text with its evidence, ratings and disagreements, and what is missing.
+
+It can be had at any point of a task, so that a run that is cancelled or fails keeps the best there was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from atlas_mcp.model.result import Evidence, Missing, Result
+from atlas_mcp.model.work import Draft, Findings
+from atlas_mcp.teamwork import scores
+from atlas_mcp.teamwork.planning import count
+from atlas_mcp.teamwork.rating import load_verdicts
+from atlas_mcp.teamwork.team import team_reports
+from atlas_mcp.teamwork.writing import reports_as_text
+
+if TYPE_CHECKING:
+    from atlas_mcp.teamwork.job import Job
+    from atlas_mcp.teamwork.state import State
+
+RESULT = "result"
+
+
+async def gather(job: Job, state: State) -> Result | None:
+    """The result as far as the task has come; None while no part is done."""
+    reports = await team_reports(job, state)
+    if not reports:
+        return None
+    rounds = state.get("round", 0)
+    best = scores.best_round(state.get("means", {}), job.task.criteria) if rounds else 1
+    verdicts = {n: await load_verdicts(job, state, n) for n in range(1, rounds + 1)}
+    draft = Draft.model_validate_json(await job.text(f"draft/{best}")) if rounds else reports_as_text(reports)
+    unmet = scores.unmet(state.get("means", {}).get(str(best), {}), job.task.criteria)
+    evidence: dict[tuple[str, str, str], Evidence] = {}
+    for text in reports.values():
+        evidence.update({(e.claim, e.source, e.quote): e for e in Findings.model_validate_json(text).evidence})
+    return Result(
+        output=draft.text(),
+        evidence=list(evidence.values()),
+        ratings=[r for n, given in verdicts.items() for r in scores.ratings(given, job.task.criteria, n)],
+        rounds=max(rounds, 1),
+        best_round=best,
+        passed=not unmet,
+        disagreements=scores.disagreements(verdicts.get(best, {}), job.task.criteria),
+        unmet=unmet,
+        missing=[Missing.model_validate(m) for m in state.get("missing", [])],
+    )
+
+
+async def keep_best(job: Job, state: State) -> None:
+    """Show the result as far as the task has come."""
+    if result := await gather(job, state):
+        await job.run.set_result(result)
+
+
+async def finish(job: Job, node: str, state: State) -> dict[str, Any]:
+    """Close the task: the result is an artifact before the run is told."""
+    result = await gather(job, state)
+    if result is None:
+        raise LookupError("a task without any finished part cannot be closed")
+    await job.keep(RESULT, result)
+    await job.say("atlas", "run_finished", in_words(result), key="run_finished")
+    return {}
+
+
+def in_words(result: Result) -> str:
+    """How it ended, in a sentence."""
+    end = "it passes" if result.passed else f"it does not pass: {', '.join(map(repr, result.unmet))}"
+    text = f"done after {count(result.rounds, 'rating round')}, the best is round {result.best_round}; {end}"
+    return f"{text}; {count(len(result.missing), 'thing')} missing" if result.missing else text

@@ -1,0 +1,95 @@
+"""The run as one agent's tools see it in one turn: its materials, its saved outputs, its evidence and its answer.
+
+What a turn cited, submitted and escalated is kept as an artifact too, so that it is still known when the process dies
+after the turn and before the checkpoint. A citation whose quote is not in the material is refused at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from atlas_mcp.errors import OverLimit, ToolFailed
+from atlas_mcp.model.result import Evidence
+from atlas_mcp.teamwork.checks import verify
+
+if TYPE_CHECKING:
+    from atlas_mcp.model.task import Material, TeamTask
+    from atlas_mcp.teamwork.contract import Journal
+
+MAX_FILE = 200_000
+MAX_NAME = 100
+
+
+class TurnFiles:
+    """RunFiles for one agent in one turn; `key` is the turn's."""
+
+    def __init__(self, run: Journal, task: TeamTask, agent: str, key: str) -> None:
+        self._run = run
+        self._task = task
+        self._agent = agent
+        self._key = key
+        self.cited: list[Evidence] = []
+        self.submitted: dict[str, Any] | None = None
+        self.escalated: list[str] = []
+
+    def materials(self) -> Sequence[Material]:
+        """The run's materials."""
+        return self._task.materials
+
+    async def save(self, name: str, text: str) -> None:
+        """Keep an output under a name that every agent of the run can load; the same name is overwritten."""
+        if len(text) > MAX_FILE:
+            raise OverLimit("text", len(text), MAX_FILE)
+        await self._run.save(_artifact(name), text)
+
+    async def load(self, name: str) -> str:
+        """What was saved under that name in this run."""
+        text = await self._run.load(_artifact(name))
+        if text is None:
+            raise ToolFailed(f"nothing was saved under {name!r} in this run.", argument="name")
+        return text
+
+    async def cite(self, evidence: Evidence) -> None:
+        """Add evidence to the agent's answer; refused when its words are not in the material."""
+        kept, refused = verify(self._agent, [evidence], self._task.materials)
+        if refused:
+            raise ToolFailed(f"{refused[0].why}.", argument="quote", next_step="Quote the material word for word.")
+        self.cited.extend(kept)
+        await self._keep()
+
+    async def submit(self, result: dict[str, Any]) -> None:
+        """Hand in the answer; a later one replaces it."""
+        self.submitted = result
+        await self._keep()
+
+    async def escalate(self, reason: str) -> None:
+        """Say that something is beyond the agent; it stands in the journal and in the result."""
+        self.escalated.append(reason)
+        await self._keep()
+        key = f"{self._key}:escalated:{len(self.escalated)}"
+        await self._run.emit(self._agent, "escalated", f"{self._agent} escalated: {reason}", key=key)
+
+    async def restore(self) -> None:
+        """Take up what the turn left before the process died."""
+        text = await self._run.load(f"turn/{self._key}")
+        if text is None or self.cited or self.submitted or self.escalated:
+            return
+        kept = json.loads(text)
+        self.cited = [Evidence.model_validate(e) for e in kept["cited"]]
+        self.submitted, self.escalated = kept["submitted"], kept["escalated"]
+
+    async def _keep(self) -> None:
+        kept = {
+            "cited": [e.model_dump() for e in self.cited],
+            "submitted": self.submitted,
+            "escalated": self.escalated,
+        }
+        await self._run.save(f"turn/{self._key}", json.dumps(kept, ensure_ascii=False))
+
+
+def _artifact(name: str) -> str:
+    if not name.strip() or len(name) > MAX_NAME:
+        raise ToolFailed(f"a name has 1 to {MAX_NAME} characters.", argument="name")
+    return f"files/{name.strip()}"

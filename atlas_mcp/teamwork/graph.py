@@ -1,0 +1,149 @@
+"""The team task as a LangGraph graph: which node follows which. What the nodes do stands in the other modules.
+
+    plan -> dispatch -> team (one for each part that can start, all at once) -> dispatch -> ... -> write
+    write -> rate (one for each rater, all at once) -> judge -> write | finish
+    team:   delegate -> work (one for each assignment, all at once) -> merge
+
+LangGraph is imported when a graph is first built. A node that failed is the node that runs again at a resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from atlas_mcp.model.plan import MAX_PARTS
+from atlas_mcp.teamwork.closing import finish, keep_best
+from atlas_mcp.teamwork.job import Job
+from atlas_mcp.teamwork.planning import make_plan
+from atlas_mcp.teamwork.rating import judge, rate
+from atlas_mcp.teamwork.state import RaterState, State, TeamOutput, TeamState, WorkerState, merge
+from atlas_mcp.teamwork.team import delegate, work
+from atlas_mcp.teamwork.team import merge as merge_reports
+from atlas_mcp.teamwork.writing import write
+from atlas_mcp.watch.spans import outputs, span
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+    from langgraph.graph.state import CompiledStateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
+
+Node = Callable[[Job, str, Any], Awaitable[dict[str, Any]]]
+
+
+def steps(max_rounds: int) -> int:
+    """More steps than any task of so many rounds can take; reaching it is a fault in the graph."""
+    return 2 * MAX_PARTS + 3 * max_rounds + 10
+
+
+def build(saver: BaseCheckpointSaver[str] | None) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The graph, on the given checkpoints."""
+    return _draw().compile(checkpointer=saver, name="team_task")
+
+
+@cache
+def _draw() -> Any:
+    from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
+
+    graph: Any = StateGraph(State, context_schema=Job)
+    graph.add_node("plan", _node("plan", make_plan))
+    graph.add_node("dispatch", _node("dispatch", dispatch))
+    graph.add_node("team", _draw_team())
+    graph.add_node("write", _node("write", write))
+    graph.add_node("rate", _node("rate", rate), input_schema=RaterState)
+    graph.add_node("judge", _node("judge", _judge))
+    graph.add_node("finish", _node("finish", finish))
+    graph.add_edge(START, "plan")
+    graph.add_edge("plan", "dispatch")
+    graph.add_conditional_edges("dispatch", after_dispatch, ["team", "write"])
+    graph.add_edge("team", "dispatch")
+    graph.add_conditional_edges("write", after_write, ["rate", "judge", "finish"])
+    graph.add_edge("rate", "judge")
+    graph.add_conditional_edges("judge", after_judge, ["write", "finish"])
+    graph.add_edge("finish", END)
+    return graph
+
+
+def _draw_team() -> Any:
+    from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
+
+    team: Any = StateGraph(TeamState, context_schema=Job, output_schema=TeamOutput)
+    team.add_node("delegate", _node("delegate", delegate))
+    team.add_node("work", _node("work", work), input_schema=WorkerState)
+    team.add_node("merge", _node("merge", merge_reports))
+    team.add_edge(START, "delegate")
+    team.add_conditional_edges("delegate", after_delegate, ["work", END])
+    team.add_edge("work", "merge")
+    team.add_edge("merge", END)
+    return team.compile(name="team")
+
+
+def _node(name: str, do: Node) -> Any:
+    """The function as LangGraph calls it: with the job, and with the key that is the same when it runs again."""
+
+    async def node(state: Any) -> dict[str, Any]:
+        from langgraph.runtime import get_runtime
+
+        runtime = get_runtime(Job)
+        info = runtime.execution_info
+        if info is None:
+            raise LookupError("LangGraph gave the node no task id")
+        with span(name, kind="TASK", inputs=_shown(state)) as opened:
+            update = await do(runtime.context, f"{runtime.context.run.run_id}:{info.task_id}", state)
+            outputs(opened, update)
+        return update
+
+    return node
+
+
+def _shown(state: dict[str, Any]) -> dict[str, Any]:
+    """What of the state tells the node's work."""
+    return {k: state[k] for k in ("part", "worker", "rater", "round", "done") if k in state}
+
+
+async def dispatch(job: Job, node: str, state: State) -> dict[str, Any]:
+    """Between the waves: what is done so far is kept for whoever cancels."""
+    await keep_best(job, state)
+    return {}
+
+
+async def _judge(job: Job, node: str, state: State) -> dict[str, Any]:
+    update = await judge(job, node, state)
+    means = merge(state.get("means"), update["means"])
+    missing = [*state.get("missing", []), *update["missing"]]
+    await keep_best(job, {**state, "means": means, "missing": missing})
+    return update
+
+
+def after_dispatch(state: State) -> list[Any] | str:
+    """The teams whose parts can start; the writing when none is left."""
+    from langgraph.types import Send
+
+    done = state.get("done", {})
+    ready = [p for p in state["parts"] if p["id"] not in done and all(d in done for d in p["depends_on"])]
+    return [Send("team", {"part": part}) for part in ready] or "write"
+
+
+def after_delegate(state: TeamState) -> list[Any] | str:
+    """The workers with an assignment; the end for a part that was not delegated."""
+    from langgraph.graph import END  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
+    from langgraph.types import Send
+
+    part = state["part"]
+    workers = [WorkerState(part=part, index=i, worker=w) for i, w in enumerate(state.get("assigned", []))]
+    return [Send("work", worker) for worker in workers] or END
+
+
+def after_judge(state: State) -> str:
+    """Another round, or the end."""
+    return "write" if state["again"] else "finish"
+
+
+def after_write(state: State) -> list[Any] | str:
+    """The raters; the judgement without any; the end when a revision changed nothing."""
+    from langgraph.types import Send
+
+    if not state["again"]:
+        return "finish"
+    number, parts, done = state["round"], state["parts"], state.get("done", {})
+    return [Send("rate", RaterState(rater=r, round=number, parts=parts, done=done)) for r in state["raters"]] or "judge"

@@ -1,0 +1,56 @@
+"""One team task at work in this process: what every node of its graph is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from atlas_mcp.model.task import TeamTask
+    from atlas_mcp.model.turn import TurnResult
+    from atlas_mcp.teamwork.contract import Agents, Journal
+
+
+@dataclass
+class Job:
+    """The run, its agents and its task. `done` and `total` count turns: those finished, and those known of so far."""
+
+    run: Journal
+    agents: Agents
+    task: TeamTask
+    done: int = 0
+    total: int = 0
+    turns: dict[str, int] = field(default_factory=dict[str, int])
+
+    async def say(self, actor: str, type: str, text: str, *, key: str, turn: TurnResult | None = None) -> None:
+        """Write one event; the same key is written once, also when a node runs again after a crash."""
+        turn_id = turn.turn_id if turn else None
+        await self.run.emit(actor, type, text, turn_id=turn_id, key=key)
+
+    def expect(self, turns: int) -> None:
+        """So many more turns are known of."""
+        self.total += turns
+
+    async def count(self, node: str, turn: TurnResult, text: str) -> None:
+        """A turn of that node has been finished: count it and what it cost."""
+        self.done += 1
+        self.turns[node] = self.turns.get(node, 0) + 1
+        await self.run.add_usage(turn.usage, key=turn.turn_id)
+        await self.run.set_progress(self.done, max(self.done, self.total), text)
+
+    def counted(self, node: str) -> dict[str, int]:
+        """The turns of that node and of what it did under names of its own, for the checkpoint."""
+        return {name: turns for name, turns in self.turns.items() if name.startswith(node)}
+
+    async def keep(self, name: str, value: BaseModel) -> None:
+        """Keep a value as an artifact of the run."""
+        await self.run.save(name, value.model_dump_json())
+
+    async def text(self, name: str) -> str:
+        """An artifact that must be there, because a checkpoint says so."""
+        text = await self.run.load(name)
+        if text is None:
+            raise LookupError(f"the run has no artifact {name!r}")
+        return text

@@ -1,0 +1,144 @@
+"""The plan: which teams can work here, what is lacking, and which plans are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from atlas_mcp.errors import ConfigurationError
+from atlas_mcp.model.plan import Lack, Plan
+from atlas_mcp.teamwork import prompts
+from atlas_mcp.teamwork.asking import Question, ask
+
+if TYPE_CHECKING:
+    from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
+    from atlas_mcp.teamwork.job import Job
+    from atlas_mcp.teamwork.state import State
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A team as this task finds it: `able` are the workers that can work here, `why_not` says why none may."""
+
+    team: TeamSpec
+    able: tuple[AgentSpec, ...]
+    why_not: str = ""
+
+    def line(self) -> str:
+        """The team as the plan's prompt shows it."""
+        head = f"{self.team.name} ({self.team.kind}): "
+        if self.why_not:
+            return f"{head}not available: {self.why_not}"
+        return f"{head}{self.team.purpose}; workers: {', '.join(w.name for w in self.able)}"
+
+
+def standings(roster: Roster, available: frozenset[str], chosen: Sequence[str]) -> list[Standing]:
+    """Every team, with the workers that have what they need. `chosen` names the caller's teams; empty means all.
+
+    The caller's choice is among the working teams: writing and rating are part of every task.
+    """
+    found: list[Standing] = []
+    for team in roster.teams:
+        members = [roster.agent(name) for name in team.workers]
+        able = tuple(w for w in members if available.issuperset(w.needs))
+        why_not = ""
+        if team.kind == "work" and chosen and team.name not in chosen:
+            why_not = "the caller left it out"
+        elif not able:
+            absent = sorted({tool for w in members for tool in w.needs if tool not in available})
+            why_not = f"its workers need {', '.join(absent)}" if absent else "it has no workers"
+        found.append(Standing(team, able, why_not))
+    return found
+
+
+def lacks(roster: Roster, available: frozenset[str], chosen: Sequence[str] = ()) -> list[Lack]:
+    """The workers that get no part because their tools are absent, and how to add those."""
+    teams = [t for t in roster.teams if t.kind != "work" or not chosen or t.name in chosen]
+    return [
+        Lack(
+            what=worker.name,
+            why=f"it needs {', '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} not configured",
+            how_to_add=f"provide {' and '.join(absent)} as a tool: get_status says which tools there are and where "
+            "to put one",
+        )
+        for team in teams
+        for worker in map(roster.agent, team.workers)
+        if (absent := [tool for tool in worker.needs if tool not in available])
+    ]
+
+
+def able_workers(job: Job, team: str) -> dict[str, str]:
+    """The workers of a team that can work here, with their descriptions."""
+    roster, available = job.agents.roster, job.agents.toolbox.available
+    members = map(roster.agent, roster.team(team).workers)
+    return {w.name: w.description for w in members if available.issuperset(w.needs)}
+
+
+async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
+    """Have the global supervisor plan; record the plan. Raises when no team can work or no usable plan comes."""
+    roster, available = job.agents.roster, job.agents.toolbox.available
+    teams = standings(roster, available, job.task.teams)
+    absent = lacks(roster, available, job.task.teams)
+    if not any(t.team.kind == "work" and not t.why_not for t in teams):
+        raise ConfigurationError(
+            f"no team can work on this: {'; '.join(f'{t.team.name}: {t.why_not}' for t in teams if t.why_not)}.",
+            argument="teams",
+            next_step="Name a working team, or add what its workers need (get_status says how).",
+        )
+    leader = roster.with_role("global_supervisor").name
+    job.expect(1)
+    question = Question(
+        agent=leader,
+        prompt=prompts.plan(job.task, [t.line() for t in teams], absent),
+        answer=Plan,
+        doing=f"{leader} plans the work",
+        done=lambda plan: f"{leader} planned {count(len(plan.parts), 'part')}",
+        check=lambda plan: refuse(plan, teams),
+    )
+    plan = with_lacks((await ask(job, node, question)).answer, absent)
+    await job.keep("plan", plan)
+    await job.run.set_plan(plan)
+    await job.say(leader, "planned", _in_words(plan), key=f"{node}:planned")
+    parts = [{"id": p.id, "team": p.team, "depends_on": list(p.depends_on)} for p in plan.parts]
+    return {"parts": parts, "missing": [missing_worker(lack) for lack in absent]}
+
+
+def refuse(plan: Plan, teams: Sequence[Standing]) -> str | None:
+    """Why the plan cannot be carried out, or None. Ids, dependencies and cycles are checked by Plan itself."""
+    by_name = {t.team.name: t for t in teams}
+    usable = ", ".join(t.team.name for t in teams if t.team.kind == "work" and not t.why_not)
+    for part in plan.parts:
+        standing = by_name.get(part.team)
+        if standing is None:
+            return f"part {part.id!r} names the team {part.team!r}, which does not exist; these can work: {usable}"
+        if standing.team.kind != "work":
+            return f"part {part.id!r} is given to the {part.team} team, which gets no part; these can work: {usable}"
+        if standing.why_not:
+            return f"part {part.id!r}: {part.team} is not available: {standing.why_not}; these can work: {usable}"
+    return None
+
+
+def with_lacks(plan: Plan, absent: Sequence[Lack]) -> Plan:
+    """The plan with everything that is really lacking, each once; what the agent itself found lacking stays."""
+    known = {lack.what for lack in absent}
+    return plan.model_copy(update={"lacks": (*absent, *(x for x in plan.lacks if x.what not in known))})
+
+
+def missing_worker(lack: Lack) -> dict[str, Any]:
+    """A lack as the result tells it."""
+    return {"agent": lack.what, "what": "its whole work", "why": f"{lack.why}; to add it: {lack.how_to_add}"}
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 part", "2 parts"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _in_words(plan: Plan) -> str:
+    parts = "; ".join(
+        f"{p.team}: {' '.join(p.task.split())[:120]}" + (f" (after {', '.join(p.depends_on)})" if p.depends_on else "")
+        for p in plan.parts
+    )
+    absent = f". Not available: {', '.join(x.what for x in plan.lacks)}" if plan.lacks else ""
+    return f"{count(len(plan.parts), 'part')}, {plan.complexity}, priority {plan.priority}: {parts}{absent}"

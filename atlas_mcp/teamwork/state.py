@@ -1,0 +1,86 @@
+"""What a team task's checkpoints hold: small plain JSON. Texts are artifacts of the run, referred to by their names.
+
+Reducers replace by key or leave out what is there already, so that a node which runs again after a crash changes
+nothing twice. A key that no node has written yet is not there: it is read with `get`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypedDict
+
+Json = dict[str, Any]
+
+
+def merge(old: Json | None, new: Json | None) -> Json:
+    """Both, the new one's values winning."""
+    return {**(old or {}), **(new or {})}
+
+
+def unite(old: list[Any] | None, new: list[Any] | None) -> list[Any]:
+    """Both in order, each item once."""
+    united = list(old or [])
+    united.extend(item for item in new or [] if item not in united)
+    return united
+
+
+class PartState(TypedDict):
+    """A part of the plan; its task is in the artifact `plan`."""
+
+    id: str
+    team: str
+    depends_on: list[str]
+
+
+class State(TypedDict):
+    """The whole task. `done` says of each part that ended whether it is "done" or "missing"; `rated` gives the round
+    of each verdict; `means` are the criteria's scores by round; `turns` counts each node's turns."""
+
+    parts: list[PartState]
+    done: Annotated[dict[str, str], merge]
+    authors: Annotated[list[str], unite]
+    missing: Annotated[list[Json], unite]
+    turns: Annotated[dict[str, int], merge]
+    round: int
+    raters: list[str]
+    rated: Annotated[dict[str, int], merge]
+    means: Annotated[dict[str, dict[str, float]], merge]
+    again: bool
+
+
+class TeamState(TypedDict):
+    """One part in the hands of its team. `reports` says of each assignment whether it is "done" or "missing"."""
+
+    part: PartState
+    thread: str
+    assigned: list[str]
+    reports: Annotated[dict[str, str], merge]
+    done: Annotated[dict[str, str], merge]
+    authors: Annotated[list[str], unite]
+    missing: Annotated[list[Json], unite]
+    turns: Annotated[dict[str, int], merge]
+
+
+class TeamOutput(TypedDict, total=False):
+    """What a team's work changes in the whole."""
+
+    done: Annotated[dict[str, str], merge]
+    authors: Annotated[list[str], unite]
+    missing: Annotated[list[Json], unite]
+    turns: Annotated[dict[str, int], merge]
+
+
+class WorkerState(TypedDict):
+    """One assignment; its text is in the artifact of the part's delegation."""
+
+    part: PartState
+    index: int
+    worker: str
+
+
+class RaterState(TypedDict):
+    """One rater in one round, and the parts whose reports it may look at."""
+
+    rater: str
+    round: int
+    parts: list[PartState]
+    done: dict[str, str]

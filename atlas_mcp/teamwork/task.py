@@ -1,0 +1,82 @@
+"""The door: one team task from its goal to its rated result, as the executor of a run.
+
+What is finished is never done again: the checkpoint says which nodes are done, and a turn has a key by which the
+constellation gives its result again after a crash. Cancellation reaches every worker at once. A result that lacks
+something says what and why; a run that produced nothing fails with the reasons. Of the best there was so far the run is
+told after each step, so that nothing is lost when it is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from atlas_mcp.model.result import Result
+from atlas_mcp.model.task import DEFAULT_CRITERIA, TeamTask
+from atlas_mcp.runs.outcome import RunOutcome
+from atlas_mcp.teamwork.checkpoints import Checkpoints
+from atlas_mcp.teamwork.job import Job
+from atlas_mcp.teamwork.planning import count
+from atlas_mcp.watch.spans import outputs, span
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from atlas_mcp.teamwork.contract import Agents, Journal
+
+
+async def run_team_task(run: Journal, agents: Agents, task: TeamTask, checkpoints: Checkpoints | Path) -> RunOutcome:
+    """Do the task, or go on with it where an earlier process left it.
+
+    `checkpoints` is the process's own, or a file to open for this task alone. Raises what kept the task from coming to
+    any result: ConfigurationError when no team can work, UnusableAnswer or Unavailable when no plan or no part came.
+    """
+    task = task if task.criteria else task.model_copy(update={"criteria": DEFAULT_CRITERIA})
+    async with AsyncExitStack() as stack:
+        if isinstance(checkpoints, Path):
+            checkpoints = await stack.enter_async_context(Checkpoints(checkpoints))
+        with span("team_task", kind="WORKFLOW", inputs={"goal": task.goal}, run_id=run.run_id) as opened:
+            result = await in_own_task(_work(Job(run, agents, task), checkpoints))
+            outputs(opened, result)
+    missing = f"{count(len(result.missing), 'thing')} missing: see result.missing." if result.missing else None
+    return RunOutcome(result=result, note=missing)
+
+
+async def _work(job: Job, checkpoints: Checkpoints) -> Result:
+    # Building the graph imports LangGraph, which takes a third of a second: in a thread, so that nobody else waits.
+    saver = await checkpoints.saver()
+    graph, steps = await anyio.to_thread.run_sync(_graph, saver)
+    config: Any = {"configurable": {"thread_id": job.run.run_id}, "recursion_limit": steps(job.task.max_rounds)}
+    stand = await graph.aget_state(config)
+    if stand.next or not stand.values:
+        job.done = job.total = sum(stand.values.get("turns", {}).values())
+        goal = " ".join(job.task.goal.split())[:200]
+        await job.say("atlas", "run_started", f"team task: {goal}", key="run_started")
+        await graph.ainvoke(None if stand.next else {"turns": {}}, config, context=job, durability="sync")
+    return Result.model_validate_json(await job.text("result"))
+
+
+def _graph(saver: Any) -> tuple[Any, Any]:
+    from atlas_mcp.teamwork.graph import build, steps
+
+    return build(saver), steps
+
+
+async def in_own_task(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run the work in an asyncio task of its own, and take it along when cancelled.
+
+    LangGraph's workers are asyncio tasks: the cancellation of an anyio scope around them ends the call and leaves them
+    running. Cancelling the task reaches them, and we wait until they are gone.
+    """
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait({task})
+        raise

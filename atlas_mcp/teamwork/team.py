@@ -1,0 +1,180 @@
+"""One part of the plan in its team's hands: delegated, worked on by all at once, merged into one report.
+
+A worker that fails costs its siblings nothing: what it did not deliver stands in `missing`. A supervisor that cannot
+merge leaves the findings joined as they are. Only a part without any findings is missing as a whole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from atlas_mcp.model.plan import Part, Plan
+from atlas_mcp.model.result import Missing
+from atlas_mcp.model.work import Delegation, Findings
+from atlas_mcp.teamwork import prompts
+from atlas_mcp.teamwork.asking import Failed, Question, try_ask
+from atlas_mcp.teamwork.checks import shorten, verify
+from atlas_mcp.teamwork.planning import able_workers, count
+
+if TYPE_CHECKING:
+    from atlas_mcp.teamwork.job import Job
+    from atlas_mcp.teamwork.state import PartState, RaterState, State, TeamState, WorkerState
+
+MAX_ASSIGNMENTS = 8
+
+
+async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
+    """The supervisor splits the part among its workers."""
+    place = state["part"]
+    team = job.agents.roster.team(place["team"])
+    part = await _part(job, place)
+    workers = able_workers(job, team.name)
+    await job.say(team.supervisor, "part_started", f"{team.name} starts: {shorten(part.task, 160)}", key=f"{node}:part")
+    job.expect(2 + len(workers))
+    question = Question(
+        agent=team.supervisor,
+        prompt=prompts.delegation(
+            job.task.goal, part.task, workers, job.task.materials, await _reports(job, place["depends_on"])
+        ),
+        answer=Delegation,
+        doing=f"{team.supervisor} splits the work",
+        done=lambda d: f"{team.supervisor} made {count(len(d.assignments), 'assignment')}",
+        check=lambda d: refuse(d, list(workers)),
+    )
+    given = await try_ask(job, node, question)
+    if isinstance(given, Failed):
+        return await _lose_part(job, node, place, team.supervisor, given.why)
+    job.expect(len(given.answer.assignments) - len(workers))
+    await job.keep(f"part/{part.id}/delegation", given.answer)
+    text = "; ".join(f"{a.worker}: {shorten(a.task, 100)}" for a in given.answer.assignments)
+    await job.say(team.supervisor, "delegated", f"{team.supervisor} delegated: {text}", key=f"{node}:delegated")
+    return {"thread": given.conversation, "assigned": [a.worker for a in given.answer.assignments]}
+
+
+async def work(job: Job, node: str, state: WorkerState) -> dict[str, Any]:
+    """One worker does its assignment in a fresh conversation."""
+    place, worker = state["part"], state["worker"]
+    given = Delegation.model_validate_json(await job.text(f"part/{place['id']}/delegation"))
+    assignment = given.assignments[state["index"]]
+    question = Question(
+        agent=worker,
+        prompt=prompts.findings(
+            job.task.goal, assignment, job.task.materials, await _reports(job, place["depends_on"])
+        ),
+        answer=Findings,
+        doing=f"{worker} works on: {shorten(assignment.task, 120)}",
+        done=lambda f: (
+            f"{worker} found {count(len(f.evidence), 'quotation')}"
+            + (f", {count(len(f.gaps), 'gap')}" if f.gaps else "")
+        ),
+        tools=True,
+    )
+    report = str(state["index"])
+    found = await try_ask(job, node, question)
+    if isinstance(found, Failed):
+        await job.say(worker, "worker_failed", f"{worker} delivered nothing: {found.why}", key=f"{node}:failed")
+        lost = Missing(agent=worker, what=shorten(assignment.task, 300), why=found.why)
+        return {"reports": {report: "missing"}, "missing": [lost.model_dump()]}
+    evidence, refused = verify(worker, (*found.answer.evidence, *found.cited), job.task.materials)
+    refused += [Missing(agent=worker, what="escalated", why=shorten(r, 300)) for r in found.escalated]
+    await job.keep(f"part/{place['id']}/{report}", found.answer.model_copy(update={"evidence": tuple(evidence)}))
+    return {
+        "reports": {report: "done"},
+        "authors": [worker],
+        "missing": [m.model_dump() for m in refused],
+        "turns": job.counted(node),
+    }
+
+
+async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
+    """The supervisor merges what was delivered."""
+    place = state["part"]
+    team = job.agents.roster.team(place["team"])
+    delivered = {i: w for i, w in enumerate(state["assigned"]) if state["reports"].get(str(i)) == "done"}
+    if not delivered:
+        return await _lose_part(job, node, place, team.name, "none of its workers delivered")
+    found = {i: Findings.model_validate_json(await job.text(f"part/{place['id']}/{i}")) for i in delivered}
+    labels = labelled(delivered)
+    absent = [w for i, w in enumerate(state["assigned"]) if i not in delivered]
+    part = await _part(job, place)
+    question = Question(
+        agent=team.supervisor,
+        prompt=prompts.merging(
+            job.task.goal, part.task, {labels[i]: f.model_dump_json() for i, f in found.items()}, absent
+        ),
+        answer=Findings,
+        doing=f"{team.supervisor} merges {count(len(found), 'report')}",
+        done=lambda f: f"{team.supervisor} merged them, with {count(len(f.evidence), 'quotation')}",
+        conversation=state["thread"],
+    )
+    asked = await try_ask(job, node, question)
+    if isinstance(asked, Failed):
+        merged = joined(list(found.values()))
+        missing = [Missing(agent=team.supervisor, what="merging its team's findings", why=asked.why)]
+    else:
+        evidence, missing = verify(team.supervisor, asked.answer.evidence, job.task.materials)
+        merged = asked.answer.model_copy(update={"evidence": tuple(evidence)})
+    await job.keep(f"part/{part.id}", merged)
+    text = (
+        f"{team.name} is done: {count(len(merged.evidence), 'quotation')}, {count(len(merged.gaps), 'open question')}"
+    )
+    await job.say(team.supervisor, "part_finished", text, key=f"{node}:part")
+    return {
+        "done": {part.id: "done"},
+        "authors": [team.supervisor],
+        "missing": [m.model_dump() for m in missing],
+        "turns": job.counted(node),
+    }
+
+
+def refuse(delegation: Delegation, workers: list[str]) -> str | None:
+    """Why the delegation cannot be carried out, or None."""
+    if unknown := [a.worker for a in delegation.assignments if a.worker not in workers]:
+        return f"{', '.join(map(repr, unknown))} cannot be given work here; these can: {', '.join(workers)}"
+    if len(delegation.assignments) > MAX_ASSIGNMENTS:
+        return f"{len(delegation.assignments)} assignments are too many: at most {MAX_ASSIGNMENTS}"
+    return None
+
+
+def labelled(workers: dict[int, str]) -> dict[int, str]:
+    """A name for each report: the worker's, with a number where one worker reports more than once."""
+    names = list(workers.values())
+    return {i: w if names.count(w) == 1 else f"{w} ({i + 1})" for i, w in workers.items()}
+
+
+def joined(found: list[Findings]) -> Findings:
+    """Findings one after the other, as they are."""
+    return Findings(
+        text="\n\n".join(f.text for f in found),
+        evidence=tuple(e for f in found for e in f.evidence),
+        gaps=tuple(g for f in found for g in f.gaps),
+    )
+
+
+async def team_reports(job: Job, state: State | RaterState) -> dict[str, str]:
+    """Every finished part's findings, by its team; by team and part where a team had several."""
+    ready = [p for p in state["parts"] if state.get("done", {}).get(p["id"]) == "done"]
+    teams = [p["team"] for p in ready]
+    return {
+        p["team"] if teams.count(p["team"]) == 1 else f"{p['team']} ({p['id']})": await job.text(f"part/{p['id']}")
+        for p in ready
+    }
+
+
+async def _part(job: Job, place: PartState) -> Part:
+    plan = Plan.model_validate_json(await job.text("plan"))
+    return next(p for p in plan.parts if p.id == place["id"])
+
+
+async def _reports(job: Job, parts: list[str]) -> dict[str, str]:
+    """The reports of earlier parts; of a missing one, that it is missing."""
+    return {p: await job.run.load(f"part/{p}") or _ABSENT.model_dump_json() for p in parts}
+
+
+_ABSENT = Findings(text="This part delivered nothing.", gaps=("everything that was asked of this part",))
+
+
+async def _lose_part(job: Job, node: str, place: PartState, actor: str, why: str) -> dict[str, Any]:
+    await job.say(actor, "part_finished", f"{place['team']} delivered nothing: {why}", key=f"{node}:part-lost")
+    lost = Missing(agent=place["team"], what=f"part {place['id']}", why=why)
+    return {"done": {place["id"]: "missing"}, "assigned": [], "missing": [lost.model_dump()]}

@@ -1,0 +1,178 @@
+"""The text: the writing team writes it from the reports, and revises what the ratings name.
+
+Its supervisor says who writes; the writers it names work on the text in turn, the first on an empty page. A revision
+changes only the sections that the feedback names. A writer that fails leaves the text as it was. With nothing written
+at all the reports themselves are the text, and the result says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from atlas_mcp.errors import Unavailable
+from atlas_mcp.model.result import Missing
+from atlas_mcp.model.work import Assignment, Delegation, Draft, DraftSection, Findings
+from atlas_mcp.teamwork import prompts
+from atlas_mcp.teamwork.asking import Failed, Question, try_ask
+from atlas_mcp.teamwork.planning import able_workers, count
+from atlas_mcp.teamwork.rating import load_verdicts, raters
+from atlas_mcp.teamwork.scores import feedback
+from atlas_mcp.teamwork.team import refuse, team_reports
+
+if TYPE_CHECKING:
+    from atlas_mcp.model.agent import TeamSpec
+    from atlas_mcp.teamwork.job import Job
+    from atlas_mcp.teamwork.state import State
+
+MAX_WRITERS = 3
+WRITE = (
+    "Have the text written that reaches the goal, from the teams' reports. Give the writing to the one worker best "
+    "suited to it, as the first assignment. Further assignments edit that text afterwards, one after the other: make "
+    "one only where the goal demands that worker's eye."
+)
+REVISE = (
+    "The text was rated and fell short, as the feedback says. Give its revision to the one worker best suited to "
+    "mend those faults."
+)
+
+
+@dataclass
+class Page:
+    """The text under work: as it stands, who worked on it, and what was not delivered."""
+
+    reports: Mapping[str, str]
+    text: Draft | None = None
+    remarks: str = ""
+    named: frozenset[str] = frozenset()
+    authors: list[str] = field(default_factory=list[str])
+    missing: list[Missing] = field(default_factory=list[Missing])
+
+
+async def write(job: Job, node: str, state: State) -> dict[str, Any]:
+    """Write the text, or revise it after a rating: then a new round begins, unless nothing was changed.
+
+    Raises Unavailable when no part delivered anything.
+    """
+    before = state.get("round", 0)
+    page = await _open_page(job, state, before)
+    old = page.text
+    team = next((t for t in job.agents.roster.teams if t.kind == "writing"), None)
+    for index, given in enumerate(await _assign(job, f"{node}:assign", team, page) if team else []):
+        await _let_write(job, f"{node}:{index}", given, page)
+    new = page.text or reports_as_text(page.reports)
+    changed = new != old
+    if changed:
+        await job.keep(f"draft/{before + 1}", new)
+    if page.authors:
+        event, verb = ("revised", "revised") if old else ("drafted", "wrote")
+        line = f"{', '.join(page.authors)} {verb} the text: {count(len(new.sections), 'section')}"
+        await job.say(page.authors[0], event, line, key=f"{node}:{event}")
+    judges = raters(job, {*state.get("authors", []), *page.authors}) if changed else []
+    job.expect(len(judges))
+    return {
+        "round": before + 1 if changed else before,
+        "again": changed,
+        "raters": judges,
+        "authors": [*page.authors, *([team.supervisor] if team and page.authors else [])],
+        "missing": [m.model_dump() for m in page.missing],
+        "turns": job.counted(node),
+    }
+
+
+def reports_as_text(reports: Mapping[str, str]) -> Draft:
+    """The teams' reports as they are, one section each."""
+    found = {name: Findings.model_validate_json(text) for name, text in reports.items()}
+    return Draft(
+        sections=tuple(
+            DraftSection(id=f"s{n}", heading=name, text=f.text) for n, (name, f) in enumerate(found.items(), 1)
+        )
+    )
+
+
+async def _open_page(job: Job, state: State, before: int) -> Page:
+    page = Page(await team_reports(job, state))
+    if not page.reports:
+        reasons = "; ".join(f"{m['agent']}: {m['why']}" for m in state.get("missing", [])[-6:])
+        raise Unavailable(
+            f"no part of the plan was done: {reasons}.", next_step="Mend what is named there, and set the task again."
+        )
+    if before:
+        page.text = Draft.model_validate_json(await job.text(f"draft/{before}"))
+        verdicts = await load_verdicts(job, state, before)
+        page.remarks, page.named = feedback(verdicts, page.text, job.task.criteria)
+    return page
+
+
+async def _assign(job: Job, node: str, team: TeamSpec, page: Page) -> list[Assignment]:
+    """Who writes, in order; the first able writer when the supervisor does not say."""
+    workers = able_workers(job, team.name)
+    if not workers:
+        page.missing.append(Missing(agent=team.name, what="the text", why="no writer can work here"))
+        return []
+    task = REVISE if page.text else WRITE
+    job.expect(2)
+    question = Question(
+        agent=team.supervisor,
+        prompt=prompts.delegation(job.task.goal, task, workers, job.task.materials, page.reports, page.remarks),
+        answer=Delegation,
+        doing=f"{team.supervisor} chooses who {'revises' if page.text else 'writes'}",
+        done=lambda d: f"{team.supervisor} chose {', '.join(_names(d))}",
+        check=lambda d: refuse(d, list(workers)),
+    )
+    asked = await try_ask(job, node, question)
+    if isinstance(asked, Failed):
+        page.missing.append(Missing(agent=team.supervisor, what="delegating the writing", why=asked.why))
+        return [Assignment(worker=next(iter(workers)), task=task)]
+    given = list(asked.answer.assignments[:MAX_WRITERS])
+    job.expect(len(given) - 1)
+    line = (
+        f"{team.supervisor} delegated the {'revision' if page.text else 'writing'}: {', '.join(_names(asked.answer))}"
+    )
+    await job.say(team.supervisor, "delegated", line, key=f"{node}:delegated")
+    return given
+
+
+def _names(delegation: Delegation) -> list[str]:
+    return [a.worker for a in delegation.assignments[:MAX_WRITERS]]
+
+
+async def _let_write(job: Job, node: str, given: Assignment, page: Page) -> None:
+    """One writer's turn at the page."""
+    verb = "revises" if page.remarks else "edits" if page.text else "writes"
+    question = Question(
+        agent=given.worker,
+        prompt=prompts.draft(job.task, given, page.reports, page.text, page.remarks),
+        answer=Draft,
+        doing=f"{given.worker} {verb} the text",
+        done=lambda d: f"{given.worker} handed in {count(len(d.sections), 'section')}",
+        check=lambda d: _refuse(d, page),
+        tools=True,
+    )
+    asked = await try_ask(job, node, question)
+    if isinstance(asked, Failed):
+        await job.say(given.worker, "worker_failed", f"{given.worker} wrote nothing: {asked.why}", key=f"{node}:failed")
+        page.missing.append(Missing(agent=given.worker, what=f"its work on the text ({verb})", why=asked.why))
+        return
+    page.text = _put_in(asked.answer, page)
+    page.authors.append(given.worker)
+
+
+def _refuse(draft: Draft, page: Page) -> str | None:
+    """Why the sections cannot be used, or None."""
+    ids = [s.id for s in draft.sections]
+    if len(set(ids)) != len(ids):
+        return f"every section needs an id of its own: {ids}"
+    if page.text and page.named and not page.named.intersection(ids):
+        return f"none of the sections to revise came back ({', '.join(sorted(page.named))}), but {', '.join(ids)}"
+    return None
+
+
+def _put_in(draft: Draft, page: Page) -> Draft:
+    """The page with the writer's sections; in a revision sections that nobody named stay as they were."""
+    if page.text is None:
+        return draft
+    untouchable = {s.id for s in page.text.sections} - page.named if page.remarks else set[str]()
+    allowed = tuple(s for s in draft.sections if s.id not in untouchable)
+    return page.text.revised(draft.model_copy(update={"sections": allowed})) if allowed else page.text

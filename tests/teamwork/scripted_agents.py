@@ -1,0 +1,259 @@
+"""Agents and a journal in memory, for what only a script can bring about: bad answers, failing workers, low ratings."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
+from atlas_mcp.model.plan import Plan
+from atlas_mcp.model.result import Result
+from atlas_mcp.model.sections import sections
+from atlas_mcp.model.task import Material, TeamTask
+from atlas_mcp.model.turn import TurnResult
+from atlas_mcp.model.usage import Usage
+from atlas_mcp.teamwork.task import run_team_task
+
+TEXT = "The keeper lit the lamp at dusk.\nHe wrote down the weather, every hour, “without fail”."
+MATERIAL = Material(name="log.txt", text=TEXT)
+QUOTE = "The keeper lit the lamp at dusk."
+Answer = Callable[[str, str], Any]
+
+
+def _agent(name: str, team: str | None, role: Any = "worker", needs: tuple[str, ...] = ()) -> AgentSpec:
+    return AgentSpec(name=name, role=role, description=f"does {name}", persona=name, team=team, needs=needs)
+
+
+ROSTER = Roster(
+    name="small",
+    blocks=(),
+    agents=(
+        _agent("chief", None, "global_supervisor"),
+        _agent("librarian", None, "librarian"),
+        _agent("research_lead", "research", "supervisor"),
+        _agent("reader", "research"),
+        _agent("checker", "research"),
+        _agent("surfer", "research", needs=("search_web",)),
+        _agent("analysis_lead", "analysis", "supervisor"),
+        _agent("thinker", "analysis"),
+        _agent("market_lead", "market", "supervisor"),
+        _agent("trader", "market", needs=("quote_stock",)),
+        _agent("writing_lead", "writing", "supervisor"),
+        _agent("writer", "writing"),
+        _agent("editor", "writing"),
+        _agent("rating_lead", "rating", "supervisor"),
+        _agent("rater_a", "rating"),
+        _agent("rater_b", "rating"),
+    ),
+    teams=(
+        TeamSpec(name="research", purpose="finds", supervisor="research_lead", workers=("reader", "checker", "surfer")),
+        TeamSpec(name="analysis", purpose="thinks", supervisor="analysis_lead", workers=("thinker",)),
+        TeamSpec(name="market", purpose="trades", supervisor="market_lead", workers=("trader",)),
+        TeamSpec(
+            name="writing", kind="writing", purpose="writes", supervisor="writing_lead", workers=("writer", "editor")
+        ),
+        TeamSpec(
+            name="rating", kind="rating", purpose="rates", supervisor="rating_lead", workers=("rater_a", "rater_b")
+        ),
+    ),
+)
+
+
+class Tools:
+    """No tools but one that submits."""
+
+    available = frozenset({"search_materials"})
+
+    def session(self, agent: AgentSpec, run: Any) -> Any:
+        return Session(run)
+
+
+class Session:
+    specs = ()
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> str:
+        await getattr(self.run, name)(arguments)
+        return "ok"
+
+
+class ScriptedAgents:
+    """Answers by rules: `on(agent, title, answer)` where answer is an object, a text, an exception, a list of those in
+    turn (the last one stays), or a function of (agent, prompt). Without a rule everybody does a decent job."""
+
+    def __init__(self, roster: Roster = ROSTER) -> None:
+        self.roster = roster
+        self.toolbox = Tools()
+        self.rules: dict[tuple[str, str], Any] = {}
+        self.turns: list[tuple[str, str, str]] = []
+        self.prompts: list[tuple[str, str]] = []
+        self.stored: dict[str, TurnResult] = {}
+        self.seen: Counter[str] = Counter()
+        self.pause: Callable[[str, str], Awaitable[None]] | None = None
+        self.use_tools: Callable[[str, Any], Awaitable[None]] | None = None
+
+    def on(self, agent: str, title: str, *answers: Any) -> None:
+        self.rules[agent, title] = list(answers)
+
+    async def take_turn(
+        self,
+        agent: str,
+        message: str,
+        *,
+        conversation: str | None,
+        key: str,
+        run_id: str | None = None,
+        tools: Any = None,
+        on_event: Any = None,
+    ) -> TurnResult:
+        if key in self.stored:
+            return self.stored[key]
+        title = sections(message, "answer_schema")[0].attributes["title"]
+        self.turns.append((agent, title, key))
+        self.prompts.append((agent, message))
+        if self.pause:
+            await self.pause(agent, title)
+        if tools and self.use_tools:
+            await self.use_tools(agent, tools)
+        reply = self._answer(agent, title, message)
+        thread = conversation if conversation != "new" else f"conv-{key}"
+        self.stored[key] = TurnResult(
+            turn_id=f"turn-{key}",
+            agent=agent,
+            conversation=thread or "",
+            reply=reply if isinstance(reply, str) else json.dumps(reply),
+            usage=Usage(turns=1, input_tokens=10, output_tokens=5),
+        )
+        return self.stored[key]
+
+    def _answer(self, agent: str, title: str, message: str) -> Any:
+        rule = self.rules.get((agent, title)) or self.rules.get(("*", title))
+        answer: Any = DEFAULTS[title]
+        if rule:
+            place = f"{agent}/{title}"
+            answer = rule[min(self.seen[place], len(rule) - 1)]
+            self.seen[place] += 1
+        if callable(answer) and not isinstance(answer, type):
+            answer = answer(agent, message)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def asked(self, title: str, agent: str | None = None) -> int:
+        """How many turns were really taken."""
+        return sum(1 for a, t, _ in self.turns if t == title and agent in (None, a))
+
+
+def plan(*parts: tuple[str, str, list[str]]) -> dict[str, Any]:
+    return {"parts": [{"id": i, "team": t, "task": f"do {i}", "depends_on": d} for i, t, d in parts]}
+
+
+def give(*workers: str) -> dict[str, Any]:
+    return {"assignments": [{"worker": w, "task": f"find for {w}"} for w in workers]}
+
+
+def found(text: str = "it was lit at dusk", quote: str = QUOTE, source: str = "log.txt") -> dict[str, Any]:
+    return {"text": text, "evidence": [{"claim": "the lamp was lit", "source": source, "quote": quote}]}
+
+
+def draft(*sections_: tuple[str, str]) -> dict[str, Any]:
+    return {"title": "T", "sections": [{"id": i, "heading": f"H {i}", "text": t} for i, t in sections_]}
+
+
+def rate_all(score: float, reason: str = "because", section: str = "") -> Answer:
+    def rate(agent: str, prompt: str) -> Any:
+        criteria = [line[2:] for line in sections(prompt, "criteria")[0].body.splitlines()]
+        return {"scores": [{"criterion": c, "score": score, "reason": reason, "section": section} for c in criteria]}
+
+    return rate
+
+
+def _delegate(agent: str, prompt: str) -> Any:
+    names = [line.split(":")[0] for line in sections(prompt, "workers")[0].body.splitlines()]
+    return give(names[0]) if agent == "writing_lead" else give(*names)
+
+
+DEFAULTS: dict[str, Any] = {
+    "Plan": plan(("facts", "research", []), ("sense", "analysis", ["facts"])),
+    "Delegation": _delegate,
+    "Findings": found(),
+    "Draft": draft(("s1", "The lamp was lit."), ("s2", "The weather was noted.")),
+    "Verdict": rate_all(4.5),
+}
+
+
+class MemoryRun:
+    """A run in memory that keeps the promises of a real one: keys count once."""
+
+    def __init__(self, run_id: str = "run-1") -> None:
+        self.run_id = run_id
+        self.resumed = False
+        self.events: list[dict[str, Any]] = []
+        self.keys: set[str] = set()
+        self.artifacts: dict[str, str] = {}
+        self.usage = Usage()
+        self.plan: Plan | None = None
+        self.result: Result | None = None
+        self.progress: list[tuple[int, int, str]] = []
+        self.spent: set[str] = set()
+
+    async def emit(
+        self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any
+    ) -> object:
+        if key is None or key not in self.keys:
+            self.keys.add(key or "")
+            self.events.append({"actor": actor, "type": type, "text": text, "turn_id": turn_id, **data})
+        return None
+
+    async def set_plan(self, plan: Plan) -> None:
+        self.plan = plan
+
+    async def set_progress(self, done: int, total: int, text: str) -> None:
+        self.progress.append((done, total, text))
+
+    async def set_result(self, result: Result) -> None:
+        self.result = result
+
+    async def add_usage(self, usage: Usage, *, key: str | None = None) -> None:
+        if key not in self.spent:
+            self.spent.add(key or "")
+            self.usage += usage
+
+    async def save(self, name: str, text: str) -> None:
+        self.artifacts[name] = text
+
+    async def load(self, name: str) -> str | None:
+        return self.artifacts.get(name)
+
+    def texts(self, type: str) -> list[str]:
+        return [e["text"] for e in self.events if e["type"] == type]
+
+    def types(self) -> list[str]:
+        return [e["type"] for e in self.events]
+
+
+def task(**changes: Any) -> TeamTask:
+    return TeamTask(**{"goal": "Tell how the light was kept", "materials": (MATERIAL,), **changes})
+
+
+async def do(
+    agents: ScriptedAgents, tmp: Path, given: TeamTask | None = None, run: MemoryRun | None = None
+) -> tuple[Result, MemoryRun]:
+    """The whole task, under a deadline."""
+    run = run or MemoryRun()
+    with anyio.fail_after(30):
+        outcome = await run_team_task(run, agents, given or task(), tmp / "checkpoints.db")
+    assert outcome.result is not None
+    return outcome.result, run
+
+
+def reasons(text: str) -> list[str]:
+    return re.findall(r"^- (.*)$", text, re.MULTILINE)
