@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from atlas_mcp.watch.payload import MAX_TOTAL, clean
+from atlas_mcp.watch.payload import clean
 from atlas_mcp.watch.spans import OUR_SCOPE
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def to_line(span: ReadableSpan) -> str:
 def _cleaned(value: Any) -> Any:
     """A foreign span's texts without what looks like a secret, and bounded."""
     if isinstance(value, str):
-        return clean(value, 2 * MAX_TOTAL)
+        return clean(value)
     if isinstance(value, dict):
         return {str(k): _cleaned(v) for k, v in cast("dict[Any, Any]", value).items()}
     if isinstance(value, list | tuple):

@@ -1,12 +1,13 @@
 """Tracing in the process that serves: spans go to the spool on disk, and nowhere else.
 
-Promise: tracing never slows, breaks or hangs a call or the exit. A finished span costs its caller one append to a
-queue; one daemon thread of our own turns queued spans into spool files. There is no network here and no MLflow: another
-process (see `sidecar`) carries the spool to where traces are kept, and this one only starts it, some seconds after the
-last call.
+Promise: tracing never slows, breaks or hangs a call or the exit. A finished span costs its caller some microseconds: it
+becomes a line of text and is queued (text, since thousands of waiting span objects would cost every call its share of
+garbage collection); one daemon thread of our own puts the lines into spool files. There is no network here and no
+MLflow: another process (see `sidecar`) carries the spool to where traces are kept, and this one only starts it, some
+seconds after the last call.
 
 Loss, and what of it is counted: a kill -9 loses at most the spans of the last quarter of a second that had not been
-written (uncounted; a span that never ended was never there). When the queue (65,536 spans or 64 MB) or the spool is
+written (uncounted; a span that never ended was never there). When the queue (64 MB) or the spool is
 full, or the disk refuses, spans are lost, counted in `Tracing.counts` and said in the log once a minute. An orderly end
 writes what is queued, for at most half a second.
 """
@@ -38,11 +39,10 @@ __all__ = ["Counts", "Destination", "Tracing", "open_tracing"]
 SPOOL_BYTES: Final = 256 << 20
 """How much may wait on disk in one home."""
 
-_QUEUE_SPANS: Final = 65_536
 _QUEUE_CHARACTERS: Final = 64 << 20
 _GATHER_SECONDS: Final = 0.25
 _FILE_SPANS: Final = 1_000
-_SLICE_SPANS: Final = 50
+_FILE_CHARACTERS: Final = 4 << 20
 _CLOSE_SECONDS: Final = 0.5
 _WARN_SECONDS: Final = 60.0
 
@@ -85,7 +85,7 @@ class Tracing:
         self.destination = destination
         self._sidecar = Sidecar(home, destination)
         self._writer = SpoolWriter(home / "spool", spool_bytes)
-        self._queue: deque[tuple[ReadableSpan, int]] = deque()
+        self._queue: deque[str] = deque()
         self._characters = 0
         self._count = threading.Lock()  # held for an addition only
         self._written = 0
@@ -112,14 +112,19 @@ class Tracing:
         return self._idle.wait(seconds)
 
     def take(self, span: ReadableSpan) -> None:
-        """Queue a finished span. Called by OpenTelemetry in the caller's thread: never waits, never raises."""
-        weight = _weight(span)
+        """Queue a finished span. Called by OpenTelemetry in the caller's thread: never waits for the disk."""
+        try:
+            line = to_line(span)
+        except Exception as error:  # noqa: BLE001 - one odd span must cost nobody but itself
+            self._lose(1, f"a span could not be written down: {type(error).__name__}")
+            return
         with self._count:
-            if len(self._queue) >= _QUEUE_SPANS or self._characters + weight > _QUEUE_CHARACTERS:
-                self._lost += 1
-                return
-            self._characters += weight
-            self._queue.append((span, weight))
+            full = self._characters + len(line) > _QUEUE_CHARACTERS
+            if not full:
+                self._characters += len(line)
+                self._queue.append(line)
+        if full:
+            self._lose(1, "spans come faster than the disk takes them")
         if not self._news.is_set():
             self._news.set()
 
@@ -157,21 +162,16 @@ class Tracing:
 
     def _next_lines(self) -> list[str]:
         lines: list[str] = []
-        while self._queue and len(lines) < _FILE_SPANS:
-            with self._count:
-                span, weight = self._queue.popleft()
-                self._characters -= weight
-            try:
-                lines.append(to_line(span))
-            except Exception:  # noqa: BLE001 - one odd span must not cost its batch
-                self._lose(1, "it could not be written down")
-            if len(lines) % _SLICE_SPANS == 0 and not self._closing.is_set():
-                time.sleep(0.0005)  # lets the threads that serve calls have the interpreter
+        size = 0
+        while self._queue and len(lines) < _FILE_SPANS and size < _FILE_CHARACTERS:
+            line = self._queue.popleft()
+            size += len(line)
+            lines.append(line)
+        with self._count:
+            self._characters -= size
         return lines
 
     def _write(self, lines: list[str]) -> None:
-        if not lines:
-            return
         if self._writer.write(self._resource, lines):
             self._written += len(lines)
             self._sidecar.expect()
@@ -192,8 +192,3 @@ class Tracing:
             self._warned_at = now
             with contextlib.suppress(Exception):
                 _log.warning("tracing: %s (spans lost so far: %d)", reason, self._lost)
-
-
-def _weight(span: ReadableSpan) -> int:
-    attributes = span.attributes or {}
-    return 200 + sum(len(value) for value in attributes.values() if isinstance(value, str))
