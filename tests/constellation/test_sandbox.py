@@ -1,0 +1,221 @@
+"""The sandbox: what hostile or clumsy source can do costs an error text, and its caller nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from atlas_mcp.constellation import sandbox
+from atlas_mcp.constellation.sandbox import run_source, sandbox_means
+from atlas_mcp.errors import ToolFailed
+from atlas_mcp.store import _platform
+
+resource = pytest.importorskip("resource", reason="the limits are read the POSIX way")
+pytestmark = pytest.mark.anyio
+
+kernel = pytest.mark.skipif(sandbox_means() != "landlock+seccomp", reason="this kernel has no means to close a sandbox")
+
+
+async def run(body: str, **options: Any) -> str:
+    """Run `body`, the lines of a function."""
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    return await run_source(f"def tool():\n{lines}", "tool", {}, **options)
+
+
+async def failure(body: str, **options: Any) -> str:
+    with pytest.raises(ToolFailed) as caught:
+        await run(body, **options)
+    return str(caught.value)
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder for temporary files that only this test uses."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def left_behind() -> list[Path]:
+    return list(Path(tempfile.gettempdir()).iterdir())
+
+
+async def test_a_function_gets_its_arguments_and_gives_its_text():
+    source = "def add(a: int, b: int) -> str:\n    return f'{a} + {b} = {a + b}'"
+    assert await run_source(source, "add", {"a": 2, "b": 3}) == "2 + 3 = 5"
+
+
+async def test_other_values_come_as_json_and_none_as_what_was_printed():
+    assert await run("return {'a': [1, None, 'ü']}") == '{"a": [1, null, "ü"]}'
+    assert await run("print('hello')\nprint('there')") == "hello\nthere\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return 1 / 0", "ZeroDivisionError: division by zero (line 2)"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("import os\nos.abort()", "stopped before it answered"),
+        ("print('x' * 100_000)", "printed more than 20,000 characters"),
+        ("for _ in range(500_000): print('x' * 100)", "printed more than 20,000 characters"),
+        ("return 'x' * 50_000_000", "50,000,000 characters"),
+        ("import os\nwhile True: os.write(3, b'x' * 100_000)", "failed|stopped|wrote"),
+        ("return len(bytearray(5_000_000_000))", "more than 512 MB"),
+        ("class E(Exception):\n    def __str__(self): raise ValueError\nraise E", "tool failed: E"),
+        ("with open('big', 'wb') as f:\n    for _ in range(100): f.write(b'x' * 1_000_000)", "too large"),
+    ],
+)
+async def test_what_goes_wrong_inside_is_an_error_text(body: str, said: str):
+    with anyio.fail_after(15), pytest.raises(ToolFailed, match=said.replace("(", r"\(").replace(")", r"\)")):
+        await run(body)
+
+
+async def test_source_that_does_not_compile_or_lacks_the_function_says_so():
+    with pytest.raises(ToolFailed, match="SyntaxError"):
+        await run_source("def f(:", "f", {})
+    with pytest.raises(ToolFailed, match="no function f"):
+        await run_source("def g(): ...", "f", {})
+    with pytest.raises(ToolFailed, match="TypeError"):
+        await run_source("def f(): ...", "f", {"unknown": 1})
+
+
+@pytest.mark.parametrize("body", ["while True: pass", "import time\ntime.sleep(60)"])
+async def test_what_hangs_is_stopped_at_the_deadline(body: str):
+    began = time.monotonic()
+    assert "longer than 0.5 s" in await failure(body, seconds=0.5)
+    assert time.monotonic() - began < 5
+
+
+async def test_a_cancelled_call_leaves_no_process_and_no_folder():
+    pids = list[int]()
+    open_process = anyio.open_process
+
+    async def note(*args: Any, **kwargs: Any) -> Any:
+        process = await open_process(*args, **kwargs)
+        pids.append(process.pid)
+        scope.cancel()
+        return process
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sandbox.anyio, "open_process", note)
+        with anyio.fail_after(5), anyio.CancelScope() as scope:
+            await run("import time\ntime.sleep(60)")
+    assert scope.cancelled_caught
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+    assert left_behind() == []
+
+
+async def test_it_sees_an_empty_folder_and_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "a-secret")
+    said = await run("import os\nopen('mine', 'w').close()\nreturn [os.listdir(), dict(os.environ)]")
+    assert said.startswith('[["mine"]')
+    assert "a-secret" not in said
+    assert "ANTHROPIC" not in said
+    assert left_behind() == []
+
+
+async def test_the_parent_keeps_its_own_limits_and_memory():
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    await failure("for _ in range(500_000): print('x' * 100)")
+    await failure("import os\nwhile True: os.write(3, b'x' * 100_000)")
+    assert resource.getrlimit(resource.RLIMIT_AS) == limits
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+
+
+@kernel
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return open('/etc/passwd').read()",
+        "import os\nreturn os.listdir('/')",
+        "import os\nreturn open(f'/proc/{os.getppid()}/environ').read()",
+        "return open('/proc/self/environ').read()",
+        "open('/tmp/atlas-escaped', 'w').close()",
+        "import os\nreturn os.fork()",
+        "import subprocess\nreturn subprocess.run(['/bin/true'])",
+        "import os\nos.execv('/bin/true', ['true'])",
+        "import os\nos.kill(os.getppid(), 0)",
+        "import os\nos.chmod('/tmp', 0o777)",
+        "import os\nos.utime('/tmp')",
+        "import socket\nsocket.socket()",
+        "import socket\nsocket.socketpair()",
+        "import socket\nsocket.create_connection(('127.0.0.1', 9), 1)",
+        "import os\nos.memfd_create('x')",
+        "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
+    ],
+)
+async def test_the_kernel_closes_files_network_and_other_processes(body: str):
+    assert "Error" in await failure(body)
+
+
+@kernel
+async def test_raw_calls_do_not_get_past_the_kernel_either():
+    body = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+said = []
+for call in ((101, 0, 0, 0, 0), (57,), (41, 2, 1, 0), (425, 1, 0)):  # ptrace, fork, socket, io_uring_setup on x86_64
+    said.append((libc.syscall(*call), ctypes.get_errno()))
+return said
+"""
+    if os.uname().machine != "x86_64":
+        pytest.skip("the numbers are of x86_64")
+    assert await run(body) == "[[-1, 1], [-1, 1], [-1, 1], [-1, 1]]"
+
+
+@kernel
+async def test_what_needs_only_python_works_inside():
+    body = """
+import decimal, math, re, sqlite3, statistics, threading, zoneinfo
+found = []
+database = sqlite3.connect(':memory:', check_same_thread=False)
+thread = threading.Thread(target=lambda: found.append(database.execute('SELECT 41 + 1').fetchone()[0]))
+thread.start()
+thread.join()
+return found[0]
+"""
+    assert await run(body) == "42"
+
+
+@kernel
+async def test_network_is_open_only_for_those_who_were_given_it_and_then_only_the_internet():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        connect = f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 2).close()\nreturn 'connected'"
+        assert "PermissionError" in await failure(connect)
+        assert await run(connect, network=True) == "connected"
+    assert "PermissionError" in await failure("import socket\nsocket.socket(socket.AF_UNIX)", network=True)
+    assert "PermissionError" in await failure("return open('/etc/passwd').read()", network=True)
+
+
+@kernel
+async def test_source_of_an_agent_runs_where_the_kernel_closes_it_in():
+    assert await run("return 'mine'", trusted=False) == "mine"
+
+
+@pytest.mark.parametrize("means", ["none", "seccomp", "landlock"])
+async def test_source_of_an_agent_never_runs_without_the_kernels_means(monkeypatch: pytest.MonkeyPatch, means: str):
+    monkeypatch.setattr(_platform, "sandbox_means", lambda: means)
+    assert f"means here: {means}" in await failure("return 'mine'", trusted=False)
+    assert await run("return 'shipped'") == "shipped"
+
+
+async def test_many_at_once_all_get_through():
+    said = list[str]()
+
+    async def one(n: int) -> None:
+        said.append(await run(f"return '{n}'"))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            for n in range(16):
+                group.start_soon(one, n)
+    assert sorted(map(int, said)) == list(range(16))
+    assert left_behind() == []
