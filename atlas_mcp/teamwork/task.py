@@ -54,8 +54,6 @@ async def _work(job: Job, checkpoints: Checkpoints) -> Result:
     stand = await graph.aget_state(config)
     if stand.next or not stand.values:
         job.done = job.total = sum(stand.values.get("turns", {}).values())
-        goal = " ".join(job.task.goal.split())[:200]
-        await job.say("atlas", "run_started", f"team task: {goal}", key="run_started")
         await graph.ainvoke(None if stand.next else {"turns": {}}, config, context=job, durability="sync")
     return Result.model_validate_json(await job.text("result"))
 

@@ -65,7 +65,7 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
     changed = new != old
     if changed:
         await job.keep(f"draft/{before + 1}", new)
-    if page.authors:
+    if page.authors and changed:
         event, verb = ("revised", "revised") if old else ("drafted", "wrote")
         line = f"{', '.join(page.authors)} {verb} the text: {count(len(new.sections), 'section')}"
         await job.say(page.authors[0], event, line, key=f"{node}:{event}")
