@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     RunRow: TypeAlias = Row[*tuple[Any, ...]]
 
 _RUN = tables.run
-_UNBEGUN: tuple[RunStatus, ...] = ("queued", "working")
+_SHOWN = [column for column in _RUN.c if column.name != "input"]  # an input may hold megabytes of materials
+_UNFINISHED: tuple[RunStatus, ...] = ("queued", "working")
 
 
 class Order(Frozen):
@@ -71,8 +72,8 @@ async def add(
 
 
 async def find(connection: AsyncConnection, run_id: str, caller: str | None = None) -> RunRow:
-    """The row; UnknownRun if there is none, or none of that caller."""
-    query = select(_RUN).where(_RUN.c.id == run_id)
+    """The row without its input; UnknownRun if there is none, or none of that caller."""
+    query = select(*_SHOWN).where(_RUN.c.id == run_id)
     if caller is not None:
         query = query.where(_RUN.c.caller == caller)
     row = (await connection.execute(query)).one_or_none()
@@ -140,13 +141,13 @@ async def move(connection: AsyncConnection, row: RunRow, to: RunStatus, entry: E
     await journal.append(connection, row.id, row.last_seq + 1, now, entry)
 
 
-async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tuple[RunRow, bool] | None:
-    """Count an attempt and set the run working: the row as it was and whether an earlier attempt had begun.
+async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tuple[RunRow, Order] | None:
+    """Count an attempt and set the run working: the row as it was, which tells whether an attempt had begun before.
 
     None if there is nothing to execute: the run ended meanwhile, or is another process's.
     """
     row = await find(connection, run_id)
-    if row.executor != executor or row.status not in _UNBEGUN:
+    if row.executor != executor or row.status not in _UNFINISHED:
         return None
     resumed = row.status == "working"
     entry = (
@@ -156,7 +157,8 @@ async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tupl
     )
     kept = {"progress": row.progress} if resumed else {}
     await move(connection, row, "working", entry, attempts=row.attempts + 1, **kept)
-    return row, resumed
+    order = (await connection.execute(select(_RUN.c.input).where(_RUN.c.id == run_id))).scalar_one()
+    return row, Order.model_validate(order)
 
 
 async def end(
@@ -184,7 +186,7 @@ async def release(connection: AsyncConnection, run_id: str, executor: str, *, be
     """Leave an unfinished run to whoever can go on with it. An attempt that is given back this way did not fail."""
     await connection.execute(
         update(_RUN)
-        .where(_RUN.c.id == run_id, _RUN.c.executor == executor, _RUN.c.status.in_(_UNBEGUN))
+        .where(_RUN.c.id == run_id, _RUN.c.executor == executor, _RUN.c.status.in_(_UNFINISHED))
         .values(executor=None, attempts=_RUN.c.attempts - (1 if began else 0))
     )
 
@@ -192,7 +194,7 @@ async def release(connection: AsyncConnection, run_id: str, executor: str, *, be
 async def unfinished(connection: AsyncConnection) -> list[RunRow]:
     """Every run of the home that somebody is executing or should execute, oldest first."""
     query = select(_RUN.c.id, _RUN.c.kind, _RUN.c.executor, _RUN.c.needs, _RUN.c.attempts)
-    found = await connection.execute(query.where(_RUN.c.status.in_(_UNBEGUN)).order_by(_RUN.c.created_at))
+    found = await connection.execute(query.where(_RUN.c.status.in_(_UNFINISHED)).order_by(_RUN.c.created_at))
     return list(found)
 
 
@@ -200,7 +202,7 @@ async def claim(connection: AsyncConnection, run_id: str, of: str | None, execut
     """Make `executor` the run's, if it is still `of`'s."""
     done = await connection.execute(
         update(_RUN)
-        .where(_RUN.c.id == run_id, _RUN.c.executor.is_not_distinct_from(of), _RUN.c.status.in_(_UNBEGUN))
+        .where(_RUN.c.id == run_id, _RUN.c.executor.is_not_distinct_from(of), _RUN.c.status.in_(_UNFINISHED))
         .values(executor=executor)
     )
     return bool(done.rowcount)
@@ -210,7 +212,7 @@ async def not_ours(connection: AsyncConnection, run_ids: list[str], executor: st
     """Those of the runs that `executor` must stop: ended by somebody else, or executed by another process."""
     query = select(_RUN.c.id).where(
         _RUN.c.id.in_(run_ids),
-        or_(_RUN.c.status.not_in(_UNBEGUN), _RUN.c.executor.is_distinct_from(executor)),
+        or_(_RUN.c.status.not_in(_UNFINISHED), _RUN.c.executor.is_distinct_from(executor)),
     )
     return list((await connection.execute(query)).scalars())
 
@@ -218,8 +220,8 @@ async def not_ours(connection: AsyncConnection, run_ids: list[str], executor: st
 async def page(
     connection: AsyncConnection, caller: str, status: RunStatus | None, before: tuple[datetime, str] | None, limit: int
 ) -> list[RunRow]:
-    """Up to `limit` runs of the caller, newest first, older than `before` (a moment and an id)."""
-    query = select(_RUN).where(_RUN.c.caller == caller)
+    """Up to `limit` runs of the caller, without input, newest first, older than `before` (a moment and an id)."""
+    query = select(*_SHOWN).where(_RUN.c.caller == caller)
     if status is not None:
         query = query.where(_RUN.c.status == status)
     if before is not None:

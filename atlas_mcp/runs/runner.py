@@ -19,7 +19,6 @@ from atlas_mcp.runs._whole import write
 from atlas_mcp.runs.context import RunContext
 from atlas_mcp.runs.engine import Engine
 from atlas_mcp.runs.journal import Entry
-from atlas_mcp.runs.rows import Order
 from atlas_mcp.runs.trace import AttemptSpan, attempt_span
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.run import RunKind
     from atlas_mcp.runs.bells import Bells
     from atlas_mcp.runs.outcome import Executor, RunOutcome
-    from atlas_mcp.runs.rows import RunRow
+    from atlas_mcp.runs.rows import Order, RunRow
     from atlas_mcp.store.record import Record
 
 MAX_RUNS = 16
@@ -112,15 +111,14 @@ class Runner:
         except Exception as error:  # noqa: BLE001
             await self._fail(run_id, error)
 
-    async def _attempt(self, row: RunRow, resumed: bool) -> None:
+    async def _attempt(self, row: RunRow, order: Order) -> None:
         self._bells.ring(row.id)
-        order = Order.model_validate(row.input)
         with attempt_span(row.id, row.kind, row.goal, order, row.attempts + 1) as span:
             context = RunContext(
                 row.id,
                 order.caller,
                 order.input,
-                resumed=resumed,
+                resumed=row.status == "working",
                 attempt=row.attempts + 1,
                 executor=self.name,
                 record=self._record,

@@ -134,7 +134,7 @@ class Runs:
             except Exception:  # noqa: BLE001
                 # The record may be locked or its disk full for a while; without the watch, nobody would take over.
                 _log.exception("the watch over the runs failed, and goes on")
-            await anyio.sleep(_WATCH_SECONDS if self._runner.working else _ADOPT_SECONDS)
+            await anyio.sleep(_WATCH_SECONDS)
 
     async def _adopt(self) -> None:
         name, mine = self._runner.name, self._runner.mine

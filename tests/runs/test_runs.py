@@ -165,6 +165,7 @@ async def test_an_error_of_ours_fails_the_run_with_its_text(opening: Any, me: Ca
         await run.set_result(Result(output="half of it"))
         async with anyio.create_task_group():
             raise ModelFailed("the model is tired.", next_step="Let it sleep.")
+        return RunOutcome()
 
     async with opening(executor) as runs:
         run = await ended(runs, me, await runs.submit(me, "turn", "g", {}))
@@ -392,12 +393,15 @@ async def test_an_executor_that_is_cancelled_in_the_middle_of_writing_locks_nobo
 
 
 async def test_an_error_in_the_body_comes_out_as_it_is_and_the_loop_is_left_usable(opening: Any, me: Caller) -> None:
-    with pytest.raises(LookupError, match="of the body"):
+    async def body() -> None:
         async with opening(Gate()) as runs:
             run_id = await runs.submit(me, "turn", "g", {})
             with anyio.fail_after(DEADLINE):
                 await runs.get(me, run_id, since=1, wait_seconds=60)
             raise LookupError("of the body")
+
+    with pytest.raises(LookupError, match="of the body"):
+        await body()
     assert await asyncio.to_thread(lambda: 7) == 7
 
 

@@ -1,0 +1,80 @@
+"""Each attempt at a run is one trace with a status, linked to the call that asked for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode, format_trace_id
+
+from atlas_mcp.errors import ModelFailed
+from atlas_mcp.runs import RunOutcome
+
+if TYPE_CHECKING:
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.runs.context import RunContext
+
+pytestmark = pytest.mark.anyio
+DEADLINE = 20
+
+
+@pytest.fixture
+def spans() -> InMemorySpanExporter:
+    """What is exported while the test runs; OpenTelemetry knows one provider for a process, so it may be another's."""
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider()
+        trace.set_tracer_provider(provider)
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter
+
+
+async def executor(run: RunContext) -> RunOutcome:
+    with trace.get_tracer("atlas").start_as_current_span("a turn"):
+        match run.input:
+            case {"do": "fail"}:
+                raise ModelFailed("no answer.")
+            case {"do": "stay"}:
+                await run.emit("a", "note", "staying")
+                await anyio.sleep_forever()
+            case _:
+                return RunOutcome(reply="fine")
+    raise AssertionError
+
+
+async def test_a_run_is_one_trace_with_its_status(opening: Any, me: Caller, spans: InMemorySpanExporter) -> None:
+    ids: dict[str, str] = {}
+    with trace.get_tracer("atlas").start_as_current_span("the call") as call:
+        async with opening(executor) as runs:
+            with anyio.fail_after(DEADLINE):
+                for do in ("work", "fail", "stay"):
+                    ids[do] = await runs.submit(me, "turn", f"to {do}", {"do": do})
+                await runs.get(me, ids["stay"], since=2, wait_seconds=DEADLINE)
+                await runs.cancel(me, ids["stay"])
+                for run_id in ids.values():
+                    _ = [event async for event in runs.follow(run_id)]
+            shown = {do: (await runs.get(me, run_id)).trace_id for do, run_id in ids.items()}
+    roots = {s.attributes["session.id"]: s for s in spans.get_finished_spans() if s.name == "run turn" and s.attributes}
+    expected = {
+        "work": (StatusCode.OK, None),
+        "fail": (StatusCode.ERROR, "no answer."),
+        "stay": (StatusCode.ERROR, "cancelled"),
+    }
+    for do, run_id in ids.items():
+        root = roots[run_id]
+        assert root.parent is None
+        assert root.context is not None
+        assert format_trace_id(root.context.trace_id) == shown[do]
+        assert (root.status.status_code, root.status.description) == expected[do]
+        assert [link.context.span_id for link in root.links] == [call.get_span_context().span_id]
+        attributes = dict(root.attributes or {})
+        assert attributes["mlflow.traceTag.atlas.run"] == run_id
+        assert (attributes["mlflow.spanType"], attributes["user.id"]) == ("WORKFLOW", me.id)
+        turns = [s for s in spans.get_finished_spans() if s.name == "a turn" and s.parent == root.context]
+        assert len(turns) == 1
