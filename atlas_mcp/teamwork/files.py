@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_FILE = 200_000
 MAX_NAME = 100
+NAMES = "file-names"
 
 
 class TurnFiles:
@@ -43,12 +44,16 @@ class TurnFiles:
         if len(text) > MAX_FILE:
             raise OverLimit("text", len(text), MAX_FILE)
         await self._run.save(_artifact(name), text)
+        known = await self._names()
+        if name.strip() not in known:
+            await self._run.save(NAMES, json.dumps([*known, name.strip()]))
 
     async def load(self, name: str) -> str:
         """What was saved under that name in this run."""
         text = await self._run.load(_artifact(name))
         if text is None:
-            raise ToolFailed(f"nothing was saved under {name!r} in this run.", argument="name")
+            known = ", ".join(map(repr, await self._names())) or "nothing yet"
+            raise ToolFailed(f"nothing was saved under {name!r} in this run. There is: {known}.", argument="name")
         return text
 
     async def cite(self, evidence: Evidence) -> None:
@@ -79,6 +84,10 @@ class TurnFiles:
         kept = json.loads(text)
         self.cited = [Evidence.model_validate(e) for e in kept["cited"]]
         self.submitted, self.escalated = kept["submitted"], kept["escalated"]
+
+    async def _names(self) -> list[str]:
+        # Two agents that save at the same instant may lose one name from this list, never the text itself.
+        return json.loads(await self._run.load(NAMES) or "[]")
 
     async def _keep(self) -> None:
         kept = {

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from atlas_mcp.errors import (
+    AtlasError,
     ConfigurationError,
-    InvalidInput,
     LettaUnavailable,
     ModelFailed,
     Unavailable,
@@ -93,7 +93,7 @@ async def test_a_worker_without_its_tools_gets_no_part_and_the_result_says_how_t
     result, run = await do(agents, tmp_path)
     assert "surfer" not in {a for a, _, _ in agents.turns}
     assert run.plan is not None
-    assert [(lack.what, "search_web" in lack.how_to_add) for lack in run.plan.lacks][0] == ("surfer", True)
+    assert {lack.what: "search_web" in lack.how_to_add for lack in run.plan.lacks}["surfer"]
     [lost] = [m for m in result.missing if m.agent == "surfer"]
     assert "search_web" in lost.why
     teams = sections(agents.prompts[0][1], "teams")[0].body
@@ -308,8 +308,9 @@ async def test_cancelling_stops_every_worker_within_a_second_and_keeps_what_was_
         async with anyio.create_task_group() as group:
             group.start_soon(run_team_task, run, agents, task(), tmp_path / "c.db")
             await at_work.wait()
-            with anyio.fail_after(1):
-                group.cancel_scope.cancel()
+            before = anyio.current_time()
+            group.cancel_scope.cancel()
+        assert anyio.current_time() - before < 1
     assert stopped == ["thinker"]
     assert run.result is not None
     assert run.result.evidence
@@ -359,7 +360,7 @@ async def test_tasks_in_two_connections_on_one_file_do_not_disturb_each_other(tm
             group.start_soon(do, ScriptedAgents(), tmp_path, None, MemoryRun(f"run-{n}"))
 
 
-async def test_an_agents_saved_output_is_there_for_another_and_a_bad_name_is_refused(tmp_path: Path) -> None:
+async def test_an_agents_saved_output_is_there_for_another_and_what_cannot_be_is_refused(tmp_path: Path) -> None:
     agents = ScriptedAgents()
     refused: list[str] = []
 
@@ -372,9 +373,10 @@ async def test_an_agents_saved_output_is_there_for_another_and_a_bad_name_is_ref
             for call in (files.load("other"), files.save("  ", "x"), files.save("big", "x" * 300_000)):
                 try:
                     await call
-                except (InvalidInput, Exception) as error:
+                except AtlasError as error:
                     refused.append(str(error))
 
     agents.use_tools = use
     await do(agents, tmp_path)
     assert len(refused) == 3
+    assert "'notes'" in refused[0]
