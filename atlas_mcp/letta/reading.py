@@ -31,6 +31,7 @@ class TurnReader:
         self._texts: list[dict[str, str]] = [{}]
         self._calls: dict[str, list[str]] = {}
         self._returned: set[str] = set()
+        self._failed: set[str] = set()
         self._asked: list[str] = []
         self._input_tokens = 0
         self._output_tokens = 0
@@ -71,7 +72,9 @@ class TurnReader:
     @property
     def calls(self) -> tuple[ToolCall, ...]:
         """Every tool call of the turn, in order."""
-        return tuple(ToolCall(i, name, _arguments(text)) for i, (name, text) in self._calls.items())
+        return tuple(
+            ToolCall(i, name, _arguments(text), ok=i not in self._failed) for i, (name, text) in self._calls.items()
+        )
 
     @property
     def has_answer(self) -> bool:
@@ -109,6 +112,8 @@ class TurnReader:
         if self._texts[-1]:
             self._texts.append({})
         self._returned.add(message.tool_call_id)
+        if message.status == "error":
+            self._failed.add(message.tool_call_id)
         for each in message.tool_returns or ():
             if getattr(each, "tool_call_id", None):
                 self._returned.add(each.tool_call_id)

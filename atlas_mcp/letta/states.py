@@ -67,11 +67,12 @@ class AgentChange:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool that an agent called in a turn, with the arguments it gave."""
+    """A tool that an agent called in a turn, with the arguments it gave; `ok` is False once it returned an error."""
 
     id: str
     name: str
     arguments: dict[str, Any]
+    ok: bool = True
 
 
 @dataclass(frozen=True, slots=True)
