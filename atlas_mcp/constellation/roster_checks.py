@@ -73,9 +73,7 @@ def _check_blocks(roster: Roster, file: RosterFile) -> None:
             problem = f"block {block.label!r}: its value is {len(block.value):,} characters, its limit {block.limit:,}."
             raise file.broken(problem, "blocks")
     if not any(b.label == "persona" and not b.shared for b in roster.blocks):
-        raise file.broken(
-            "there must be a block 'persona', not shared: it holds an agent's character.", "blocks"
-        )
+        raise file.broken("there must be a block 'persona', not shared: it holds an agent's character.", "blocks")
 
 
 def _check_agent(agent: AgentSpec, roster: Roster, file: RosterFile) -> None:

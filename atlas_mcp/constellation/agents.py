@@ -1,0 +1,45 @@
+"""The agents as a list: what there is, without asking Letta or the record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas_mcp.constellation.names import busy_marks
+from atlas_mcp.errors import UnknownTeam
+from atlas_mcp.model.agent import AgentInfo
+
+if TYPE_CHECKING:
+    from atlas_mcp.constellation.contract import LockView, ModelChoice, Tools
+    from atlas_mcp.model.agent import AgentSpec, Roster
+    from atlas_mcp.model.caller import Caller
+
+
+def describe_agents(
+    caller: Caller, roster: Roster, team: str | None, *, locks: LockView, models: ModelChoice, toolbox: Tools
+) -> list[AgentInfo]:
+    """The agents of one team, or all of them, in the roster's order. UnknownTeam lists the teams."""
+    names = [t.name for t in roster.teams]
+    if team is not None and team not in names:
+        raise UnknownTeam(team, names, argument="team")
+    labels = [b.label for b in roster.blocks]
+    available = toolbox.available
+
+    def info(agent: AgentSpec) -> AgentInfo:
+        return AgentInfo(
+            name=agent.name,
+            team=agent.team,
+            role=agent.role,
+            description=agent.description,
+            model=shown_model(models.handle(roster.tier(agent), agent.level, agent.model)),
+            busy=any(locks.is_held(mark) for mark in busy_marks(caller, agent.name)),
+            blocks=labels,
+            needs=[tool for tool in agent.needs if tool not in available],
+        )
+
+    return [info(a) for a in roster.agents if team is None or a.team == team]
+
+
+def shown_model(handle: str) -> str:
+    """Letta's handle `provider/name` in the form that people configure: `provider:name`."""
+    provider, _, name = handle.partition("/")
+    return f"{provider}:{name}" if name else handle

@@ -1,0 +1,121 @@
+"""One caller's constellation: the door to its agents, their turns and their memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas_mcp.constellation.agents import describe_agents
+from atlas_mcp.constellation.blocks import Blocks
+from atlas_mcp.constellation.keeper import Keeper
+from atlas_mcp.constellation.threads import NEW, Threads
+from atlas_mcp.constellation.turns import Turns
+
+if TYPE_CHECKING:
+    from atlas_mcp.constellation.contract import ModelChoice, OnEvent, Tools, ToolSession
+    from atlas_mcp.letta.door import Letta
+    from atlas_mcp.model.agent import AgentInfo, Roster
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.memory import Block, Replacement
+    from atlas_mcp.model.turn import TurnResult
+    from atlas_mcp.store.locks import Locks
+    from atlas_mcp.store.record import Record
+
+
+class Constellation:
+    """One caller's agents. Cheap to make; it holds nothing open. Agents are created in Letta when first needed."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        roster: Roster,
+        letta: Letta,
+        record: Record,
+        locks: Locks,
+        models: ModelChoice,
+        toolbox: Tools,
+    ) -> None:
+        self.caller = caller
+        self.roster = roster
+        self.toolbox = toolbox
+        self._locks = locks
+        self._models = models
+        keeper = Keeper(caller, roster, letta, record, locks, models)
+        self._threads = Threads(caller, keeper, letta, record, locks)
+        self._blocks = Blocks(caller, roster, keeper, letta, record, locks)
+        self._turns = Turns(
+            caller, roster, letta, record, locks, models, toolbox,
+            keeper=keeper, threads=self._threads, blocks=self._blocks,
+        )  # fmt: skip
+
+    async def list_agents(self, team: str | None = None) -> list[AgentInfo]:
+        """The agents of one team, or all; asks neither Letta nor the record. UnknownTeam."""
+        return describe_agents(
+            self.caller, self.roster, team, locks=self._locks, models=self._models, toolbox=self.toolbox
+        )
+
+    async def thread(self, agent: str, conversation: str | None) -> str:
+        """The id of a conversation with the agent: None is this client's own thread, "new" opens one.
+
+        Raises UnknownAgent, and UnknownConversation for an id that is not one of this caller's with this agent.
+        """
+        self.roster.agent(agent)
+        return await self._threads.resolve(agent, conversation)
+
+    async def open_conversation(self, agent: str, *, run_id: str | None = None) -> str:
+        """Open a new conversation with the agent; its id."""
+        self.roster.agent(agent)
+        return await self._threads.resolve(agent, NEW, run_id=run_id)
+
+    async def take_turn(
+        self,
+        agent: str,
+        message: str,
+        *,
+        conversation: str | None,
+        key: str,
+        run_id: str | None = None,
+        tools: ToolSession | None = None,
+        on_event: OnEvent | None = None,
+    ) -> TurnResult:
+        """Send the message to the agent and wait for its answer; turns of one conversation queue.
+
+        `conversation`: None is this client's own thread, "new" opens one, else an id. `key`: the same key is the same
+        turn, whose result is given again, also after a crash. `tools` are those that the agent may use in this turn;
+        None is what the toolbox gives it outside of runs. `on_event` is told of each tool call.
+
+        Raises UnknownAgent, UnknownConversation, InvalidInput for an empty message, OverLimit for one that is too long,
+        ModelFailed when the agent's model fails, and LettaUnavailable when the outcome is not known: the same key then
+        looks for it first.
+        """
+        return await self._turns.take(
+            agent, message, conversation=conversation, key=key, run_id=run_id, tools=tools, on_event=on_event
+        )
+
+    async def get_memory(self, agent: str, label: str | None = None) -> list[Block]:
+        """The agent's blocks, or the one with that label. UnknownAgent, UnknownBlock."""
+        return await self._blocks.get(agent, label)
+
+    async def update_memory(
+        self,
+        agent: str,
+        label: str,
+        *,
+        value: str | None = None,
+        append: str | None = None,
+        replace: Replacement | None = None,
+        expected_revision: int | None = None,
+        author: str = "caller",
+    ) -> Block:
+        """Change a block by exactly one of `value`, `append` (on a line of its own) and `replace`.
+
+        Raises UnknownAgent, UnknownBlock, StaleRevision, OverLimit or InvalidInput; then nothing was changed.
+        """
+        return await self._blocks.update(
+            agent,
+            label,
+            value=value,
+            append=append,
+            replace=replace,
+            expected_revision=expected_revision,
+            author=author,
+        )

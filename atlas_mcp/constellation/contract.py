@@ -1,0 +1,52 @@
+"""What a constellation needs of the rooms around it, and nothing more: models, tools, and somebody to tell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from atlas_mcp.constellation.run_files import RunFiles
+    from atlas_mcp.model.agent import AgentSpec, Level, Tier
+    from atlas_mcp.model.turn import ToolSpec
+
+
+class ModelChoice(Protocol):
+    """Which model answers for whom, and what it costs."""
+
+    def handle(self, tier: Tier, level: Level, own: str | None = None) -> str: ...
+
+    def cost(self, handle: str, input_tokens: int, output_tokens: int) -> float | None: ...
+
+
+class ToolSession(Protocol):
+    """The tools one agent may use in one turn; `call` raises ToolFailed with a text that the agent can use."""
+
+    @property
+    def specs(self) -> Sequence[ToolSpec]: ...
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> str: ...
+
+
+class Tools(Protocol):
+    """The tools there are."""
+
+    @property
+    def available(self) -> frozenset[str]: ...
+
+    def session(self, agent: AgentSpec, run: RunFiles | None) -> ToolSession: ...
+
+
+class LockView(Protocol):
+    """Whether a lock is held, by anyone."""
+
+    def is_held(self, name: str) -> bool: ...
+
+
+class OnEvent(Protocol):
+    """Told what an agent does while its turn runs; an event with a key that was told before is the same event."""
+
+    async def __call__(
+        self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any
+    ) -> object: ...

@@ -1,0 +1,203 @@
+"""The keeper of one caller's agents: creates them in Letta when first needed, once, and finds them again.
+
+Promise: an agent is created at most once for its caller, also by several processes at once, and also when a process
+died between Letta and the record (the agent is found by its tags). While the roster's description of an agent is
+unchanged, Letta is not asked. What changed there is brought up to date, and what the agent and its caller wrote into
+its blocks is kept; only a persona that changed in the roster takes the old one's place, which stays in the history.
+An agent that Letta lost is created again with the last values of its blocks. Nothing of another caller is ever touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from atlas_mcp.constellation import revisions
+from atlas_mcp.constellation.agent_rows import KeptAgent, KeptBlock, read_agent, write_agent
+from atlas_mcp.constellation.names import agent_lock, tags
+from atlas_mcp.constellation.prompt import MEMORY_TOOLS, system_prompt
+from atlas_mcp.constellation.shared import SharedBlocks, fit_block
+from atlas_mcp.errors import LettaLost
+from atlas_mcp.letta.states import AgentChange, NewAgent, NewBlock
+
+if TYPE_CHECKING:
+    from atlas_mcp.constellation.contract import ModelChoice
+    from atlas_mcp.letta.door import Letta
+    from atlas_mcp.letta.states import AgentState, BlockState
+    from atlas_mcp.model.agent import AgentSpec, Roster
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.store.locks import Locks
+    from atlas_mcp.store.record import Record
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """One caller's agents, in Letta and in the record."""
+
+    def __init__(
+        self, caller: Caller, roster: Roster, letta: Letta, record: Record, locks: Locks, models: ModelChoice
+    ) -> None:
+        self._caller = caller
+        self._roster = roster
+        self._letta = letta
+        self._record = record
+        self._locks = locks
+        self._models = models
+        self._shared = SharedBlocks(caller, roster, letta, record, locks)
+        self._fingerprints: dict[str, str] = {}
+
+    def handle(self, spec: AgentSpec) -> str:
+        """The handle of the model that answers for the agent."""
+        return self._models.handle(self._roster.tier(spec), spec.level, spec.model)
+
+    async def agent(self, name: str, *, lost: str | None = None) -> KeptAgent:
+        """The agent, created or brought up to date if need be. `lost` is an id that Letta no longer has.
+
+        Raises UnknownAgent for a name that is not in the roster, and what Letta's door raises.
+        """
+        spec = self._roster.agent(name)
+        kept = await self._read(name)
+        if kept and self._is_current(kept, spec, lost):
+            return kept
+        async with self._locks.hold(agent_lock(self._caller, name)):
+            kept = await self._read(name)
+            if kept and self._is_current(kept, spec, lost):
+                return kept
+            if kept and kept.letta_id != lost:
+                try:
+                    return await self._update(kept, spec)
+                except LettaLost:
+                    log.warning("%s is no longer in Letta", name)
+            return await self._create(kept, spec)
+
+    def _is_current(self, kept: KeptAgent, spec: AgentSpec, lost: str | None) -> bool:
+        return kept.letta_id != lost and kept.fingerprint == self._fingerprint(spec)
+
+    async def _read(self, name: str) -> KeptAgent | None:
+        async with self._record.read() as db:
+            return await read_agent(db, self._caller, name)
+
+    async def _create(self, before: KeptAgent | None, spec: AgentSpec) -> KeptAgent:
+        shared = await self._shared.ensure()
+        values = await self._last_values(before, spec)
+        found = await self._letta.find_agents(tags(self._caller, spec.name))
+        if found:
+            state = await self._letta.update_agent(found[0].id, self._change(spec))
+        else:
+            state = await self._letta.create_agent(self._new_agent(spec, values, shared))
+            log.info("created %s in Letta", spec.name)
+        return await self._settle(spec, state, shared, before, values)
+
+    async def _update(self, kept: KeptAgent, spec: AgentSpec) -> KeptAgent:
+        shared = await self._shared.ensure()
+        state = await self._letta.update_agent(kept.letta_id, self._change(spec))
+        return await self._settle(spec, state, shared, kept, {})
+
+    async def _settle(
+        self,
+        spec: AgentSpec,
+        state: AgentState,
+        shared: dict[str, KeptBlock],
+        before: KeptAgent | None,
+        values: dict[str, str],
+    ) -> KeptAgent:
+        """Make the agent's blocks those of the roster, and keep all of it in the record."""
+        own = await self._own_blocks(state, self._first_values(spec, values))
+        await self._share(state, shared)
+        persona_before = await self._roster_persona(own["persona"].id)
+        if persona_before is not None and persona_before != spec.persona:
+            own["persona"] = await self._letta.set_block(own["persona"].id, spec.persona)
+        blocks = {label: KeptBlock(label, b.id, b.limit, shared=False) for label, b in own.items()} | shared
+        kept = KeptAgent(spec.name, state.id, self._fingerprint(spec), blocks)
+        async with self._record.write() as db:
+            replaced = before.blocks if before else {}
+            known = await revisions.latest(db, self._caller, [b.letta_id for b in replaced.values()])
+            for label, block in own.items():
+                now = (await revisions.latest(db, self._caller, [block.id])).get(block.id)
+                if now is None:
+                    old = known.get(replaced[label].letta_id) if label in replaced else None
+                    number = old.number if old else None
+                    await revisions.add(db, self._caller, block.id, block.value, "created", "roster", after=number)
+                elif label == "persona" and persona_before not in {None, spec.persona}:
+                    await revisions.add(db, self._caller, block.id, block.value, "value", "roster")
+            await write_agent(db, self._caller, kept)
+        return kept
+
+    async def _own_blocks(self, state: AgentState, values: dict[str, str]) -> dict[str, BlockState]:
+        has = {b.label: b for b in state.blocks}
+        own: dict[str, BlockState] = {}
+        for spec in self._roster.blocks:
+            if spec.shared:
+                continue
+            if spec.label in has:
+                own[spec.label] = await fit_block(self._letta, has[spec.label], spec)
+            else:
+                new = NewBlock(spec.label, values[spec.label], spec.limit, spec.description)
+                own[spec.label] = await self._letta.create_block(new, tags=tags(self._caller, state.name))
+                await self._letta.attach_block(state.id, own[spec.label].id)
+        return own
+
+    async def _share(self, state: AgentState, shared: dict[str, KeptBlock]) -> None:
+        """Attach the shared blocks, and take away what is neither shared nor the agent's own by the roster."""
+        labels = {b.label for b in self._roster.blocks if not b.shared}
+        wanted = {b.letta_id for b in shared.values()}
+        for block in state.blocks:
+            if block.label not in labels and block.id not in wanted:
+                await self._letta.detach_block(state.id, block.id)
+        has = {b.id for b in state.blocks}
+        for block_id in wanted - has:
+            await self._letta.attach_block(state.id, block_id)
+
+    async def _roster_persona(self, block_id: str) -> str | None:
+        async with self._record.read() as db:
+            return await revisions.last_value_by(db, self._caller, block_id, "roster")
+
+    async def _last_values(self, before: KeptAgent | None, spec: AgentSpec) -> dict[str, str]:
+        """What the lost agent's own blocks held last, as far as the record knows."""
+        own = {label: b for label, b in before.blocks.items() if not b.shared} if before else {}
+        if not own:
+            return {}
+        async with self._record.read() as db:
+            known = await revisions.latest(db, self._caller, [b.letta_id for b in own.values()])
+            values = {label: known[b.letta_id].value for label, b in own.items() if b.letta_id in known}
+            given = await revisions.last_value_by(db, self._caller, own["persona"].letta_id, "roster")
+        if given != spec.persona:
+            values["persona"] = spec.persona
+        return values
+
+    def _new_agent(self, spec: AgentSpec, values: dict[str, str], shared: dict[str, KeptBlock]) -> NewAgent:
+        first = self._first_values(spec, values)
+        blocks = [
+            NewBlock(b.label, first[b.label], max(b.limit, len(first[b.label])), b.description)
+            for b in self._roster.blocks
+            if not b.shared
+        ]
+        return NewAgent(
+            name=spec.name,
+            description=spec.description,
+            model=self.handle(spec),
+            system=system_prompt(spec, self._roster),
+            blocks=tuple(blocks),
+            shared=tuple(b.letta_id for b in shared.values()),
+            tags=tuple(tags(self._caller, spec.name)),
+            tools=MEMORY_TOOLS,
+        )
+
+    def _first_values(self, spec: AgentSpec, values: dict[str, str]) -> dict[str, str]:
+        return {b.label: b.value for b in self._roster.blocks} | {"persona": spec.persona} | values
+
+    def _change(self, spec: AgentSpec) -> AgentChange:
+        return AgentChange(
+            description=spec.description, model=self.handle(spec), system=system_prompt(spec, self._roster)
+        )
+
+    def _fingerprint(self, spec: AgentSpec) -> str:
+        if spec.name not in self._fingerprints:
+            blocks = [[b.label, b.description, b.limit, b.shared] for b in self._roster.blocks]
+            system = system_prompt(spec, self._roster)
+            told = [spec.persona, spec.description, system, self.handle(spec), blocks]
+            self._fingerprints[spec.name] = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        return self._fingerprints[spec.name]

@@ -1,0 +1,56 @@
+"""The names under which one caller's things are locked, and tagged in Letta.
+
+Every name carries the caller, so two callers' things never meet, also on a Letta server that they share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from atlas_mcp.model.caller import Caller
+
+BUSY_SLOTS = 4
+"""Turns of one agent that are told apart when its busy mark is set; more run, but leave no mark of their own."""
+
+
+def caller_hash(caller: Caller) -> str:
+    """The caller as others may see it: in tags and traces, where the id itself has no business."""
+    return hashlib.sha256(caller.id.encode()).hexdigest()[:16]
+
+
+def agent_lock(caller: Caller, agent: str) -> str:
+    """Held while the agent is created or brought up to date."""
+    return f"agent-{caller.id}-{agent}"
+
+
+def shared_lock(caller: Caller) -> str:
+    """Held while the constellation's shared blocks are created or brought up to date."""
+    return f"shared-{caller.id}"
+
+
+def thread_lock(caller: Caller, agent: str, client: str) -> str:
+    """Held while a client's own thread with the agent is looked up or opened."""
+    return f"thread-{caller.id}-{agent}-{client}"
+
+
+def turn_lock(agent: str, conversation: str) -> str:
+    """Held for a whole turn: one at a time in each conversation."""
+    return f"turn-{agent}-{conversation}"
+
+
+def block_lock(block_id: str) -> str:
+    """Held from reading a block to writing its next revision."""
+    return f"block-{block_id}"
+
+
+def busy_marks(caller: Caller, agent: str) -> list[str]:
+    """The locks of which a turn of the agent holds one, for as long as it runs."""
+    return [f"busy-{caller_hash(caller)}-{agent}-{slot}" for slot in range(BUSY_SLOTS)]
+
+
+def tags(caller: Caller, agent: str | None = None) -> list[str]:
+    """What marks an agent or block in Letta as this caller's."""
+    own = ["atlas", f"atlas-caller:{caller_hash(caller)}"]
+    return [*own, f"atlas-agent:{agent}"] if agent else own

@@ -1,0 +1,40 @@
+"""What every agent is told about itself and its tools, beside its persona."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from atlas_mcp.model.agent import AgentSpec, Roster
+
+_FILE = Path(__file__).parent.parent / "rosters" / "system.md"
+
+MEMORY_TOOLS = (
+    "memory_insert",
+    "memory_replace",
+    "archival_memory_insert",
+    "archival_memory_search",
+    "conversation_search",
+)
+"""Letta's own tools, which it executes itself; every agent has them."""
+
+
+def system_prompt(agent: AgentSpec, roster: Roster) -> str:
+    """The agent's system prompt; Letta adds the memory blocks to it at each turn."""
+    return _template().format(name=agent.name, description=agent.description, place=_place(agent, roster)).strip()
+
+
+def _place(agent: AgentSpec, roster: Roster) -> str:
+    if agent.team is None:
+        return ""
+    team = roster.team(agent.team)
+    others = ", ".join(m for m in (team.supervisor, *team.workers) if m != agent.name)
+    part = "You lead" if agent.role == "supervisor" else "You belong to"
+    return f"{part} the {team.name} team, which {team.purpose}; with you in it: {others}."
+
+
+@cache
+def _template() -> str:
+    return _FILE.read_text(encoding="utf-8")

@@ -1,0 +1,75 @@
+"""The blocks that all agents of one constellation share: created once, and never shared beyond their caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas_mcp.constellation import revisions
+from atlas_mcp.constellation.agent_rows import SHARED, KeptBlock, read_blocks, write_blocks
+from atlas_mcp.constellation.names import shared_lock, tags
+from atlas_mcp.errors import LettaLost
+from atlas_mcp.letta.states import NewBlock
+
+if TYPE_CHECKING:
+    from atlas_mcp.letta.door import Letta
+    from atlas_mcp.letta.states import BlockState
+    from atlas_mcp.model.agent import BlockSpec, Roster
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.store.locks import Locks
+    from atlas_mcp.store.record import Record
+
+
+class SharedBlocks:
+    """One caller's shared blocks."""
+
+    def __init__(self, caller: Caller, roster: Roster, letta: Letta, record: Record, locks: Locks) -> None:
+        self._caller = caller
+        self._specs = [b for b in roster.blocks if b.shared]
+        self._letta = letta
+        self._record = record
+        self._locks = locks
+
+    async def ensure(self) -> dict[str, KeptBlock]:
+        """The shared blocks as they now are in Letta, by label; what is missing there is created.
+
+        A block that Letta lost is created again with the last value that the record knows. A block's limit never
+        shrinks below what the block holds.
+        """
+        if not self._specs:
+            return {}
+        async with self._locks.hold(shared_lock(self._caller)):
+            async with self._record.read() as db:
+                kept = await read_blocks(db, self._caller, (SHARED,))
+                known = await revisions.latest(db, self._caller, [b.letta_id for b in kept.values()])
+            states = {s.label: await self._state(s, kept.get(s.label), known) for s in self._specs}
+            now = {label: KeptBlock(label, s.id, s.limit, shared=True) for label, s in states.items()}
+            if now != kept:
+                async with self._record.write() as db:
+                    await write_blocks(db, self._caller, SHARED, list(now.values()))
+                    for label, state in states.items():
+                        before = known.get(kept[label].letta_id) if label in kept else None
+                        if before is None or before.block_id != state.id:
+                            number = before.number if before else None
+                            await revisions.add(
+                                db, self._caller, state.id, state.value, "created", "roster", after=number
+                            )
+            return now
+
+    async def _state(self, spec: BlockSpec, kept: KeptBlock | None, known: dict[str, revisions.Revision]) -> BlockState:
+        value = spec.value
+        if kept:
+            try:
+                return await fit_block(self._letta, await self._letta.block(kept.letta_id), spec)
+            except LettaLost:
+                value = known[kept.letta_id].value if kept.letta_id in known else value
+        return await self._letta.create_block(
+            NewBlock(spec.label, value, spec.limit, spec.description), tags=tags(self._caller)
+        )
+
+
+async def fit_block(letta: Letta, state: BlockState, spec: BlockSpec) -> BlockState:
+    """Give the block the limit and description of the roster, if it has others."""
+    limit = max(spec.limit, len(state.value))
+    if (state.limit, state.description) == (limit, spec.description):
+        return state
+    return await letta.reshape_block(state.id, limit=limit, description=spec.description)

@@ -1,0 +1,82 @@
+"""The record's rows of turns: written before the message is sent, so that no turn is ever sent twice unknowingly."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+
+from atlas_mcp.model.turn import TurnResult
+from atlas_mcp.store.tables import turn
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from atlas_mcp.model.caller import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """A turn as the record has it. `fresh`: the row has just been written, so nothing can have been sent yet."""
+
+    id: str
+    agent: str
+    conversation: str
+    message: str
+    letta_run: str | None
+    result: TurnResult | None
+    fresh: bool = False
+
+
+async def by_key(db: AsyncConnection, caller: Caller, key: str) -> TurnRow | None:
+    """The turn with that idempotency key."""
+    rows = await db.execute(select(turn).where(turn.c.caller == caller.id, turn.c.key == key))
+    row = rows.one_or_none()
+    return _row(row) if row else None
+
+
+async def begin(
+    db: AsyncConnection, caller: Caller, key: str, agent: str, conversation: str, message: str, run_id: str | None
+) -> TurnRow:
+    """The turn with that key; written now if there was none. In a write transaction."""
+    known = await by_key(db, caller, key)
+    if known:
+        return known
+    made = TurnRow(f"turn-{uuid.uuid4()}", agent, conversation, message, None, None, fresh=True)
+    row = {
+        "id": made.id,
+        "key": key,
+        "caller": caller.id,
+        "agent": agent,
+        "conversation": conversation,
+        "run_id": run_id,
+        "message": message,
+        "status": "started",
+        "started_at": datetime.now(UTC),
+    }
+    await db.execute(insert(turn).values(row))
+    return made
+
+
+async def change(db: AsyncConnection, caller: Caller, turn_id: str, **columns: Any) -> None:
+    """Set these columns of the turn."""
+    await db.execute(update(turn).where(turn.c.id == turn_id, turn.c.caller == caller.id).values(columns))
+
+
+async def finish(db: AsyncConnection, caller: Caller, result: TurnResult) -> None:
+    """Keep the turn's result; from now on its key gives this."""
+    told = result.model_dump(mode="json")
+    await change(db, caller, result.turn_id, status="done", result=told, error=None, finished_at=datetime.now(UTC))
+
+
+async def fail(db: AsyncConnection, caller: Caller, turn_id: str, error: str) -> None:
+    """Note that the turn failed; its key may be tried again."""
+    await change(db, caller, turn_id, status="failed", error=error, finished_at=datetime.now(UTC))
+
+
+def _row(row: Any) -> TurnRow:
+    result = TurnResult.model_validate(row.result) if row.result else None
+    return TurnRow(row.id, row.agent, row.conversation, row.message, row.letta_run, result)

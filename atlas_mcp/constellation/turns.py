@@ -1,0 +1,258 @@
+"""Turns: one message to one agent, exactly once, and what came of it.
+
+Promise: the same key is the same turn. Its row is written before its message is sent; once it is done its result is
+given again; and after a crash or a cut connection the message is looked for in its conversation before it is sent
+again. Turns of one conversation queue, across processes. What the agent changed in its memory is recorded as its own
+revisions. A turn that fails leaves the error in its row and may be tried again with its key.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from atlas_mcp.constellation import turn_rows
+from atlas_mcp.constellation.names import busy_marks, caller_hash, turn_lock
+from atlas_mcp.constellation.phrases import phrase
+from atlas_mcp.errors import AtlasError, InvalidInput, LettaLost, LettaUnavailable, OverLimit
+from atlas_mcp.letta.states import Answer
+from atlas_mcp.model.task import MAX_MESSAGE
+from atlas_mcp.model.turn import TurnResult
+from atlas_mcp.model.usage import Usage
+from atlas_mcp.watch import spans
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from atlas_mcp.constellation.agent_rows import KeptAgent
+    from atlas_mcp.constellation.blocks import Blocks
+    from atlas_mcp.constellation.contract import ModelChoice, OnEvent, Tools, ToolSession
+    from atlas_mcp.constellation.keeper import Keeper
+    from atlas_mcp.constellation.threads import Threads
+    from atlas_mcp.constellation.turn_rows import TurnRow
+    from atlas_mcp.letta.door import Letta
+    from atlas_mcp.letta.states import ToolCall
+    from atlas_mcp.model.agent import AgentSpec, Roster
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.store.locks import Locks
+    from atlas_mcp.store.record import Record
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Job:
+    """A turn under way."""
+
+    row: TurnRow
+    spec: AgentSpec
+    kept: KeptAgent
+    tools: ToolSession
+    on_event: OnEvent | None
+
+    async def tell(self, type: str, text: str, key: str, **data: Any) -> None:
+        """Tell whoever watches."""
+        if self.on_event:
+            own_key = f"{self.row.id}:{key}"
+            await self.on_event(self.spec.name, type, text, turn_id=self.row.id, key=own_key, **data)
+
+    async def tell_call(self, call: ToolCall) -> None:
+        """Tell of a tool call."""
+        await self.tell("tool_called", phrase(self.spec.name, call), call.id, tool=call.name)
+
+
+class Turns:
+    """One caller's turns."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        roster: Roster,
+        letta: Letta,
+        record: Record,
+        locks: Locks,
+        models: ModelChoice,
+        toolbox: Tools,
+        *,
+        keeper: Keeper,
+        threads: Threads,
+        blocks: Blocks,
+    ) -> None:
+        self._caller = caller
+        self._roster = roster
+        self._letta = letta
+        self._record = record
+        self._locks = locks
+        self._models = models
+        self._toolbox = toolbox
+        self._keeper = keeper
+        self._threads = threads
+        self._blocks = blocks
+
+    async def take(
+        self,
+        agent: str,
+        message: str,
+        *,
+        conversation: str | None,
+        key: str,
+        run_id: str | None,
+        tools: ToolSession | None,
+        on_event: OnEvent | None,
+    ) -> TurnResult:
+        """See `Constellation.take_turn`."""
+        spec = self._roster.agent(agent)
+        _check_message(message)
+        row = await self._begin(agent, message, conversation, key, run_id)
+        if row.result:
+            return row.result
+        async with self._locks.hold(turn_lock(agent, row.conversation)):
+            row = await self._as_it_stands(row, key)
+            if row.result:
+                return row.result
+            with self._marked_busy(agent), self._span(row) as opened:
+                kept = await self._keeper.agent(agent)
+                job = Job(row, spec, kept, tools or self._toolbox.session(spec, None), on_event)
+                result = await self._run(job)
+                spans.outputs(opened, result.reply)
+                return result
+
+    async def _begin(self, agent: str, message: str, conversation: str | None, key: str, run_id: str | None) -> TurnRow:
+        async with self._record.read() as db:
+            known = await turn_rows.by_key(db, self._caller, key)
+        if known is None:
+            thread = await self._threads.resolve(agent, conversation, run_id=run_id)
+            async with self._record.write() as db:
+                known = await turn_rows.begin(db, self._caller, key, agent, thread, message, run_id)
+        if known.agent != agent:
+            raise InvalidInput(f"the key {key!r} is that of a turn with {known.agent}, not {agent}.", argument="key")
+        return known
+
+    async def _as_it_stands(self, row: TurnRow, key: str) -> TurnRow:
+        """The turn's row now that its conversation is ours: another attempt may have ended meanwhile."""
+        async with self._record.read() as db:
+            now = await turn_rows.by_key(db, self._caller, key)
+        return replace(now, fresh=row.fresh) if now else row
+
+    async def _run(self, job: Job) -> TurnResult:
+        try:
+            result = await self._answered(job)
+        except LettaUnavailable:
+            raise  # what became of the turn is not known: its row stays as it is, and the next attempt looks for it
+        except AtlasError as error:
+            await self._failed(job, str(error))
+            raise
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await self._failed(job, "cancelled")
+            raise
+        async with self._record.write() as db:
+            await turn_rows.finish(db, self._caller, result)
+        return result
+
+    async def _failed(self, job: Job, error: str) -> None:
+        async with self._record.write() as db:
+            await turn_rows.fail(db, self._caller, job.row.id, error)
+
+    async def _answered(self, job: Job) -> TurnResult:
+        try:
+            before = await self._blocks.read(job.kept)
+            await self._blocks.notice(job.kept, before)
+            answer = await self._sent(job)
+        except LettaLost:
+            await self._replace_lost(job)
+            before = await self._blocks.read(job.kept)
+            answer = await self._sent(job)
+        changes = await self._blocks.record_turn(job.kept, before, answer.tool_calls, job.row.id)
+        handle = self._keeper.handle(job.spec)
+        return TurnResult(
+            turn_id=job.row.id,
+            agent=job.spec.name,
+            conversation=job.row.conversation,
+            reply=answer.text,
+            model=handle,
+            memory_changes=changes,
+            usage=self._usage(handle, answer),
+        )
+
+    async def _sent(self, job: Job) -> Answer:
+        """The answer to the turn's message, which is sent unless it was sent before."""
+        row = job.row
+        if not row.fresh:
+            await self._letta.settle(row.conversation, row.letta_run)
+            found = await self._letta.find(row.conversation, row.id)
+            if found and found.answer:
+                return await self._with_tokens(found.answer)
+            if found and found.waits_for:
+                return await self._letta.go_on(row.conversation, found.waits_for, **self._hooks(job))
+        return await self._letta.send(row.conversation, row.message, otid=row.id, **self._hooks(job))
+
+    def _hooks(self, job: Job) -> dict[str, Any]:
+        async def on_run(run_id: str) -> None:
+            async with self._record.write() as db:
+                await turn_rows.change(db, self._caller, job.row.id, letta_run=run_id)
+
+        return {"tools": job.tools.specs, "run_tool": job.tools.call, "on_run": on_run, "on_call": job.tell_call}
+
+    async def _with_tokens(self, answer: Answer) -> Answer:
+        if not answer.letta_run:
+            return answer
+        taken, given = await self._letta.tokens_of(answer.letta_run)
+        return replace(answer, input_tokens=taken, output_tokens=given)
+
+    async def _replace_lost(self, job: Job) -> None:
+        """Put the agent or its conversation anew where Letta has lost it, and say so."""
+        name = job.spec.name
+        try:
+            await self._letta.agent(job.kept.letta_id)
+            text = f"Letta had lost the conversation with {name}; a new one was opened"
+        except LettaLost:
+            job.kept = await self._keeper.agent(name, lost=job.kept.letta_id)
+            text = f"Letta had lost {name}; it was created anew, with its blocks as they were recorded last"
+        log.warning(text)
+        await job.tell("agent_recreated", text, "recreated")
+        thread = await self._threads.replace(name, job.row.conversation)
+        async with self._record.write() as db:
+            await turn_rows.change(db, self._caller, job.row.id, conversation=thread)
+        job.row = replace(job.row, conversation=thread, fresh=True)
+
+    def _usage(self, handle: str, answer: Answer) -> Usage:
+        return Usage(
+            turns=1,
+            input_tokens=answer.input_tokens,
+            output_tokens=answer.output_tokens,
+            cost_usd=self._models.cost(handle, answer.input_tokens, answer.output_tokens),
+        )
+
+    @contextmanager
+    def _marked_busy(self, agent: str) -> Generator[None]:
+        marks = busy_marks(self._caller, agent)
+        held = next((h for h in map(self._locks.try_hold, marks) if h), None)
+        try:
+            yield
+        finally:
+            if held:
+                held.release()
+
+    def _span(self, row: TurnRow) -> Any:
+        return spans.span(
+            f"turn {row.agent}",
+            kind="AGENT",
+            inputs=row.message,
+            session__id=row.conversation,
+            user__id=caller_hash(self._caller),
+            gen_ai__agent__name=row.agent,
+            turn_id=row.id,
+        )
+
+
+def _check_message(message: str) -> None:
+    if not message.strip():
+        raise InvalidInput("the message is empty.", argument="message", next_step="Say what the agent should do.")
+    if len(message) > MAX_MESSAGE:
+        step = "Hand long texts to run_team_task as materials."
+        raise OverLimit("message", len(message), MAX_MESSAGE, next_step=step)
