@@ -59,9 +59,7 @@ class Engine:
             with SetWorkflowID(workflow_id):
                 handle = await DBOS.start_workflow_async(workflow, run_id)
             await handle.get_result()
-            # Also those that earlier attempts left open when their process died.
-            done = await DBOS.list_workflows_async(workflow_id_prefix=run_id, load_input=False, load_output=False)
-            await DBOS.delete_workflows_async([w.workflow_id for w in done])
+            await DBOS.delete_workflows_async(await _workflows(workflow_id, run_id))
 
     async def close(self) -> None:
         """Stop DBOS, if it was launched. Nothing runs any more."""
@@ -126,6 +124,16 @@ def _register(dbos: Any, execute: Callable[[str], Awaitable[None]]) -> Any:
         await step(run_id)
 
     return workflow
+
+
+async def _workflows(workflow_id: str, run_id: str) -> list[str]:
+    if workflow_id == run_id:
+        return [run_id]
+    # Also those that earlier attempts left open when their process died.
+    from dbos import DBOS
+
+    found = await DBOS.list_workflows_async(workflow_id_prefix=run_id, load_input=False, load_output=False)
+    return [workflow.workflow_id for workflow in found]
 
 
 def _quieten() -> None:

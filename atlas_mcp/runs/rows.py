@@ -146,7 +146,7 @@ async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tupl
 
     None if there is nothing to execute: the run ended meanwhile, or is another process's.
     """
-    row = await find(connection, run_id)
+    row = (await connection.execute(select(_RUN).where(_RUN.c.id == run_id))).one()
     if row.executor != executor or row.status not in _UNFINISHED:
         return None
     resumed = row.status == "working"
@@ -157,8 +157,7 @@ async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tupl
     )
     kept = {"progress": row.progress} if resumed else {}
     await move(connection, row, "working", entry, attempts=row.attempts + 1, **kept)
-    order = (await connection.execute(select(_RUN.c.input).where(_RUN.c.id == run_id))).scalar_one()
-    return row, Order.model_validate(order)
+    return row, Order.model_validate(row.input)
 
 
 async def end(

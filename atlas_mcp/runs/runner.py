@@ -125,14 +125,14 @@ class Runner:
                 news=lambda: self._bells.ring(row.id),
                 lost=lambda: self.stop(row.id),
             )
-            if span.trace_id:
-                await context.set_trace_id(span.trace_id)
             # A task of asyncio's, not of a task group: LangGraph's workers are only reached by its kind of cancelling.
             attempt = _Attempt(asyncio.create_task(_outcome(self._executors[row.kind], context)))
             self._working[row.id] = attempt
             if self._closing:
                 attempt.stop()
             try:
+                if span.trace_id:
+                    await context.set_trace_id(span.trace_id)
                 await attempt.over()
                 await self._settle(row.id, attempt, span)
             finally:

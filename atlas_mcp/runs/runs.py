@@ -79,10 +79,12 @@ class Runs:
         """The run with its events after number `since`. Waits up to `wait_seconds` until there is such an event or
         the run has ended. UnknownRun."""
         run = await self._show(caller.id, run_id, since)
-        if wait_seconds > 0 and not run.events and run.status not in ENDED:
-            with anyio.move_on_after(wait_seconds):
+        if wait_seconds <= 0:
+            return run
+        with anyio.move_on_after(wait_seconds):
+            while not run.events and run.status not in ENDED:
                 await self._news(run_id, since)
-            run = await self._show(caller.id, run_id, since)
+                run = await self._show(caller.id, run_id, since)
         return run
 
     async def list(
@@ -160,6 +162,7 @@ class Runs:
                 self._bells.ring(run_id)
 
     async def _news(self, run_id: str, since: int) -> None:
+        # Returns when there is news, or something happened here that may be; who calls looks again.
         while True:
             with self._bells.listen(run_id) as rung:
                 now = await read(self._record, lambda c: rows.pulse(c, run_id))
@@ -168,6 +171,7 @@ class Runs:
                 own = now.executor == self._runner.name
                 with anyio.move_on_after(_LOOK_AT_OWN_SECONDS if own else _LOOK_SECONDS):
                     await rung.wait()
+                    return
 
     async def _show(self, caller: str, run_id: str, since: int) -> Run:
         row, events = await self._row_and_events(run_id, since, caller)
