@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -52,4 +53,4 @@ class Destination(Frozen):
     def to_wire(self) -> str:
         """All of it as one line of JSON with its secrets, for the standard input of a process of our own only."""
         plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in self}
-        return Destination.__pydantic_serializer__.to_json({k: v for k, v in plain.items() if v is not None}).decode()
+        return json.dumps({name: value for name, value in plain.items() if value is not None})

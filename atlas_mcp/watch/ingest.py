@@ -178,7 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _be_modest() -> None:
-    """Give way to every other process, where the system knows how."""
+    """Give way to every other process, where the system knows how, and show nobody else what is written."""
+    os.umask(0o077)
     nice = getattr(os, "nice", None)
     if nice:
         nice(10)

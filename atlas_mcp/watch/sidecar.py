@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 
 class Sidecar:
-    """When the next carrier is due. Not for several threads at once."""
+    """Knows when the next carrier is due. Not for several threads at once."""
 
     def __init__(self, home: Path, destination: Destination) -> None:
         self._home = home

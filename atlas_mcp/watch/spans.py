@@ -22,7 +22,20 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
 from atlas_mcp.watch.payload import REDACTED, clean, describe_error, is_secret_key, render
 
-__all__ = ["Kind", "Span", "current_trace_id", "failed", "finish", "outputs", "span", "start", "tag", "usage"]
+__all__ = [
+    "Kind",
+    "Span",
+    "current_trace_id",
+    "failed",
+    "finish",
+    "outputs",
+    "session",
+    "span",
+    "start",
+    "tag",
+    "usage",
+    "within",
+]
 
 Kind = Literal[
     "TASK", "TOOL", "AGENT", "CHAT_MODEL", "MEMORY", "CHAIN", "RETRIEVER", "RERANKER", "GUARDRAIL", "EVALUATOR",
@@ -38,6 +51,7 @@ _MAX_LABEL: Final = 200
 OUR_SCOPE: Final = "atlas.watch"
 """Spans of this scope are bounded and redacted here; those of others when they are written to disk."""
 
+_ROOT: Final = context.create_key("atlas-root")
 _tracer = trace.get_tracer(OUR_SCOPE)
 _log = logging.getLogger(__name__)
 
@@ -54,7 +68,7 @@ def span(name: str, kind: Kind | str = "TASK", inputs: object = None, **attribut
     if not opened.get_span_context().is_valid:
         yield opened
         return
-    with _current(opened):
+    with within(opened):
         try:
             yield opened
         except BaseException as error:
@@ -135,6 +149,13 @@ def tag(opened: Span, name: str, value: object) -> None:
     _set(opened, f"mlflow.traceTag.{name}", value)
 
 
+def session(conversation: str) -> None:
+    """Name the conversation that the current trace belongs to, by which MLflow groups traces."""
+    root = context.get_value(_ROOT)
+    if isinstance(root, Span):
+        _set(root, "session.id", conversation)
+
+
 def current_trace_id() -> str | None:
     """The id by which MLflow knows the current trace (`tr-` and 32 hex digits); None where nothing is recorded."""
     here = trace.get_current_span()
@@ -142,9 +163,11 @@ def current_trace_id() -> str | None:
 
 
 @contextmanager
-def _current(opened: Span) -> Generator[None]:
+def within(opened: Span) -> Generator[None]:
     """Make a span the current one. A generator closed from another task leaves that task's own context alone."""
     inside = trace.set_span_in_context(opened)
+    if _parent(opened) is None:
+        inside = context.set_value(_ROOT, opened, inside)
     token = context.attach(inside)
     try:
         yield

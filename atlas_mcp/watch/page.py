@@ -1,0 +1,176 @@
+"""MLflow's own page on this home's traces, for a person to look at.
+
+`serve_page` takes what still waits in the spool to MLflow, runs MLflow's server as a child process on the home's
+database (loopback unless told otherwise), and ends it, with all that it started, when the body ends. With an MLflow
+server as destination there is nothing to run: the page is that server's.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from atlas_mcp.errors import PortInUse, Unavailable
+from atlas_mcp.store.locks import Locks
+from atlas_mcp.watch.destination import Destination
+from atlas_mcp.watch.sidecar import LOCK, child_environment, open_log, start_ingest
+from atlas_mcp.watch.spool import anything_waits
+from atlas_mcp.watch.state import load_state
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+DEFAULT_PORT: Final = 5_005
+
+_START_SECONDS: Final = 120.0
+_STOP_SECONDS: Final = 5.0
+_CARRY_SECONDS: Final = 300.0
+_POLL_SECONDS: Final = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that can be opened. `process` is the server behind it if it is ours; it ends with `serve_page`."""
+
+    address: str
+    experiment_id: str
+    process: Popen[bytes] | None = None
+
+    @property
+    def traces_url(self) -> str:
+        """The list of this home's traces."""
+        return f"{self.address}/#/experiments/{self.experiment_id}/traces"
+
+    def trace_url(self, trace_id: str) -> str:
+        """One trace, by the id that `current_trace_id` gives."""
+        return trace_url(self.address, self.experiment_id, trace_id)
+
+    def wait(self) -> None:
+        """Return when the server ends by itself; at once when it is not ours."""
+        if self.process:
+            self.process.wait()
+
+
+def trace_url(address: str, experiment_id: str, trace_id: str) -> str:
+    """Where MLflow's page at `address` shows a trace."""
+    return f"{address.rstrip('/')}/#/experiments/{experiment_id}/traces?selectedEvaluationId={trace_id}"
+
+
+def known_trace_url(home: Path, destination: Destination, trace_id: str) -> str | None:
+    """The trace's address on the configured server; None where a page must be started first, or nothing arrived yet."""
+    experiment_id = load_state(home / "spool").experiment_id
+    if destination.kind != "server" or not destination.tracking_uri or not experiment_id:
+        return None
+    return trace_url(destination.tracking_uri, experiment_id, trace_id)
+
+
+@contextmanager
+def serve_page(
+    home: Path, *, destination: Destination | None = None, host: str = "127.0.0.1", port: int = DEFAULT_PORT
+) -> Generator[Page]:
+    """MLflow's page with everything traced so far. `port` 0 takes a free one.
+
+    Raises PortInUse, and Unavailable when MLflow cannot be reached or does not start (the log in `logs/` says why).
+    """
+    destination = destination or Destination()
+    if destination.kind != "server":
+        port = _usable_port(host, port)
+    experiment_id = carry_now(home, destination)
+    if destination.kind == "server":
+        yield Page((destination.tracking_uri or "").rstrip("/"), experiment_id)
+        return
+    child = _start_server(home, destination, host, port)
+    try:
+        address = f"http://{_for_url(host)}:{port}"
+        _wait_until_served(address, child)
+        yield Page(address, experiment_id, child)
+    finally:
+        _stop(child)
+
+
+def carry_now(home: Path, destination: Destination) -> str:
+    """Take all that waits to its destination and return the experiment's id. Raises Unavailable."""
+    deadline = time.monotonic() + _CARRY_SECONDS
+    (home / "locks").mkdir(mode=0o700, parents=True, exist_ok=True)
+    while time.monotonic() < deadline:
+        if not Locks(home / "locks").is_held(LOCK):
+            start_ingest(home, destination, "--once").wait(max(1.0, deadline - time.monotonic()))
+        state = load_state(home / "spool")
+        if state.error:
+            raise Unavailable(
+                f"MLflow does not take the traces: {state.error}.", next_step=f"See {open_log(home)}, then try again."
+            )
+        if state.experiment_id and not anything_waits(home / "spool"):
+            return state.experiment_id
+        time.sleep(_POLL_SECONDS)
+    raise Unavailable("traces are still being taken to MLflow.", next_step="Try again in a minute.")
+
+
+def _start_server(home: Path, destination: Destination, host: str, port: int) -> Popen[bytes]:
+    options = {
+        "--backend-store-uri": destination.database_url(home),
+        "--artifacts-destination": (home / "artifacts").absolute().as_uri(),
+        "--host": host,
+        "--port": str(port),
+        "--workers": "1",
+    }
+    words = [word for option in options.items() for word in option]
+    with open_log(home).open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter, MLflow's command
+            [sys.executable, "-P", "-m", "mlflow", "server", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=home,
+            env=child_environment(),
+        )
+
+
+def _wait_until_served(address: str, child: Popen[bytes]) -> None:
+    import httpx
+
+    deadline = time.monotonic() + _START_SECONDS
+    with httpx.Client(timeout=2.0, trust_env=False) as client:
+        while time.monotonic() < deadline and child.poll() is None:
+            try:
+                if client.get(f"{address}/health").status_code == 200:
+                    return
+            except httpx.HTTPError:
+                time.sleep(_POLL_SECONDS)
+    raise Unavailable("MLflow's page did not start.", next_step="See logs/ingest.log in the home folder.")
+
+
+def _stop(child: Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _usable_port(host: str, port: int) -> int:
+    """The port itself if nobody listens there, or a free one for 0. Raises PortInUse."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortInUse(host, port) from error
+        return int(probe.getsockname()[1])
+
+
+def _for_url(host: str) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what is told, not what is bound
+    return f"[{host}]" if ":" in host else host
