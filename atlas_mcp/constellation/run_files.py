@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from atlas_mcp.errors import ToolFailed
+from atlas_mcp.model.result import Evidence
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from atlas_mcp.model.result import Evidence
     from atlas_mcp.model.task import Material
 
 
@@ -37,3 +39,35 @@ class RunFiles(Protocol):
     async def escalate(self, reason: str) -> None:
         """Tell the one who set the task that it cannot be done as asked, and why."""
         ...
+
+
+class RunDoor:
+    """A run as the sources of run tools use it: plain values in and out, so that they import nothing of ours."""
+
+    def __init__(self, files: RunFiles) -> None:
+        self._files = files
+        self.save = files.save
+        self.load = files.load
+        self.submit = files.submit
+        self.escalate = files.escalate
+        self.materials = files.materials
+
+    def material(self, name: str) -> Material:
+        """The material of that name, whatever its case; ToolFailed, naming those there are, if there is none."""
+        materials = self.materials()
+        wanted = name.strip()
+        for material in materials:
+            if material.name == wanted:
+                return material
+        for material in materials:
+            if material.name.casefold() == wanted.casefold():
+                return material
+        names = [m.name for m in materials]
+        raise ToolFailed(
+            f"there is no material {name!r} in this task. There are: {', '.join(map(repr, names)) or 'none'}.",
+            allowed=names,
+        )
+
+    async def cite(self, claim: str, source: str, quote: str) -> None:
+        """Note that the claim relies on those words of that source."""
+        await self._files.cite(Evidence(claim=claim, source=source, quote=quote))

@@ -1,0 +1,186 @@
+"""A tool as it stands in its file: one typed function with a docstring, read without running anything of it.
+
+Promise: reading a file never executes it. What is read has a name, a kind, pools, a schema that says exactly which
+arguments it takes, and a check of arguments whose complaints a model can act on. A file that is not a tool is
+BrokenTool, saying what to mend.
+
+The file says what it is by plain constants: `KIND` is "pure" (needs nothing outside; the default), "network" (needs the
+internet; a user's own only) or "run" (gets the run as its first argument `run`; shipped only), `POOLS` names its pools.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from atlas_mcp.constellation.tool_docs import read_docs
+from atlas_mcp.constellation.tool_types import UnknownType, type_of
+from atlas_mcp.errors import ToolFailed
+from atlas_mcp.model.turn import ToolSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Kind = Literal["pure", "network", "run"]
+OWN_POOL = "own"
+
+
+class BrokenTool(Exception):
+    """Raised when a file is not a usable tool; the text says what to mend."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument: how a value of it is checked, and its default if it has one."""
+
+    name: str
+    check: TypeAdapter[Any]
+    about: str
+    default: Any
+    required: bool
+
+    def schema(self) -> dict[str, Any]:
+        """Its JSON Schema."""
+        schema = self.check.json_schema()
+        if self.about:
+            schema["description"] = self.about
+        if not self.required:
+            schema["default"] = self.default
+        return schema
+
+
+@dataclass(frozen=True)
+class ToolSource:
+    """A tool: what its file says, and the whole text of the file."""
+
+    name: str
+    kind: Kind
+    pools: tuple[str, ...]
+    source: str
+    sha256: str
+    asynchronous: bool
+    arguments: tuple[Argument, ...]
+    spec: ToolSpec
+
+    def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments in their own types, defaults filled in; ToolFailed names all that is wrong."""
+        known = {a.name: a for a in self.arguments}
+        wrong = [f"there is no argument {name!r}" for name in given if name not in known]
+        values: dict[str, Any] = {}
+        for argument in self.arguments:
+            if argument.name in given:
+                try:
+                    values[argument.name] = argument.check.validate_python(given[argument.name])
+                except ValidationError as error:
+                    wrong += [f"{_place(argument.name, e['loc'])}: {e['msg']}" for e in error.errors()[:3]]
+            elif argument.required:
+                wrong.append(f"the argument {argument.name!r} is missing")
+            else:
+                values[argument.name] = argument.default
+        if wrong:
+            takes = ", ".join(a.name if a.required else f"{a.name} (optional)" for a in self.arguments)
+            raise ToolFailed(f"{self.name}: {'; '.join(wrong)}. It takes: {takes or 'no arguments'}.")
+        return values
+
+
+def read_tool(path: Path) -> ToolSource:
+    """The tool in that file. Raises BrokenTool."""
+    try:
+        source = path.read_text(encoding="utf-8")
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        raise BrokenTool(f"line {error.lineno}: {error.msg}") from error
+    except (OSError, ValueError) as error:
+        raise BrokenTool(f"it cannot be read: {error}") from error
+    function = _function(tree, path.stem)
+    kind, pools = _marks(tree)
+    docs = read_docs(ast.get_docstring(function) or "")
+    if not docs.about:
+        raise BrokenTool(f"line {function.lineno}: {function.name} has no docstring; it tells the agent what it does")
+    arguments = _arguments(function, docs.arguments, skip_run=kind == "run")
+    return ToolSource(
+        name=function.name,
+        kind=kind,
+        pools=pools,
+        source=source,
+        sha256=hashlib.sha256(source.encode()).hexdigest(),
+        asynchronous=isinstance(function, ast.AsyncFunctionDef),
+        arguments=arguments,
+        spec=ToolSpec(name=function.name, description=docs.about, parameters=_schema(arguments)),
+    )
+
+
+def _function(tree: ast.Module, name: str) -> ast.FunctionDef | ast.AsyncFunctionDef:
+    public = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
+    ]
+    if [node.name for node in public] != [name]:
+        found = ", ".join(node.name for node in public) or "none"
+        raise BrokenTool(f"it must define exactly one public function, named {name} like the file; it defines: {found}")
+    if not name.islower() or not name.isascii() or len(name) > 64:
+        raise BrokenTool(f"{name!r} is no name for a tool: up to 64 small letters, digits and _, a letter first")
+    return public[0]
+
+
+def _marks(tree: ast.Module) -> tuple[Kind, tuple[str, ...]]:
+    constants: dict[str, Any] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name):
+            try:
+                constants[target.id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue  # not a plain constant, so not one of ours
+    kind, pools = constants.get("KIND", "pure"), constants.get("POOLS", (OWN_POOL,))
+    if kind not in get_args(Kind):
+        raise BrokenTool(f"KIND is {kind!r}; it may be {', '.join(get_args(Kind))}")
+    if not isinstance(pools, tuple | list) or not pools or not all(isinstance(p, str) for p in pools):  # pyright: ignore[reportUnknownVariableType]  # a literal of any kind
+        raise BrokenTool('POOLS must be a tuple of names, such as ("materials",)')
+    return kind, tuple(pools)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # checked above
+
+
+def _arguments(
+    function: ast.FunctionDef | ast.AsyncFunctionDef, about: dict[str, str], *, skip_run: bool
+) -> tuple[Argument, ...]:
+    given = function.args
+    if given.vararg or given.kwarg or given.posonlyargs:
+        raise BrokenTool(f"line {function.lineno}: its arguments must all be named ones, without * and **")
+    plain = [*given.args, *given.kwonlyargs]
+    defaults = [*[None] * (len(given.args) - len(given.defaults)), *given.defaults, *given.kw_defaults]
+    if skip_run:
+        if not plain or plain[0].arg != "run":
+            raise BrokenTool(f"line {function.lineno}: a tool of the kind run takes `run` as its first argument")
+        plain, defaults = plain[1:], defaults[1:]
+    return tuple(_argument(a, d, about.get(a.arg, "")) for a, d in zip(plain, defaults, strict=True))
+
+
+def _argument(argument: ast.arg, default: ast.expr | None, about: str) -> Argument:
+    if argument.annotation is None:
+        raise BrokenTool(f"line {argument.lineno}: {argument.arg} has no type")
+    try:
+        check: TypeAdapter[Any] = TypeAdapter(type_of(argument.annotation))
+        value = None if default is None else ast.literal_eval(default)
+    except UnknownType as error:
+        raise BrokenTool(f"line {argument.lineno}: {argument.arg}: {error}") from error
+    except ValueError as error:
+        raise BrokenTool(f"line {argument.lineno}: the default of {argument.arg} is not a plain value") from error
+    return Argument(argument.arg, check, about, value, default is None)
+
+
+def _schema(arguments: tuple[Argument, ...]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {a.name: a.schema() for a in arguments},
+        "required": [a.name for a in arguments if a.required],
+        "additionalProperties": False,
+    }
+
+
+def _place(name: str, inside: tuple[int | str, ...]) -> str:
+    return ".".join([name, *map(str, inside)])
