@@ -1,0 +1,124 @@
+"""The door: `create_app` builds the app, `running` is the context that owns what outlives a request.
+
+FastAPI is imported when the first app is built, LangChain when the first turn is taken. Nothing is opened before the
+first request. Outside of `running` everything works but runs in the background; leaving it cancels those and closes the
+file. An ASGI server enters it by the app's lifespan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from atlas_mcp.embedded.doors import LockFactory, ModelSource, ToolRunner
+    from atlas_mcp.embedded.services import Services
+
+VERSION = "0.16.8-embedded"
+
+
+def create_app(
+    database: Path,
+    models: ModelSource,
+    *,
+    lock: LockFactory | None = None,
+    run_tool: ToolRunner | None = None,
+    key: str | None = None,
+    hosts: Sequence[str] | None = None,
+    context_tokens: int = 30_000,
+) -> FastAPI:
+    """The embedded Letta over the SQLite file `database`.
+
+    `lock` holds a thread by name during a turn: give one that works across processes if several share the file.
+    `run_tool` runs uploaded tools; None refuses them with a 403. `key` is required as a bearer key, `hosts` are the only
+    Host names and origins served. Older messages are summarised beyond about `context_tokens` tokens.
+    """
+    from fastapi import FastAPI
+
+    from atlas_mcp.embedded.database import Database
+    from atlas_mcp.embedded.security import Guard
+    from atlas_mcp.embedded.services import Services, ThreadLocks
+
+    services = Services(Database(database), models, lock or ThreadLocks().hold, run_tool, context_tokens)
+    app = FastAPI(
+        title="Embedded Letta",
+        version=VERSION,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lambda _: _serving(services),
+    )
+    _add_routes(app, services)
+    _add_errors(app)
+    if key is not None or hosts is not None:
+        app.add_middleware(Guard, key=key, hosts=hosts)
+    return app
+
+
+def running(app: FastAPI) -> AbstractAsyncContextManager[Any]:
+    """`async with running(app):` for use in process, where no server enters the app's lifespan. In and out in one task."""
+    return app.router.lifespan_context(app)
+
+
+@asynccontextmanager
+async def _serving(services: Services) -> AsyncIterator[None]:
+    try:
+        async with anyio.create_task_group() as tasks:
+            services.background = tasks
+            yield
+            tasks.cancel_scope.cancel()
+    finally:
+        services.background = None
+        await services.database.aclose()
+
+
+def _add_routes(app: FastAPI, services: Services) -> None:
+    from atlas_mcp.embedded import (
+        agent_tools,
+        agents,
+        blocks,
+        conversations,
+        core_memory,
+        messages,
+        models,
+        passages,
+        runs,
+        tools,
+    )
+
+    async def health() -> dict[str, str]:
+        return {"version": VERSION, "status": "ok"}
+
+    app.add_api_route("/v1/health/", health)
+    app.add_api_route("/v1/health", health)
+    rooms = (models, agents, core_memory, agent_tools, passages, blocks, conversations, runs, tools)
+    routers = [room.routes(services) for room in rooms]
+    routers += [core_memory.sharing_routes(services)]
+    routers += [messages.agent_routes(services), messages.conversation_routes(services)]
+    for router in routers:
+        app.include_router(router)
+
+
+def _add_errors(app: FastAPI) -> None:
+    from fastapi.exceptions import RequestValidationError
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+
+    from atlas_mcp.embedded.faults import Fault
+
+    async def refuse(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Fault)
+        return JSONResponse(error.body(), error.status)
+
+    async def explain(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        return JSONResponse({"trace_id": "", "detail": problems}, 422)
+
+    app.add_exception_handler(Fault, refuse)
+    app.add_exception_handler(RequestValidationError, explain)

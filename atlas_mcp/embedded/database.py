@@ -1,0 +1,93 @@
+"""One SQLite file, used by one worker at a time and never on the event loop.
+
+`read` gives a snapshot, `write` is BEGIN IMMEDIATE to COMMIT: either all of it is in the file or nothing, also after
+kill -9. Several processes may use one file (WAL). The file is opened and migrated at the first use, so a server that is
+never asked anything touches nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from atlas_mcp.embedded import migrations
+
+T = TypeVar("T")
+_BUSY_SECONDS = 30.0
+
+
+def new_id(kind: str) -> str:
+    """A fresh id in Letta's form, such as `agent-<uuid4>`."""
+    return f"{kind}-{uuid.uuid4()}"
+
+
+def now() -> str:
+    """This moment as ISO 8601 in UTC, with microseconds: as text it sorts as time does."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class Database:
+    """The file. Calls queue for its only connection; a cancelled call still finishes its transaction first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """`work` in one snapshot of the file."""
+        return await self._in_worker(lambda: self._transaction("BEGIN", work))
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """`work` as one transaction; whatever it raises undoes all of it."""
+        return await self._in_worker(lambda: self._transaction("BEGIN IMMEDIATE", work))
+
+    async def aclose(self) -> None:
+        """Closes the file; the next call opens it again."""
+        with anyio.CancelScope(shield=True):
+            await self._in_worker(self._close)
+
+    async def _in_worker(self, work: Callable[[], T]) -> T:
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(1)
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+    def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._connection or self._open()
+        connection.execute(begin)
+        try:
+            result = work(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=512
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+                connection.execute(f"PRAGMA {pragma}")
+            migrations.migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

@@ -1,0 +1,134 @@
+"""Messages of an agent's own thread and of conversations: send, list, cancel, forget.
+
+`/v1/agents/{agent_id}/messages` answers when the turn is done unless `streaming` is asked for;
+`/v1/conversations/{conversation_id}/messages` streams unless it is refused, as in Letta.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse, Response
+
+from atlas_mcp.embedded import agents, asks, conversations, entries, paging, runs, threads
+from atlas_mcp.embedded.bodies import CancelRuns, Send
+from atlas_mcp.embedded.faults import Refused
+from atlas_mcp.embedded.paging import Page, Paged
+from atlas_mcp.embedded.streams import TurnResponse
+
+if TYPE_CHECKING:
+    from atlas_mcp.embedded.services import Services
+
+Types = Annotated[list[str] | None, Query()]
+
+
+def list_messages(connection: sqlite3.Connection, thread_id: str, page: Page) -> list[dict[str, Any]]:
+    """The thread's messages; without a cursor and an order the newest ones, oldest of them first."""
+    query = "SELECT t.* FROM message t WHERE t.thread_id = ?"
+    newest = page.order is None and page.after is None and page.before is None
+    order = Page(page.limit, page.after, page.before, "desc") if newest else page
+    rows = paging.select(connection, query, (thread_id,), order, table="message", order="asc", default_limit=100)
+    return [
+        message
+        for row in (rows[::-1] if newest else rows)
+        for message in _wire(row, order.order == "desc" and not newest)
+    ]
+
+
+def _wire(row: sqlite3.Row, backwards: bool) -> list[dict[str, Any]]:
+    messages = entries.wire(entries.load(row))
+    return messages[::-1] if backwards else messages
+
+
+def _only(messages: list[dict[str, Any]], wanted: list[str] | None) -> list[dict[str, Any]]:
+    return messages if wanted is None else [message for message in messages if message["message_type"] in wanted]
+
+
+def _respond(services: Services, send: Send, agent_id: str, conversation_id: str | None, *, stream: bool) -> Response:
+    ask = asks.read(send, agent_id, conversation_id)
+    wanted = send.include_return_message_types
+    return TurnResponse(services, ask, stream=stream, wanted=wanted, pings=send.include_pings)
+
+
+def agent_routes(services: Services) -> APIRouter:
+    """`/v1/agents/{agent_id}/messages` and its relatives."""
+    router, database = APIRouter(prefix="/v1/agents/{agent_id}"), services.database
+
+    @router.post("/messages")
+    async def send_message(agent_id: str, send: Send) -> Response:
+        return _respond(services, send, agent_id, None, stream=bool(send.streaming))
+
+    @router.post("/messages/stream")
+    async def stream_message(agent_id: str, send: Send) -> Response:
+        return _respond(services, send, agent_id, None, stream=True)
+
+    @router.post("/messages/async")
+    async def send_message_in_background(agent_id: str, send: Send) -> Response:
+        ask = asks.read(send, agent_id, None, background=True)
+        return JSONResponse(await runs.start(services, ask))
+
+    @router.post("/messages/cancel")
+    async def cancel_messages(agent_id: str, cancel: CancelRuns | None = None) -> Response:
+        ids = None if cancel is None else cancel.run_ids
+        return JSONResponse(await runs.cancel(services, agent_id, agent_id, ids))
+
+    @router.get("/messages")
+    async def list_agent_messages(
+        agent_id: str, page: Paged, conversation_id: str | None = None, include_return_message_types: Types = None
+    ) -> Response:
+        def work(connection: sqlite3.Connection) -> list[dict[str, Any]]:
+            agents.get(connection, agent_id)
+            return list_messages(connection, conversation_id or agent_id, page)
+
+        return JSONResponse(_only(await database.read(work), include_return_message_types))
+
+    @router.patch("/reset-messages")
+    async def reset_messages(agent_id: str) -> Response:
+        def work(connection: sqlite3.Connection) -> dict[str, Any]:
+            agents.get(connection, agent_id)
+            threads.clear(connection, agent_id)
+            return agents.touch(connection, agent_id)
+
+        async with services.lock(f"letta-{agent_id}"):
+            return JSONResponse(await database.write(work))
+
+    return router
+
+
+def conversation_routes(services: Services) -> APIRouter:
+    """`/v1/conversations/{conversation_id}/messages` and `/cancel`; `default` and an agent's id mean its own thread."""
+    router, database = APIRouter(prefix="/v1/conversations/{conversation_id}"), services.database
+
+    async def thread_of(conversation_id: str, agent_id: str | None) -> tuple[str, str | None]:
+        if conversation_id.startswith("agent-"):
+            return conversation_id, None
+        if conversation_id == "default":
+            if agent_id is None:
+                raise Refused(422, "agent_id is required with the conversation 'default'")
+            return agent_id, None
+        row = await database.read(lambda c: conversations.get(c, conversation_id))
+        return row["agent_id"], conversation_id
+
+    @router.post("/messages")
+    async def send_to_conversation(conversation_id: str, send: Send) -> Response:
+        agent_id, own_id = await thread_of(conversation_id, send.agent_id)
+        return _respond(services, send, agent_id, own_id, stream=send.streaming is not False)
+
+    @router.get("/messages")
+    async def list_conversation_messages(
+        conversation_id: str, page: Paged, agent_id: str | None = None, include_return_message_types: Types = None
+    ) -> Response:
+        owner, own_id = await thread_of(conversation_id, agent_id)
+        messages = await database.read(lambda c: list_messages(c, own_id or owner, page))
+        return JSONResponse(_only(messages, include_return_message_types))
+
+    @router.post("/cancel")
+    async def cancel_conversation(
+        conversation_id: str, cancel: CancelRuns | None = None, agent_id: str | None = None
+    ) -> Response:
+        owner, own_id = await thread_of(conversation_id, agent_id or (cancel.agent_id if cancel else None))
+        return JSONResponse(await runs.cancel(services, owner, own_id or owner, None, only_thread=True))
+
+    return router

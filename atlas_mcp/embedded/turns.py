@@ -1,0 +1,110 @@
+"""Taking a turn: queue for the thread, read, run the loop, write everything in one transaction.
+
+Whatever goes wrong before that transaction, the model's failure, a caller who goes away, a killed process, leaves the
+thread as it was. A message with an otid that the thread knows is not taken again: its stored answer is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from atlas_mcp.embedded import asks, entries, threads
+from atlas_mcp.embedded.asks import Ask
+from atlas_mcp.embedded.database import new_id, now
+from atlas_mcp.embedded.faults import Fault
+from atlas_mcp.embedded.services import ActiveRun, Services, load_module
+from atlas_mcp.embedded.threads import Replay, Result
+from atlas_mcp.embedded.usage import Usage
+
+if TYPE_CHECKING:
+    from atlas_mcp.embedded.loop import Emit
+
+_NOTE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How a turn ended, for the response; its messages were emitted."""
+
+    run_id: str
+    stop_reason: str
+    usage: Usage = field(default_factory=Usage)
+
+
+async def take_turn(services: Services, ask: Ask, emit: Emit) -> Reply:
+    """Runs one request for a turn, emitting its messages as they come; the first emitted is the `ping` with the run's id.
+
+    Raises Fault. A run that is cancelled through the API ends with the stop reason `cancelled` and keeps nothing.
+    """
+    created_at = now()
+    scope = anyio.CancelScope()
+    active = ActiveRun(ask.run_id, ask.agent_id, ask.thread_id, created_at, ask.background, scope)
+    services.active[ask.run_id] = active
+    try:
+        with scope:
+            async with services.lock(f"letta-{ask.thread_id}"):
+                active.started = True
+                return await _with_failure_noted(services, ask, emit, created_at)
+    finally:
+        services.active.pop(ask.run_id, None)
+    await _note(services, ask, "cancelled", created_at)
+    return Reply(ask.run_id, "cancelled")
+
+
+async def _with_failure_noted(services: Services, ask: Ask, emit: Emit, created_at: str) -> Reply:
+    try:
+        return await _locked(services, ask, emit, created_at)
+    except Fault as error:
+        if error.status != 409 or ask.background:
+            await _note(services, ask, "failed", created_at, error.body())
+        raise
+    except anyio.get_cancelled_exc_class():
+        await _note(services, ask, "cancelled", created_at)
+        raise
+    except Exception as error:
+        await _note(services, ask, "failed", created_at, {"detail": f"{type(error).__name__}: {error}"})
+        raise
+
+
+async def _note(
+    services: Services, ask: Ask, status: str, created_at: str, error: dict[str, Any] | None = None
+) -> None:
+    reason = "cancelled" if status == "cancelled" else "llm_api_error" if error and "error" in error else "error"
+    with anyio.move_on_after(_NOTE_SECONDS, shield=True):
+        await services.database.write(
+            lambda c: threads.write_run(c, ask, status, error=error, stop_reason=reason, created_at=created_at)
+        )
+
+
+async def _locked(services: Services, ask: Ask, emit: Emit, created_at: str) -> Reply:
+    opening = await services.database.read(lambda c: threads.begin(c, ask))
+    if isinstance(opening, Replay):
+        return await _again(opening, emit)
+    playing: Any = await load_module("play")
+    await services.chat(
+        ask.override_model or opening.agent["model"]
+    )  # an unknown model is a 404, before the stream begins
+    resumed = asks.resumed(ask, opening.paused, opening.history)
+    await emit(ping(ask.run_id))
+    result: Result = await playing.play(services, ask, opening, resumed, emit, created_at)
+    return Reply(ask.run_id, result.stop_reason, Usage(**result.usage))
+
+
+async def _again(replay: Replay, emit: Emit) -> Reply:
+    await emit(ping(replay.run_id))
+    total = Usage()
+    for used in replay.usages:
+        total.add(Usage(**used))
+    for entry in replay.messages:
+        for message in entries.wire(entry):
+            await emit(message)
+    return Reply(replay.run_id, replay.stop_reason, total)
+
+
+def ping(run_id: str) -> dict[str, Any]:
+    """The first event of a stream, and the one that keeps it alive: it carries the run's id."""
+    common = dict.fromkeys(("name", "otid", "sender_id", "step_id", "is_err", "seq_id"))
+    return {"id": new_id("ping"), "date": now(), "message_type": "ping", "run_id": run_id, **common}
