@@ -133,7 +133,9 @@ class Blocks:
         self, kept: KeptAgent, before: dict[str, BlockState], calls: Sequence[ToolCall], turn_id: str
     ) -> list[MemoryChange]:
         """Record what the agent changed in its turn, by its memory tools; what else changed was changed elsewhere."""
-        touched = {str(c.arguments.get("label")): _OPERATIONS[c.name] for c in calls if c.ok and c.name in _OPERATIONS}
+        touched: dict[str, Operation] = {
+            str(c.arguments.get("label")): _OPERATIONS[c.name] for c in calls if c.ok and c.name in _OPERATIONS
+        }
         if not calls:
             return []
         after = await self.read(kept)
@@ -145,7 +147,8 @@ class Blocks:
                 with span("memory changed", kind="MEMORY", inputs={"agent": kept.name, "label": label}, author=author):
                     async with self._locks.hold(block_lock(state.id)):
                         now = await self._letta.block(state.id)
-                        made = await self._add(state.id, now.value, touched[label], author, turn_id)
+                        operation = touched[label]
+                        made = await self._add(state.id, now.value, operation, author, turn_id)
                 changes.append(_change(kept.name, label, made, was))
         await self.notice(kept, {n: s for n, s in after.items() if n not in touched and not kept.blocks[n].shared})
         return changes
@@ -156,8 +159,9 @@ class Blocks:
             last = (await revisions.latest(db, self._caller, [block_id])).get(block_id)
         if last is not None and last.value == value:
             return last
-        operation: Operation = "elsewhere" if last else "created"
-        return await self._add(block_id, value, operation, "elsewhere")
+        if last is None:
+            return await self._add(block_id, value, "created", "elsewhere")
+        return await self._add(block_id, value, "elsewhere", "elsewhere")
 
     async def _add(
         self, block_id: str, value: str, operation: Operation, author: str, turn_id: str | None = None

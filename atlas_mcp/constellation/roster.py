@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from atlas_mcp.constellation.roster_checks import check_roster, role_of
+from atlas_mcp.constellation.roster_checks import check_roster, check_teams, role_of
 from atlas_mcp.constellation.roster_file import RosterFile
 from atlas_mcp.model.agent import AgentSpec, BlockSpec, Roster, TeamSpec
 
@@ -65,6 +65,7 @@ class _Draft:
 
     def roster(self) -> Roster:
         teams = tuple(self._made(TeamSpec, "teams", name, table) for name, table in self.teams.items())
+        check_teams(teams, list(self.agents), self.file)
         agents = [self._agent(name, table, teams) for name, table in self.agents.items()]
         blocks = [self._made(BlockSpec, "blocks", label, table) for label, table in self.blocks.items()]
         name = self.file.entries.name or self.file.path.stem
@@ -103,7 +104,7 @@ class _Draft:
         if old not in tables:
             raise self.file.broken(f"there is no {kind[:-1]} {old!r} to rename.", "rename", kind, old)
         if new in tables:
-            raise self.file.broken(f"there is already a {kind[:-1]} {new!r}.", "rename", kind, old)
+            raise self.file.broken(f"the name {new!r} is taken: it cannot be {old!r}'s new one.", "rename", kind, old)
         setattr(self, kind, {new if name == old else name: table for name, table in tables.items()})
         if kind == "agents":
             for team in self.teams.values():

@@ -6,11 +6,12 @@ from collections import Counter
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from atlas_mcp.constellation.tool_pools import pool_matrix
+
 if TYPE_CHECKING:
     from atlas_mcp.constellation.roster_file import RosterFile
     from atlas_mcp.model.agent import AgentSpec, Role, Roster, TeamSpec
 
-POOLS = ("materials", "evidence", "analysis", "outputs", "planning", "rating", "web")
 ALONE: tuple[Role, ...] = ("global_supervisor", "librarian")
 
 
@@ -31,10 +32,27 @@ def role_of(name: str, stated: Role | None, teams: tuple[TeamSpec, ...], file: R
     return role
 
 
+def check_teams(teams: tuple[TeamSpec, ...], names: list[str], file: RosterFile) -> None:
+    """Raise BrokenRoster unless all members are agents of these names, each with one place."""
+    for team in teams:
+        for key, members in (("supervisor", (team.supervisor,)), ("workers", team.workers)):
+            for member in members:
+                if member not in names:
+                    problem = f"the {key.rstrip('s')} {member!r} of team {team.name!r} is no agent"
+                    raise file.broken(f"{problem}{_nearest(member, names)}.", "teams", team.name, key)
+        if not team.workers:
+            raise file.broken(f"team {team.name!r} has no workers.", "teams", team.name, "workers")
+    places = Counter(m for t in teams for m in (t.supervisor, *t.workers))
+    for member, times in places.items():
+        if times > 1:
+            where = [t.name for t in teams if member in (t.supervisor, *t.workers)]
+            problem = f"{member!r} has {times} places in teams ({', '.join(where)}); an agent has one."
+            raise file.broken(problem, "teams", where[-1], "workers")
+
+
 def check_roster(roster: Roster, file: RosterFile) -> None:
     """Raise BrokenRoster for the first rule that the roster breaks."""
     _check_alone(roster, file)
-    _check_teams(roster, file)
     _check_blocks(roster, file)
     for agent in roster.agents:
         _check_agent(agent, roster, file)
@@ -47,24 +65,6 @@ def _check_alone(roster: Roster, file: RosterFile) -> None:
             raise file.broken(f"no agent has the role {role}: exactly one must.", "agents")
         if len(holders) > 1:
             raise file.broken(f"{' and '.join(holders)} all have the role {role}.", "agents", holders[-1], "role")
-
-
-def _check_teams(roster: Roster, file: RosterFile) -> None:
-    names = [a.name for a in roster.agents]
-    for team in roster.teams:
-        for key, members in (("supervisor", (team.supervisor,)), ("workers", team.workers)):
-            for member in members:
-                if member not in names:
-                    problem = f"the {key.rstrip('s')} {member!r} of team {team.name!r} is no agent"
-                    raise file.broken(f"{problem}{_nearest(member, names)}.", "teams", team.name, key)
-        if not team.workers:
-            raise file.broken(f"team {team.name!r} has no workers.", "teams", team.name, "workers")
-    places = Counter(m for t in roster.teams for m in (t.supervisor, *t.workers))
-    for member, times in places.items():
-        if times > 1:
-            where = [t.name for t in roster.teams if member in (t.supervisor, *t.workers)]
-            problem = f"{member!r} has {times} places in teams ({', '.join(where)}); an agent has one."
-            raise file.broken(problem, "teams", where[-1], "workers")
 
 
 def _check_blocks(roster: Roster, file: RosterFile) -> None:
@@ -84,14 +84,14 @@ def _check_agent(agent: AgentSpec, roster: Roster, file: RosterFile) -> None:
     if len(agent.persona) > limit:
         problem = f"the persona of {agent.name!r} is {len(agent.persona):,} characters, and its block holds {limit:,}."
         raise file.broken(problem, "agents", agent.name, key)
+    pools = list(pool_matrix().pools)
     for pool in agent.pools:
-        if pool not in POOLS:
-            problem = (
-                f"{agent.name!r}: there is no tool pool {pool!r}{_nearest(pool, POOLS)}; there are {', '.join(POOLS)}."
-            )
+        if pool not in pools:
+            problem = f"{agent.name!r}: there is no tool pool {pool!r}{_nearest(pool, pools)}"
+            problem = f"{problem}; there are {', '.join(pools)}."
             raise file.broken(problem, "agents", agent.name, "pools")
 
 
-def _nearest(name: str, known: tuple[str, ...] | list[str]) -> str:
+def _nearest(name: str, known: list[str]) -> str:
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
