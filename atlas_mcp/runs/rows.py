@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
-from atlas_mcp.errors import RunLost, UnknownRun
+from atlas_mcp.errors import IllegalChange, RunLost, UnknownRun
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.run import ENDED, Progress, RunKind, RunStatus, change
@@ -29,6 +29,17 @@ if TYPE_CHECKING:
 _RUN = tables.run
 _SHOWN = [column for column in _RUN.c if column.name != "input"]  # an input may hold megabytes of materials
 _UNFINISHED: tuple[RunStatus, ...] = ("queued", "working")
+
+
+# Built once: an executor writes an event or a figure every few milliseconds when its models are fast.
+_OURS = (_RUN.c.id == bindparam("run"), _RUN.c.executor == bindparam("me"), _RUN.c.status == "working")
+_TAKE_NUMBER = (
+    update(_RUN)
+    .where(*_OURS)
+    .values(last_seq=_RUN.c.last_seq + 1, updated_at=bindparam("now"))
+    .returning(_RUN.c.last_seq)
+)
+_TAKE_NUMBER_ONCE = _TAKE_NUMBER.where(~journal.has_key("run", "event_key"))
 
 
 class Order(Frozen):
@@ -110,19 +121,18 @@ async def write(
 
 async def emit(connection: AsyncConnection, run_id: str, executor: str, entry: Entry) -> tuple[journal.Event, bool]:
     """The entry in the journal, and whether it is new: with a key, the one written first is given again."""
+    now = datetime.now(UTC)
+    values: dict[str, Any] = {"run": run_id, "me": executor, "now": now}
+    if entry.key is None:
+        taken = await connection.execute(_TAKE_NUMBER, values)
+    else:
+        taken = await connection.execute(_TAKE_NUMBER_ONCE, {**values, "event_key": entry.key})
+    seq = taken.scalar_one_or_none()
+    if seq is not None:
+        return await journal.append(connection, run_id, seq, now, entry), True
     if entry.key is not None and (known := await journal.with_key(connection, run_id, entry.key)):
         return known, False
-    now = datetime.now(UTC)
-    taken = await connection.execute(
-        update(_RUN)
-        .where(_RUN.c.id == run_id, _RUN.c.executor == executor, _RUN.c.status == "working")
-        .values(last_seq=_RUN.c.last_seq + 1, updated_at=now)
-        .returning(_RUN.c.last_seq)
-    )
-    seq = taken.scalar_one_or_none()
-    if seq is None:
-        raise RunLost(run_id)
-    return await journal.append(connection, run_id, seq, now, entry), True
+    raise RunLost(run_id)
 
 
 async def move(connection: AsyncConnection, row: RunRow, to: RunStatus, entry: Entry, **values: Any) -> None:
@@ -214,6 +224,29 @@ async def not_ours(connection: AsyncConnection, run_ids: list[str], executor: st
         or_(_RUN.c.status.not_in(_UNFINISHED), _RUN.c.executor.is_distinct_from(executor)),
     )
     return list((await connection.execute(query)).scalars())
+
+
+async def count_unfinished(connection: AsyncConnection, caller: str) -> int:
+    """How many of the caller's runs have not ended."""
+    query = select(func.count()).where(_RUN.c.caller == caller, _RUN.c.status.not_in(ENDED))
+    return (await connection.execute(query)).scalar_one()
+
+
+async def remove(connection: AsyncConnection, run_id: str, caller: str) -> None:
+    """Delete an ended run of the caller with its journal and artifacts; UnknownRun, IllegalChange for one going on."""
+    row = await find(connection, run_id, caller)
+    if row.status not in ENDED:
+        raise IllegalChange(f"a run that is {row.status} cannot be removed.", argument="run_id")
+    for table, column in ((tables.event, "run_id"), (tables.artifact, "run_id"), (_RUN, "id")):
+        await connection.execute(delete(table).where(table.c[column] == run_id))
+
+
+async def artifact(connection: AsyncConnection, run_id: str, caller: str, name: str) -> str | None:
+    """A text that the caller's run keeps under that name; UnknownRun."""
+    await find(connection, run_id, caller)
+    kept = tables.artifact
+    query = select(kept.c.text).where(kept.c.run_id == run_id, kept.c.name == name)
+    return (await connection.execute(query)).scalar_one_or_none()
 
 
 async def page(

@@ -113,6 +113,18 @@ class Runs:
         note = f"It had {run.status} before: nothing was changed."
         return run.model_copy(update={"note": f"{note} {run.note}" if run.note else note})
 
+    async def count_open(self, caller: Caller) -> int:
+        """How many of the caller's runs have not ended."""
+        return await read(self._record, lambda c: rows.count_unfinished(c, caller.id))
+
+    async def load(self, caller: Caller, run_id: str, name: str) -> str | None:
+        """A text that the run keeps under that name, None if there is none. UnknownRun."""
+        return await read(self._record, lambda c: rows.artifact(c, run_id, caller.id, name))
+
+    async def forget(self, caller: Caller, run_id: str) -> None:
+        """Delete a run that has ended, with all it kept. UnknownRun, and IllegalChange for one that goes on."""
+        await write(self._record, lambda c: rows.remove(c, run_id, caller.id))
+
     async def follow(self, run_id: str, since: int = 0) -> AsyncGenerator[Event]:
         """The run's events after number `since`, as they come, until it has ended. UnknownRun."""
         while True:

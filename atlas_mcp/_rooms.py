@@ -1,0 +1,233 @@
+"""The rooms behind Atlas: what is light is made at once, what is heavy is opened when first needed, in one task.
+
+Guarantees: each room opens once; opening and closing happen in the same task, as task groups demand; a room that fails
+to open fails the call that needed it, with its reason, and the next call tries again; closing takes at most
+CLOSE_SECONDS and leaves unfinished runs to the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import anyio
+
+from atlas_mcp.constellation.roster import load_roster
+from atlas_mcp.constellation.toolbox import Toolbox
+from atlas_mcp.model.caller import Caller
+from atlas_mcp.model.plan import Lack
+from atlas_mcp.model.task import TeamTask
+from atlas_mcp.models.chat import OFFLINE_NOTE, Models
+from atlas_mcp.models.config import ModelConfig
+from atlas_mcp.runs import RunOutcome
+from atlas_mcp.runs.unfinished import has_unfinished
+from atlas_mcp.store.home import open_home
+from atlas_mcp.store.locks import Locks
+from atlas_mcp.watch.tracing import Destination, open_tracing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from atlas_mcp.constellation.constellation import Constellation
+    from atlas_mcp.letta.door import Letta
+    from atlas_mcp.model.agent import Level
+    from atlas_mcp.model.run import RunKind
+    from atlas_mcp.runs import Executor
+    from atlas_mcp.runs.context import RunContext
+    from atlas_mcp.runs.runs import Runs
+    from atlas_mcp.settings import Settings
+    from atlas_mcp.store.record import Record
+    from atlas_mcp.teamwork.checkpoints import Checkpoints
+    from atlas_mcp.watch.tracing import Tracing
+
+CLOSE_SECONDS = 8.0
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_rooms(settings: Settings) -> AsyncGenerator[RoomsKeeper]:
+    """The keeper of the home's rooms, with tracing on; everything is closed when the block is left."""
+    keeper = RoomsKeeper(settings)
+    with open_tracing(keeper.home.path, destination=keeper.destination) as keeper.tracing:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keeper.keep)
+            try:
+                yield keeper
+            finally:
+                keeper.close()
+                tasks.cancel_scope.deadline = anyio.current_time() + CLOSE_SECONDS
+
+
+def model_config(settings: Settings) -> ModelConfig:
+    """The models' share of the settings."""
+    levels: dict[Level, str | None] = {
+        "routine": settings.model_routine,
+        "interactive": settings.model_interactive,
+        "investigative": settings.model_investigative,
+        "critical": settings.model_critical,
+    }
+    return ModelConfig(
+        model=settings.model,
+        supervisor=settings.model_supervisor,
+        worker=settings.model_worker,
+        rater=settings.model_rater,
+        fallbacks=settings.model_fallbacks,
+        levels={level: name for level, name in levels.items() if name},
+        base_url=settings.model_base_url,
+        offline_delay=settings.offline_delay,
+        keys=settings.provider_keys,
+    )
+
+
+@dataclass
+class Rooms:
+    """The heavy rooms, open."""
+
+    record: Record
+    letta: Letta
+    checkpoints: Checkpoints
+    keeper: RoomsKeeper
+    runs: Runs = field(init=False)
+    _constellations: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])
+
+    def constellation(self, caller: Caller) -> Constellation:
+        """This caller's constellation."""
+        from atlas_mcp.constellation.constellation import Constellation
+
+        key = f"{caller.id}\n{caller.client}"
+        if key not in self._constellations:
+            k = self.keeper
+            self._constellations[key] = Constellation(
+                caller, k.roster, self.letta, self.record, k.locks, k.models, k.toolbox
+            )
+        return self._constellations[key]
+
+    async def take_turn(self, run: RunContext) -> RunOutcome:
+        """Execute a run that is one turn; the whole TurnResult is kept as the artifact `turn`."""
+        caller = Caller(id=run.caller.id, kind=run.caller.kind, client=run.input["client"])
+        agent = run.input["agent"]
+        await run.emit(agent, "turn_started", f"{agent} is thinking", key="started")
+        turn = await self.constellation(caller).take_turn(
+            agent, run.input["message"], conversation=run.input["conversation"], key=run.run_id, run_id=run.run_id
+        )
+        await run.add_usage(turn.usage, key=turn.turn_id)
+        await run.save("turn", turn.model_dump_json())
+        await run.emit(agent, "turn_finished", f"{agent} answered", turn_id=turn.turn_id, key="finished")
+        return RunOutcome(reply=turn.reply)
+
+    async def do_team_task(self, run: RunContext) -> RunOutcome:
+        """Execute a run that is a team task."""
+        from atlas_mcp.teamwork.task import run_team_task
+
+        agents = self.constellation(run.caller)
+        return await run_team_task(run, agents, TeamTask.model_validate(run.input), self.checkpoints)
+
+
+class _Attempt:
+    """One attempt to open the rooms; those who wait for it see its outcome."""
+
+    def __init__(self) -> None:
+        self.done = anyio.Event()
+        self.failure: Exception | None = None
+
+
+class RoomsKeeper:
+    """What is light, made at once, and `rooms()`, which opens the rest when first asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.home = open_home(settings.home)
+        self.roster = load_roster(settings.roster)
+        self.models = Models(model_config(settings))
+        self.models.check()
+        self.destination = Destination(tracking_uri=settings.mlflow_tracking_uri)
+        self.tracing: Tracing | None = None
+        self.locks = Locks(self.home.locks)
+        self.toolbox = Toolbox(settings.tools)
+        self.opened: Rooms | None = None
+        self.failure: Exception | None = None
+        self._attempt = _Attempt()
+        self._wanted = anyio.Event()
+        self._closing = anyio.Event()
+        if has_unfinished(self.home.record):
+            self._wanted.set()
+
+    @property
+    def model_note(self) -> str | None:
+        """What every answer says while the offline model gives them."""
+        return OFFLINE_NOTE if self.models.offline else None
+
+    def lacks(self) -> list[Lack]:
+        """What agents of the roster need for their work and have not got here; each thing once."""
+        found = [lack for agent in self.roster.agents for lack in self.toolbox.lacks(agent)]
+        return list({lack.what: lack for lack in found}.values())
+
+    async def rooms(self) -> Rooms:
+        """The heavy rooms, opened if they are not; what keeps them from opening is raised."""
+        if self.opened is None:
+            attempt = self._attempt
+            self._wanted.set()
+            await attempt.done.wait()
+            if attempt.failure is not None:
+                raise attempt.failure
+            return await self.rooms()
+        return self.opened
+
+    def close(self) -> None:
+        """Begin to close; `keep` ends when everything is closed."""
+        self._closing.set()
+        self._wanted.set()
+
+    async def keep(self) -> None:
+        """Open the rooms when they are wanted, hold them open, and close them in this same task."""
+        while True:
+            await self._wanted.wait()
+            if self._closing.is_set():
+                return
+            async with AsyncExitStack() as stack:
+                try:
+                    self.opened = await self._open(stack)
+                except Exception as failure:  # handed to every call that waits for the rooms; the next call tries again
+                    log.exception("the rooms did not open")
+                    self._settle(failure)
+                    continue
+                self._settle(None)
+                await self._closing.wait()
+                self.opened = None
+
+    def _settle(self, failure: Exception | None) -> None:
+        settled, self._attempt = self._attempt, _Attempt()
+        self.failure = settled.failure = failure
+        self._wanted = anyio.Event()
+        if self._closing.is_set():
+            self._wanted.set()
+        settled.done.set()
+
+    async def _open(self, stack: AsyncExitStack) -> Rooms:
+        await anyio.to_thread.run_sync(_import_heavy)
+        from atlas_mcp.embedded import StreamingASGITransport, create_app, running
+        from atlas_mcp.letta.connect import open_in_process
+        from atlas_mcp.runs import open_runs
+        from atlas_mcp.store.record import open_record
+        from atlas_mcp.teamwork.checkpoints import Checkpoints
+
+        record = await stack.enter_async_context(open_record(self.home.path))
+        app = create_app(self.home.letta, self.models, lock=self.locks.hold)
+        await stack.enter_async_context(running(app))
+        letta = await stack.enter_async_context(open_in_process(StreamingASGITransport(app)))
+        checkpoints = await stack.enter_async_context(Checkpoints(self.home.checkpoints))
+        rooms = Rooms(record, letta, checkpoints, self)
+        executors: dict[RunKind, Executor] = {"turn": rooms.take_turn, "team_task": rooms.do_team_task}
+        rooms.runs = await stack.enter_async_context(
+            open_runs(self.home, record, self.locks, executors, providers=self.models.providers())
+        )
+        return rooms
+
+
+def _import_heavy() -> None:
+    """Import in a thread what would hold up the event loop, so that a server that answers meanwhile stays quick."""
+    for name in ("sqlalchemy.ext.asyncio", "letta_client", "fastapi", "langchain.agents"):
+        import_module(name)

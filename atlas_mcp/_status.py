@@ -1,0 +1,103 @@
+"""How the house is: one line a room, each with what to do where it is not well.
+
+Asking opens nothing: a room that nobody has needed yet is `idle`, and says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas_mcp import __version__
+from atlas_mcp.constellation.sandbox import sandbox_means
+from atlas_mcp.errors import AtlasError
+from atlas_mcp.model.status import Room, Status
+
+if TYPE_CHECKING:
+    from atlas_mcp._rooms import RoomsKeeper
+    from atlas_mcp.model.caller import Caller
+
+
+async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
+    """The status of the keeper's home as this caller may see it."""
+    open_runs = 0
+    if keeper.opened is not None:
+        open_runs = await keeper.opened.runs.count_open(caller)
+    rooms = [_models(keeper), _record(keeper), await _letta(keeper), _tools(keeper), _sandbox(), _tracing(keeper)]
+    notes = [note for note in (keeper.model_note,) if note]
+    notes += [f"{lack.what}: {lack.why}. {lack.how_to_add}".strip() for lack in keeper.lacks()]
+    return Status(
+        ok=all(room.health != "failing" for room in rooms),
+        version=__version__,
+        home=str(keeper.home.path),
+        caller=caller.id,
+        model=keeper.models.handle("supervisor", "interactive").replace("/", ":", 1),
+        offline=keeper.models.offline,
+        roster=keeper.roster.name,
+        agents=len(keeper.roster.agents),
+        open_runs=open_runs,
+        rooms=rooms,
+        notes=notes,
+    )
+
+
+def _models(keeper: RoomsKeeper) -> Room:
+    if keeper.models.offline:
+        return Room(
+            name="models",
+            health="warning",
+            text="No model is configured: the built-in offline model answers.",
+            next_step="Set ATLAS_MODEL=provider:name and the provider's key.",
+        )
+    return Room(name="models", health="ok", text=f"Configured: {', '.join(keeper.models.handles())}.")
+
+
+def _record(keeper: RoomsKeeper) -> Room:
+    if keeper.failure is not None:
+        return Room(name="record", health="failing", text=str(keeper.failure), next_step="Mend this, then call again.")
+    if keeper.opened is None:
+        return Room(name="record", health="idle", text="Opens with the first call that needs it.")
+    return Room(name="record", health="ok", text="SQLite in the home folder.")
+
+
+async def _letta(keeper: RoomsKeeper) -> Room:
+    if keeper.opened is None:
+        return Room(name="letta", health="idle", text="The embedded Letta; opens with the first call that needs it.")
+    try:
+        version = await keeper.opened.letta.health()
+    except AtlasError as error:
+        return Room(name="letta", health="failing", text=str(error), next_step=error.next_step)
+    return Room(name="letta", health="ok", text=f"The embedded Letta, {version}.")
+
+
+def _tools(keeper: RoomsKeeper) -> Room:
+    toolbox = keeper.toolbox
+    if toolbox.problems:
+        return Room(name="tools", health="warning", text=" ".join(toolbox.problems), next_step="Mend these files.")
+    return Room(
+        name="tools", health="ok", text=f"{len(toolbox.available)} tools: {', '.join(sorted(toolbox.available))}."
+    )
+
+
+def _sandbox() -> Room:
+    means = sandbox_means()
+    if means == "none":
+        return Room(
+            name="sandbox",
+            health="warning",
+            text="Tool source runs with resource limits only: this system has no means to close files and network.",
+            next_step="Source that agents wrote is refused here; tools of your own run as you.",
+        )
+    return Room(name="sandbox", health="ok", text=f"Tool source runs closed off by {means}.")
+
+
+def _tracing(keeper: RoomsKeeper) -> Room:
+    tracing = keeper.tracing
+    where = keeper.settings.mlflow_tracking_uri or "MLflow's database in the home folder"
+    if tracing is None:
+        return Room(name="tracing", health="failing", text="Tracing is not running.", next_step="Restart atlas-mcp.")
+    counts = tracing.counts
+    text = f"To {where}; {counts.written} spans written by this process."
+    if counts.lost:
+        text = f"{text} {counts.lost} spans were lost."
+        return Room(name="tracing", health="warning", text=text, next_step="See logs/ingest.log in the home folder.")
+    return Room(name="tracing", health="ok", text=text)

@@ -1,0 +1,235 @@
+"""ATLAS for one home folder: the composition root, and the API for programs that embed it.
+
+    async with open_atlas(load_settings()) as atlas:
+        reply = await atlas.chat(atlas.local_caller(), "librarian", "What do you remember?")
+
+Opening is cheap: the rooms behind it (record, Letta, runs) open on the first call that needs them, or at once when an
+earlier process left work unfinished. Whatever a call starts belongs to Atlas, not to the call: a chat or a team task
+that outlives its call goes on, and `get_run` finds it. Every method takes the caller first, and what belongs to another
+caller does not exist. All that is refused or fails knowingly is an AtlasError.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from atlas_mcp import __version__
+from atlas_mcp._pages import letta_app, open_traces_page
+from atlas_mcp._rooms import Rooms, RoomsKeeper, open_rooms
+from atlas_mcp._status import describe_status
+from atlas_mcp.constellation.agents import describe_agents
+from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit
+from atlas_mcp.model.caller import Caller
+from atlas_mcp.model.run import ENDED, Event, Run
+from atlas_mcp.model.task import MAX_MESSAGE
+from atlas_mcp.model.turn import ChatReply, TurnResult
+from atlas_mcp.watch.calls import CallTracing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from atlas_mcp.model.agent import AgentInfo
+    from atlas_mcp.model.memory import Block, Replacement
+    from atlas_mcp.model.run import RunStatus
+    from atlas_mcp.model.status import Status
+    from atlas_mcp.model.task import TeamTask
+    from atlas_mcp.settings import Settings
+
+    OnEvent = Callable[[Event], Awaitable[None]]
+
+__all__ = ["MAX_WAIT_SECONDS", "Atlas", "letta_app", "open_atlas", "open_traces_page"]
+
+MAX_WAIT_SECONDS = 45.0
+HTTP_KEY = "http"
+
+
+@asynccontextmanager
+async def open_atlas(settings: Settings) -> AsyncGenerator[Atlas]:
+    """ATLAS on the settings' home folder, until the block is left; what is unfinished then goes on at the next start.
+
+    Raises UnwritableHome, BrokenRoster, UnknownModel, MissingKey or MissingPackage before anything is opened.
+    """
+    async with open_rooms(settings) as keeper:
+        yield Atlas(settings, keeper)
+
+
+class Atlas:
+    """One home folder's agents, teams, memory and runs. Made by `open_atlas`."""
+
+    def __init__(self, settings: Settings, keeper: RoomsKeeper) -> None:
+        self.settings = settings
+        self._keeper = keeper
+        self.version = __version__
+        self.traced_calls = CallTracing()
+
+    # -- who is asking
+
+    def local_caller(self, client: str = "") -> Caller:
+        """The home's own caller: whoever can start ATLAS on this home folder."""
+        return Caller(id=f"local:{self._keeper.home.local_id}", kind="local", client=client)
+
+    def key_caller(self, client: str = "") -> Caller:
+        """The holder of the key that the home keeps for loopback HTTP."""
+        return Caller(id=f"key:{HTTP_KEY}", kind="key", client=client)
+
+    def http_key(self) -> str:
+        """The bearer key for loopback HTTP; created (0600) at the first call."""
+        return self._keeper.home.key(HTTP_KEY)
+
+    # -- agents
+
+    async def list_agents(self, caller: Caller, team: str | None = None) -> list[AgentInfo]:
+        """The constellation's agents, of one team or all. UnknownTeam lists the teams."""
+        k = self._keeper
+        return describe_agents(caller, k.roster, team, locks=k.locks, models=k.models, toolbox=k.toolbox)
+
+    async def chat(
+        self,
+        caller: Caller,
+        agent: str,
+        message: str,
+        *,
+        conversation: str | None = None,
+        wait_seconds: float = MAX_WAIT_SECONDS,
+        on_event: OnEvent | None = None,
+    ) -> ChatReply:
+        """One turn with one agent: the reply, or after `wait_seconds` the handle of a run in which the turn goes on.
+
+        `conversation` None is this client's own thread with the agent, "new" opens one. Raises UnknownAgent,
+        UnknownConversation, InvalidInput for an empty message, OverLimit, and ModelFailed when the agent's model fails.
+        """
+        self._keeper.roster.agent(agent)
+        if not message.strip():
+            raise InvalidInput("the message is empty.", argument="message", next_step="Say what the agent should do.")
+        if len(message) > MAX_MESSAGE:
+            raise OverLimit(
+                "message", len(message), MAX_MESSAGE, next_step="Hand long texts to run_team_task as materials."
+            )
+        rooms = await self._keeper.rooms()
+        thread = await rooms.constellation(caller).thread(agent, conversation)
+        asked = {"agent": agent, "message": message, "conversation": thread, "client": caller.client}
+        run_id = await rooms.runs.submit(caller, "turn", message[:200], asked, needs=self._keeper.models.providers())
+        run = await self._wait(rooms, caller, run_id, wait_seconds, on_event)
+        note = self._keeper.model_note
+        if run.status not in ENDED:
+            hint = " ".join(filter(None, (run.note, note)))
+            return ChatReply(
+                status="working", agent=agent, conversation=thread, run_id=run_id, trace_id=run.trace_id, note=hint
+            )
+        if run.status != "completed":
+            raise ModelFailed(run.error or f"the turn was {run.status}.")
+        turn = TurnResult.model_validate_json(await rooms.runs.load(caller, run_id, "turn") or "{}")
+        await rooms.runs.forget(caller, run_id)
+        return ChatReply(
+            status="completed",
+            reply=turn.reply,
+            agent=agent,
+            conversation=turn.conversation,
+            memory_changes=turn.memory_changes,
+            usage=turn.usage,
+            trace_id=run.trace_id,
+            note=note,
+        )
+
+    # -- memory
+
+    async def get_memory(self, caller: Caller, agent: str, label: str | None = None) -> list[Block]:
+        """The agent's blocks, or the one with that label. UnknownAgent, UnknownBlock."""
+        self._keeper.roster.agent(agent)
+        rooms = await self._keeper.rooms()
+        return await rooms.constellation(caller).get_memory(agent, label)
+
+    async def update_memory(
+        self,
+        caller: Caller,
+        agent: str,
+        label: str,
+        *,
+        value: str | None = None,
+        append: str | None = None,
+        replace: Replacement | None = None,
+        expected_revision: int | None = None,
+    ) -> Block:
+        """Change one block by exactly one of `value`, `append` and `replace`; the block as it now stands.
+
+        Raises InvalidInput, OverLimit, StaleRevision, UnknownAgent or UnknownBlock; then nothing was changed.
+        """
+        self._keeper.roster.agent(agent)
+        rooms = await self._keeper.rooms()
+        return await rooms.constellation(caller).update_memory(
+            agent, label, value=value, append=append, replace=replace, expected_revision=expected_revision
+        )
+
+    # -- runs
+
+    async def run_team_task(
+        self,
+        caller: Caller,
+        task: TeamTask,
+        *,
+        wait_seconds: float = MAX_WAIT_SECONDS,
+        on_event: OnEvent | None = None,
+    ) -> Run:
+        """Set teams to work: the finished run, or after `wait_seconds` the run as it stands. UnknownTeam."""
+        for team in task.teams:
+            self._keeper.roster.team(team)
+        rooms = await self._keeper.rooms()
+        run_id = await rooms.runs.submit(
+            caller, "team_task", task.goal, task.model_dump(mode="json"), needs=self._keeper.models.providers()
+        )
+        return await self._wait(rooms, caller, run_id, wait_seconds, on_event)
+
+    async def get_run(self, caller: Caller, run_id: str, *, since: int = 0, wait_seconds: float = 30.0) -> Run:
+        """The run with its events after `since`; waits up to `wait_seconds` for news or the end. UnknownRun."""
+        rooms = await self._keeper.rooms()
+        run = await rooms.runs.get(caller, run_id, since=since, wait_seconds=_bounded(wait_seconds))
+        return self._noted(run)
+
+    async def list_runs(
+        self, caller: Caller, *, status: RunStatus | None = None, limit: int = 20, cursor: str | None = None
+    ) -> tuple[list[Run], str | None]:
+        """The caller's runs, newest first, and the cursor of the next page."""
+        rooms = await self._keeper.rooms()
+        return await rooms.runs.list(caller, status=status, limit=limit, cursor=cursor)
+
+    async def cancel_run(self, caller: Caller, run_id: str) -> Run:
+        """Stop the run; what was done so far is kept. A run that has ended stays as it is, and its note says so."""
+        rooms = await self._keeper.rooms()
+        return await rooms.runs.cancel(caller, run_id)
+
+    async def status(self, caller: Caller) -> Status:
+        """What works and what does not, and what to do about it."""
+        return await describe_status(self._keeper, caller)
+
+    async def _wait(
+        self, rooms: Rooms, caller: Caller, run_id: str, wait_seconds: float, on_event: OnEvent | None
+    ) -> Run:
+        """Follow the run until it ends or the time is over, handing each event on; then the run with all of them."""
+        deadline = anyio.current_time() + _bounded(wait_seconds)
+        since = 0
+        while True:
+            left = max(0.0, deadline - anyio.current_time())
+            run = await rooms.runs.get(caller, run_id, since=since, wait_seconds=left)
+            for event in run.events:
+                since = event.seq
+                if on_event is not None:
+                    await on_event(event)
+            if run.status in ENDED or not left:
+                return self._noted(await rooms.runs.get(caller, run_id))
+
+    def _noted(self, run: Run) -> Run:
+        notes = [n for n in (run.note, self._keeper.model_note) if n]
+        return run.model_copy(update={"note": " ".join(notes) or None})
+
+
+def _bounded(seconds: float) -> float:
+    if not 0 <= seconds <= MAX_WAIT_SECONDS:
+        raise InvalidInput(
+            f"{seconds:g} is not between 0 and {MAX_WAIT_SECONDS:g}.",
+            argument="wait_seconds",
+            next_step="Wait at most 45 seconds; then call get_run(run_id=...) to go on waiting.",
+        )
+    return seconds
