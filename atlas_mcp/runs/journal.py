@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, exists, insert, select
 
 from atlas_mcp.model.run import Event
 from atlas_mcp.store import tables
@@ -16,10 +16,11 @@ from atlas_mcp.store import tables
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Row
+    from sqlalchemy import Exists, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 _EVENT = tables.event
+_INSERT = insert(_EVENT)
 
 
 @dataclass(frozen=True)
@@ -36,28 +37,16 @@ class Entry:
 
 async def append(connection: AsyncConnection, run_id: str, seq: int, at: datetime, entry: Entry) -> Event:
     """Write the entry as number `seq`, which the caller has just taken from the run's row."""
-    await connection.execute(
-        insert(_EVENT).values(
-            run_id=run_id,
-            seq=seq,
-            at=at,
-            actor=entry.actor,
-            type=entry.type,
-            text=entry.text,
-            turn_id=entry.turn_id,
-            data=entry.data,
-            key=entry.key,
-        )
+    event = Event(
+        seq=seq, at=at, actor=entry.actor, type=entry.type, text=entry.text, turn_id=entry.turn_id, data=entry.data
     )
-    return Event(
-        seq=seq,
-        at=at,
-        actor=entry.actor,
-        type=entry.type,
-        text=entry.text,
-        turn_id=entry.turn_id,
-        data=entry.data,
-    )
+    await connection.execute(_INSERT, {"run_id": run_id, "key": entry.key, **dict(event)})
+    return event
+
+
+def has_key(run: str, key: str) -> Exists:
+    """Whether the run bound to the parameter `run` has an event with the key bound to `key`, as part of a statement."""
+    return exists().where(_EVENT.c.run_id == bindparam(run), _EVENT.c.key == bindparam(key))
 
 
 async def with_key(connection: AsyncConnection, run_id: str, key: str) -> Event | None:
