@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from uuid import NAMESPACE_OID, uuid5
 
 import anyio
 from pydantic import BaseModel
@@ -24,9 +25,9 @@ from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.files import TurnFiles
 
 if TYPE_CHECKING:
+    from atlas_mcp.constellation.contract import OnEvent, ToolSession
     from atlas_mcp.model.result import Evidence
     from atlas_mcp.model.turn import TurnResult
-    from atlas_mcp.teamwork.contract import ToolSession
     from atlas_mcp.teamwork.job import Job
 
 T = TypeVar("T", bound=BaseModel)
@@ -69,32 +70,27 @@ class Failed:
 
 async def ask(job: Job, node: str, question: Question[T]) -> Answered[T]:
     """Ask, once more if need be. Raises UnusableAnswer, or what kept the agent from answering."""
-    first, files = await _turn(job, f"{node}:1", question)
-    problem = ""
-    try:
-        answer = read(first, files, question)
-    except ValueError as error:
-        problem = str(error)
-    else:
-        return await _finish(job, node, 1, question, first, [files], answer)
-    text = f"{question.agent}'s answer could not be used and is asked for once more: {shorten(problem, 300)}"
-    await job.say(question.agent, "turn_finished", text, key=f"{node}:1:finished", turn=first)
-    await job.count(node, first, text)
-    again = replace(
-        question,
-        prompt=prompts.repair(problem, question.answer),
-        conversation=first.conversation,
-        doing=f"{question.agent} mends its answer",
-    )
-    second, more = await _turn(job, f"{node}:2", again)
-    try:
-        answer = read(second, more, question)
-    except ValueError as error:
-        text = f"{question.agent}'s answer could not be used again: {shorten(str(error), 300)}"
-        await job.say(question.agent, "turn_finished", text, key=f"{node}:2:finished", turn=second)
-        await job.count(node, second, text)
-        raise UnusableAnswer(f"{question.agent} gave no usable answer, also when asked again: {error}") from error
-    return await _finish(job, node, 2, question, second, [files, more], answer)
+    used: list[TurnFiles] = []
+    asked, problem = question, ""
+    for ordinal in (1, 2):
+        key = f"{node}:{ordinal}"
+        turn, files = await _turn(job, key, asked)
+        used += [files] if files else []
+        try:
+            answer = read(turn, files, question)
+        except ValueError as error:
+            problem = str(error)
+            await _close(job, node, key, turn, f"{turn.agent}'s answer cannot be used: {shorten(problem, 300)}")
+            asked = _repair(question, problem, turn.conversation)
+            continue
+        await _close(job, node, key, turn, question.done(answer))
+        return Answered(
+            answer=answer,
+            conversation=turn.conversation,
+            cited=tuple(e for f in used for e in f.cited),
+            escalated=tuple(r for f in used for r in f.escalated),
+        )
+    raise UnusableAnswer(f"{question.agent} gave no usable answer, also when asked again: {problem}")
 
 
 async def try_ask(job: Job, node: str, question: Question[T]) -> Answered[T] | Failed:
@@ -107,98 +103,96 @@ async def try_ask(job: Job, node: str, question: Question[T]) -> Answered[T] | F
     except RunLost:
         raise
     except AtlasError as error:
-        return Failed(shorten(str(error), 400))
+        why = shorten(str(error), 400)
     except Exception as error:  # noqa: BLE001  one agent's failure, of whatever kind, must not cost the others' work
         _log.exception("an agent's work failed unexpectedly")
-        return Failed(shorten(f"{type(error).__name__}: {error}", 400))
+        why = shorten(f"{type(error).__name__}: {error}", 400)
+    await job.say(question.agent, "worker_failed", f"{question.agent} delivered nothing: {why}", key=f"{node}:failed")
+    return Failed(why)
 
 
 def read(turn: TurnResult, files: TurnFiles | None, question: Question[T]) -> T:
     """What the agent submitted with its tool, else the last fitting object of its reply. ValueError if neither."""
-    if files and files.submitted is not None:
+    if files is None or files.submitted is None:
+        return parse(turn.reply, question.answer, question.check)
+    try:
+        return parse(json.dumps(files.submitted), question.answer, question.check)
+    except ValueError as error:
         try:
-            return parse(json.dumps(files.submitted), question.answer, question.check)
+            return parse(turn.reply, question.answer, question.check)
         except ValueError:
-            pass  # the reply may still hold the answer; if not, its own problem is the one to tell
-    return parse(turn.reply, question.answer, question.check)
+            raise error from None  # what was wrong with what it meant as its answer
 
 
-async def _finish(
-    job: Job,
-    node: str,
-    ordinal: int,
-    question: Question[T],
-    turn: TurnResult,
-    files: list[TurnFiles | None],
-    answer: T,
-) -> Answered[T]:
-    text = question.done(answer)
-    await job.say(question.agent, "turn_finished", text, key=f"{node}:{ordinal}:finished", turn=turn)
-    await job.count(node, turn, text)
-    used = [f for f in files if f]
-    return Answered(
-        answer=answer,
-        conversation=turn.conversation,
-        cited=tuple(e for f in used for e in f.cited),
-        escalated=tuple(r for f in used for r in f.escalated),
+def turn_id(key: str) -> str:
+    """What the journal calls the turn with that key: known before the agent is asked, the same after a crash."""
+    return f"turn-{uuid5(NAMESPACE_OID, key)}"
+
+
+def _repair(question: Question[T], problem: str, conversation: str) -> Question[T]:
+    return replace(
+        question,
+        prompt=prompts.repair(problem, question.answer),
+        conversation=conversation,
+        doing=f"{question.agent} mends its answer",
     )
 
 
+async def _close(job: Job, node: str, key: str, turn: TurnResult, text: str) -> None:
+    await job.say(turn.agent, "turn_finished", text, key=f"{key}:finished", turn_id=turn_id(key))
+    await job.count(node, turn, text)
+
+
 async def _turn(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:
-    await job.say(question.agent, "turn_started", question.doing, key=f"{key}:started")
-    for attempt in range(1, ATTEMPTS + 1):
+    agent, shown = question.agent, turn_id(key)
+    await job.say(agent, "turn_started", question.doing, key=f"{key}:started", turn_id=shown)
+    failures = 0
+    for attempt in range(1, ATTEMPTS):
         try:
-            return await _attempt(job, f"{key}:{attempt}", question)
+            return await _attempt(job, key, failures + 1, question)
         except AtlasError as error:
-            if attempt == ATTEMPTS or not transient(error):
+            if not transient(error):
                 raise
-            text = f"{question.agent} is tried again ({attempt + 1} of {ATTEMPTS}): {shorten(str(error), 300)}"
-            await job.say(question.agent, "turn_retried", text, key=f"{key}:retried:{attempt}")
+            # Where the outcome is not known the key stays, so that the turn is looked for before it is taken again.
+            failures += isinstance(error, ModelFailed)
+            text = f"{agent} is tried again ({attempt + 1} of {ATTEMPTS}): {shorten(str(error), 300)}"
+            await job.say(agent, "turn_retried", text, key=f"{key}:retried:{attempt}", turn_id=shown)
         await anyio.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
-    raise AssertionError("unreachable")
+    return await _attempt(job, key, failures + 1, question)
 
 
-async def _attempt(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:
+async def _attempt(job: Job, key: str, number: int, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:
+    own_key = f"{key}:{number}"
     files: TurnFiles | None = None
     session: ToolSession | None = None
     if question.tools:
-        files = TurnFiles(job.run, job.task, question.agent, key)
-        session = JournalledTools(
-            job, question.agent, key, job.agents.toolbox.session(job.agents.roster.agent(question.agent), files)
-        )
+        files = TurnFiles(job.run, job.task, question.agent, own_key)
+        session = job.agents.toolbox.session(job.agents.roster.agent(question.agent), files)
     turn = await job.agents.take_turn(
         question.agent,
         question.prompt,
         conversation=question.conversation,
-        key=key,
+        key=own_key,
         run_id=job.run.run_id,
         tools=session,
+        on_event=_teller(job, turn_id(key)),
     )
     if files and job.run.resumed:
         await files.restore()
     return turn, files
 
 
+def _teller(job: Job, shown: str) -> OnEvent:
+    """Puts what the agent does while its turn runs into the journal, under the id that the turn has there."""
+
+    async def tell(
+        actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any
+    ) -> object:
+        return await job.run.emit(actor, type, text, turn_id=shown, key=key, **data)
+
+    return tell
+
+
 def transient(error: AtlasError) -> bool:
     """Whether trying again may help."""
     return isinstance(error, LettaUnavailable | LockTimeout) or (isinstance(error, ModelFailed) and error.transient)
-
-
-class JournalledTools:
-    """A tool session whose calls stand in the run's journal."""
-
-    def __init__(self, job: Job, agent: str, key: str, session: ToolSession) -> None:
-        self._job = job
-        self._agent = agent
-        self._key = key
-        self._session = session
-        self._calls = 0
-        self.specs = session.specs
-
-    async def call(self, name: str, arguments: dict[str, Any]) -> str:
-        """Call the tool; the event is written first, so that a tool that hangs is seen."""
-        self._calls += 1
-        given = shorten(", ".join(f"{k}={v!r}" for k, v in arguments.items()), 120)
-        text = f"{self._agent} uses {name}({given})"
-        await self._job.say(self._agent, "tool_called", text, key=f"{self._key}:tool:{self._calls}")
-        return await self._session.call(name, arguments)

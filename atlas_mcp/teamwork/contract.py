@@ -1,38 +1,22 @@
-"""What teamwork needs of the rooms around it, and nothing more: the agents, their tools, and the run it works in."""
+"""What teamwork needs of the rooms around it, and nothing more: one caller's agents, and the run it works in."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from atlas_mcp.constellation.run_files import RunFiles
+    from atlas_mcp.constellation.contract import OnEvent, Tools, ToolSession
     from atlas_mcp.model.agent import AgentSpec, Roster
-    from atlas_mcp.model.plan import Plan
+    from atlas_mcp.model.plan import Lack, Plan
     from atlas_mcp.model.result import Result
-    from atlas_mcp.model.turn import ToolSpec, TurnResult
+    from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.model.usage import Usage
 
 
-class ToolSession(Protocol):
-    """The tools one agent may use in one turn."""
+class Lacking(Protocol):
+    """Tools that know what an agent needs and does not have here, and how to add it."""
 
-    @property
-    def specs(self) -> Sequence[ToolSpec]: ...
-
-    async def call(self, name: str, arguments: dict[str, Any]) -> str:
-        """The tool's answer; ToolFailed with a text that the agent can use."""
-        ...
-
-
-class Tools(Protocol):
-    """The tools there are."""
-
-    @property
-    def available(self) -> frozenset[str]: ...
-
-    def session(self, agent: AgentSpec, run: RunFiles | None) -> ToolSession: ...
+    def lacks(self, agent: AgentSpec) -> list[Lack]: ...
 
 
 class Agents(Protocol):
@@ -53,14 +37,18 @@ class Agents(Protocol):
         key: str,
         run_id: str | None = None,
         tools: ToolSession | None = None,
+        on_event: OnEvent | None = None,
     ) -> TurnResult: ...
 
 
 class Journal(Protocol):
     """The run that the work belongs to. What is written again with a key that is known counts once."""
 
-    run_id: str
-    resumed: bool
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def resumed(self) -> bool: ...
 
     async def emit(
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any

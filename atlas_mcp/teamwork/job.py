@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Job:
-    """The run, its agents and its task. `done` and `total` count turns: those finished, and those known of so far."""
+    """The run, its agents and its task.
+
+    `done` and `total` count turns: those finished, and those known of so far. `turns` says how many each node took.
+    `texts` are the artifacts as they were last kept: nobody else writes them while this process has the run.
+    """
 
     run: Journal
     agents: Agents
@@ -23,10 +27,10 @@ class Job:
     done: int = 0
     total: int = 0
     turns: dict[str, int] = field(default_factory=dict[str, int])
+    texts: dict[str, str] = field(default_factory=dict[str, str])
 
-    async def say(self, actor: str, type: str, text: str, *, key: str, turn: TurnResult | None = None) -> None:
+    async def say(self, actor: str, type: str, text: str, *, key: str, turn_id: str | None = None) -> None:
         """Write one event; the same key is written once, also when a node runs again after a crash."""
-        turn_id = turn.turn_id if turn else None
         await self.run.emit(actor, type, text, turn_id=turn_id, key=key)
 
     def expect(self, turns: int) -> None:
@@ -46,11 +50,22 @@ class Job:
 
     async def keep(self, name: str, value: BaseModel) -> None:
         """Keep a value as an artifact of the run."""
-        await self.run.save(name, value.model_dump_json())
+        text = value.model_dump_json()
+        await self.run.save(name, text)
+        self.texts[name] = text
+
+    async def find(self, name: str) -> str | None:
+        """An artifact that this task kept; None if there is none. Each is read from the record once."""
+        if name not in self.texts:
+            text = await self.run.load(name)
+            if text is None:
+                return None
+            self.texts[name] = text
+        return self.texts[name]
 
     async def text(self, name: str) -> str:
         """An artifact that must be there, because a checkpoint says so."""
-        text = await self.run.load(name)
+        text = await self.find(name)
         if text is None:
             raise LookupError(f"the run has no artifact {name!r}")
         return text

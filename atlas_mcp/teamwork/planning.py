@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from atlas_mcp.errors import ConfigurationError
 from atlas_mcp.model.plan import Lack, Plan
@@ -13,6 +13,7 @@ from atlas_mcp.teamwork.asking import Question, ask
 
 if TYPE_CHECKING:
     from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
+    from atlas_mcp.teamwork.contract import Lacking
     from atlas_mcp.teamwork.job import Job
     from atlas_mcp.teamwork.state import State
 
@@ -52,19 +53,30 @@ def standings(roster: Roster, available: frozenset[str], chosen: Sequence[str]) 
     return found
 
 
-def lacks(roster: Roster, available: frozenset[str], chosen: Sequence[str] = ()) -> list[Lack]:
-    """The workers that get no part because their tools are absent, and how to add those."""
+def lacks(job: Job) -> dict[str, list[Lack]]:
+    """The workers that get no part because their tools are absent: which, and how to add them."""
+    roster, chosen = job.agents.roster, job.task.teams
+    toolbox = cast("Lacking", job.agents.toolbox)  # the constellation's own door to its tools does not show this one
     teams = [t for t in roster.teams if t.kind != "work" or not chosen or t.name in chosen]
+    workers = (roster.agent(name) for team in teams for name in team.workers)
+    return {worker.name: found for worker in workers if (found := toolbox.lacks(worker))}
+
+
+def by_tool(absent: Mapping[str, Sequence[Lack]]) -> list[Lack]:
+    """The same by what is lacking, each once, with everybody who is without work for it."""
+    without: dict[str, list[str]] = {}
+    first: dict[str, Lack] = {}
+    for worker, found in absent.items():
+        for lack in found:
+            first.setdefault(lack.what, lack)
+            without.setdefault(lack.what, []).append(worker)
     return [
         Lack(
-            what=worker.name,
-            why=f"it needs {', '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} not configured",
-            how_to_add=f"provide {' and '.join(absent)} as a tool: get_status says which tools there are and where "
-            "to put one",
+            what=what,
+            why=f"{', '.join(names)} cannot work without it, and there is no such tool here",
+            how_to_add=first[what].how_to_add,
         )
-        for team in teams
-        for worker in map(roster.agent, team.workers)
-        if (absent := [tool for tool in worker.needs if tool not in available])
+        for what, names in without.items()
     ]
 
 
@@ -79,7 +91,8 @@ async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
     """Have the global supervisor plan; record the plan. Raises when no team can work or no usable plan comes."""
     roster, available = job.agents.roster, job.agents.toolbox.available
     teams = standings(roster, available, job.task.teams)
-    absent = lacks(roster, available, job.task.teams)
+    without = lacks(job)
+    absent = by_tool(without)
     if not any(t.team.kind == "work" and not t.why_not for t in teams):
         raise ConfigurationError(
             f"no team can work on this: {'; '.join(f'{t.team.name}: {t.why_not}' for t in teams if t.why_not)}.",
@@ -101,7 +114,7 @@ async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
     await job.run.set_plan(plan)
     await job.say(leader, "planned", _in_words(plan), key=f"{node}:planned")
     parts = [{"id": p.id, "team": p.team, "depends_on": list(p.depends_on)} for p in plan.parts]
-    return {"parts": parts, "missing": [missing_worker(lack) for lack in absent]}
+    return {"parts": parts, "missing": [missing_worker(w, found) for w, found in without.items()]}
 
 
 def refuse(plan: Plan, teams: Sequence[Standing]) -> str | None:
@@ -125,9 +138,11 @@ def with_lacks(plan: Plan, absent: Sequence[Lack]) -> Plan:
     return plan.model_copy(update={"lacks": (*absent, *(x for x in plan.lacks if x.what not in known))})
 
 
-def missing_worker(lack: Lack) -> dict[str, Any]:
-    """A lack as the result tells it."""
-    return {"agent": lack.what, "what": "its whole work", "why": f"{lack.why}; to add it: {lack.how_to_add}"}
+def missing_worker(worker: str, found: Sequence[Lack]) -> dict[str, Any]:
+    """A worker without its tools, as the result tells it."""
+    names = ", ".join(lack.what for lack in found)
+    why = f"it needs {names}, which {'is' if len(found) == 1 else 'are'} not there. "
+    return {"agent": worker, "what": "its whole work", "why": why + " ".join(x.how_to_add for x in found)}
 
 
 def count(number: int, noun: str) -> str:

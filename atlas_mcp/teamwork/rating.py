@@ -41,7 +41,6 @@ async def rate(job: Job, node: str, state: RaterState) -> dict[str, Any]:
     )
     asked = await try_ask(job, node, question)
     if isinstance(asked, Failed):
-        await job.say(rater, "worker_failed", f"{rater} gave no rating: {asked.why}", key=f"{node}:failed")
         lost = Missing(agent=rater, what=f"its rating in round {number}", why=asked.why)
         return {"missing": [lost.model_dump()]}
     await job.keep(f"verdict/{number}/{rater}", asked.answer)

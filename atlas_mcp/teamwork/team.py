@@ -72,7 +72,6 @@ async def work(job: Job, node: str, state: WorkerState) -> dict[str, Any]:
     report = str(state["index"])
     found = await try_ask(job, node, question)
     if isinstance(found, Failed):
-        await job.say(worker, "worker_failed", f"{worker} delivered nothing: {found.why}", key=f"{node}:failed")
         lost = Missing(agent=worker, what=shorten(assignment.task, 300), why=found.why)
         return {"reports": {report: "missing"}, "missing": [lost.model_dump()]}
     evidence, refused = verify(worker, (*found.answer.evidence, *found.cited), job.task.materials)
@@ -168,7 +167,7 @@ async def _part(job: Job, place: PartState) -> Part:
 
 async def _reports(job: Job, parts: list[str]) -> dict[str, str]:
     """The reports of earlier parts; of a missing one, that it is missing."""
-    return {p: await job.run.load(f"part/{p}") or _ABSENT.model_dump_json() for p in parts}
+    return {p: await job.find(f"part/{p}") or _ABSENT.model_dump_json() for p in parts}
 
 
 _ABSENT = Findings(text="This part delivered nothing.", gaps=("everything that was asked of this part",))

@@ -152,7 +152,6 @@ async def _let_write(job: Job, node: str, given: Assignment, page: Page) -> None
     )
     asked = await try_ask(job, node, question)
     if isinstance(asked, Failed):
-        await job.say(given.worker, "worker_failed", f"{given.worker} wrote nothing: {asked.why}", key=f"{node}:failed")
         page.missing.append(Missing(agent=given.worker, what=f"its work on the text ({verb})", why=asked.why))
         return
     page.text = _put_in(asked.answer, page)

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
-from atlas_mcp.model.plan import Plan
+from atlas_mcp.model.plan import Lack, Plan
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import Material, TeamTask
@@ -73,6 +73,13 @@ class Tools:
     def session(self, agent: AgentSpec, run: Any) -> Any:
         return Session(run)
 
+    def lacks(self, agent: AgentSpec) -> list[Lack]:
+        return [
+            Lack(what=tool, why="none", how_to_add=f"Write {tool}.py.")
+            for tool in agent.needs
+            if tool not in self.available
+        ]
+
 
 class Session:
     specs = ()
@@ -116,6 +123,8 @@ class ScriptedAgents:
     ) -> TurnResult:
         if key in self.stored:
             return self.stored[key]
+        if tools:
+            assert isinstance(tools, Session)
         title = sections(message, "answer_schema")[0].attributes["title"]
         self.turns.append((agent, title, key))
         self.prompts.append((agent, message))
@@ -123,6 +132,7 @@ class ScriptedAgents:
             await self.pause(agent, title)
         if tools and self.use_tools:
             await self.use_tools(agent, tools)
+            await on_event(agent, "tool_called", f"{agent} used a tool", turn_id="x", key=f"{key}:tool")
         reply = self._answer(agent, title, message)
         thread = conversation if conversation != "new" else f"conv-{key}"
         self.stored[key] = TurnResult(
