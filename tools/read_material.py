@@ -25,9 +25,7 @@ def read_material(run: RunDoor, name: str, start: int = 0, length: int = 6000) -
     material = run.material(name)
     total = len(material.text)
     if not 0 <= start < total:
-        raise ValueError(
-            f"start: {start} is outside of {material.name!r}, which has {total:,} characters (0 to {total - 1})"
-        )
+        raise ValueError(f"start: {start} is outside of {material.name!r}; it may be 0 to {total - 1}")
     end = min(total, start + max(1, min(length, 12_000)))
     more = f"; more follows: start={end}" if end < total else "; that is its end"
     return f"[{material.name}: characters {start} to {end} of {total}{more}]\n{material.text[start:end]}"
