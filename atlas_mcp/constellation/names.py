@@ -6,18 +6,24 @@ Every name carries the caller, so two callers' things never meet, also on a Lett
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
 
-BUSY_SLOTS = 4
+BUSY_SLOTS = 3
 """Turns of one agent that are told apart when its busy mark is set; more run, but leave no mark of their own."""
 
 
 def caller_hash(caller: Caller) -> str:
     """The caller as others may see it: in tags and traces, where the id itself has no business."""
-    return hashlib.sha256(caller.id.encode()).hexdigest()[:16]
+    return _hash(caller.id)
+
+
+@cache
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def agent_lock(caller: Caller, agent: str) -> str:

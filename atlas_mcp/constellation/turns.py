@@ -105,38 +105,34 @@ class Turns:
         on_event: OnEvent | None,
     ) -> TurnResult:
         """See `Constellation.take_turn`."""
-        spec = self._roster.agent(agent)
+        self._roster.agent(agent)
         _check_message(message)
-        row = await self._begin(agent, message, conversation, key, run_id)
-        if row.result:
-            return row.result
-        async with self._locks.hold(turn_lock(agent, row.conversation)):
-            row = await self._as_it_stands(row, key)
-            if row.result:
-                return row.result
-            with self._marked_busy(agent), self._span(row) as opened:
-                kept = await self._keeper.agent(agent)
-                job = Job(row, spec, kept, tools or self._toolbox.session(spec, None), on_event)
-                result = await self._run(job)
-                spans.outputs(opened, result.reply)
-                return result
+        known = await self._by_key(key)
+        thread = known.conversation if known else await self._threads.resolve(agent, conversation, run_id=run_id)
+        while True:
+            async with self._locks.hold(turn_lock(agent, thread)):
+                async with self._record.write() as db:
+                    row = await turn_rows.begin(db, self._caller, key, agent, thread, message, run_id)
+                if row.agent != agent:
+                    raise InvalidInput(f"the key {key!r} is that of a turn with {row.agent}.", argument="key")
+                if row.result:
+                    return row.result
+                if row.conversation == thread:
+                    return await self._do(row, tools, on_event)
+            thread = row.conversation  # another process began this turn meanwhile, elsewhere
 
-    async def _begin(self, agent: str, message: str, conversation: str | None, key: str, run_id: str | None) -> TurnRow:
+    async def _by_key(self, key: str) -> TurnRow | None:
         async with self._record.read() as db:
-            known = await turn_rows.by_key(db, self._caller, key)
-        if known is None:
-            thread = await self._threads.resolve(agent, conversation, run_id=run_id)
-            async with self._record.write() as db:
-                known = await turn_rows.begin(db, self._caller, key, agent, thread, message, run_id)
-        if known.agent != agent:
-            raise InvalidInput(f"the key {key!r} is that of a turn with {known.agent}, not {agent}.", argument="key")
-        return known
+            return await turn_rows.by_key(db, self._caller, key)
 
-    async def _as_it_stands(self, row: TurnRow, key: str) -> TurnRow:
-        """The turn's row now that its conversation is ours: another attempt may have ended meanwhile."""
-        async with self._record.read() as db:
-            now = await turn_rows.by_key(db, self._caller, key)
-        return replace(now, fresh=row.fresh) if now else row
+    async def _do(self, row: TurnRow, tools: ToolSession | None, on_event: OnEvent | None) -> TurnResult:
+        with self._marked_busy(row.agent), self._span(row) as opened:
+            spec = self._roster.agent(row.agent)
+            kept = await self._keeper.agent(row.agent)
+            job = Job(row, spec, kept, tools or self._toolbox.session(spec, None), on_event)
+            result = await self._run(job)
+            spans.outputs(opened, result.reply)
+            return result
 
     async def _run(self, job: Job) -> TurnResult:
         try:
@@ -193,6 +189,8 @@ class Turns:
 
     def _hooks(self, job: Job) -> dict[str, Any]:
         async def on_run(run_id: str) -> None:
+            if self._letta.kind == "embedded":
+                return  # its runs end with their process: there is none to look for after a crash
             async with self._record.write() as db:
                 await turn_rows.change(db, self._caller, job.row.id, letta_run=run_id)
 
