@@ -51,14 +51,19 @@ log = logging.getLogger(__name__)
 async def open_rooms(settings: Settings) -> AsyncGenerator[RoomsKeeper]:
     """The keeper of the home's rooms, with tracing on; everything is closed when the block is left."""
     keeper = RoomsKeeper(settings)
+    failure: Exception | None = None
     with open_tracing(keeper.home.path, destination=keeper.destination) as keeper.tracing:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keeper.keep)
             try:
                 yield keeper
+            except Exception as error:  # raised again below: out of a task group it would come wrapped in a group
+                failure = error
             finally:
                 keeper.close()
                 tasks.cancel_scope.deadline = anyio.current_time() + CLOSE_SECONDS
+    if failure is not None:
+        raise failure
 
 
 def model_config(settings: Settings) -> ModelConfig:
