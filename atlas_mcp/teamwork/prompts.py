@@ -13,6 +13,7 @@ from atlas_mcp.model.plan import MAX_PARTS, Lack, Plan
 from atlas_mcp.model.sections import section
 from atlas_mcp.model.work import Assignment, Delegation, Draft, Findings, Verdict
 from atlas_mcp.teamwork.answers import schema
+from atlas_mcp.teamwork.room import ROOM, fit
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -71,7 +72,7 @@ task needs; do not give two the same work. They work at the same time."""
         section("task", task),
         section("workers", "\n".join(f"{name}: {text}" for name, text in workers.items())),
         section("materials", listing(materials)),
-        *_reports(reports),
+        reports,
         section("feedback", feedback) if feedback else "",
         answer=Delegation,
     )
@@ -92,7 +93,7 @@ What the materials and reports do not support belongs in the gaps; never invent 
         section("context", assignment.context),
         section("restrictions", bullets(assignment.restrictions)),
         *_materials(materials),
-        *_reports(reports),
+        reports,
         answer=Findings,
     )
 
@@ -109,7 +110,7 @@ sees only what you hand back."""
         section("goal", goal),
         section("task", task),
         section("context", "Not delivered:\n" + bullets(absent)) if absent else "",
-        *_reports(reports),
+        reports,
         answer=Findings,
     )
 
@@ -130,7 +131,7 @@ def draft(
         section("context", assignment.context),
         section("restrictions", bullets(assignment.restrictions)),
         section("criteria", bullets(task.criteria)),
-        *_reports(reports),
+        reports,
         section("draft", now.model_dump_json()) if now else "",
         section("feedback", feedback) if feedback else "",
         answer=Draft,
@@ -169,7 +170,7 @@ not be kind: a fault that you pass over reaches the reader."""
         section("goal", task.goal),
         section("criteria", bullets(task.criteria)),
         section("draft", now.model_dump_json()),
-        *_reports(reports),
+        reports,
         *_materials(task.materials),
         answer=Verdict,
     )
@@ -205,10 +206,17 @@ READ_BY_TOOLS = (
 )
 
 
-def _reports(reports: Mapping[str, str]) -> list[str]:
-    return [section("report", text, **{"from": name}) for name, text in reports.items()]
-
-
-def _prompt(lead: str, *sections: str, answer: type[BaseModel]) -> str:
+def _prompt(lead: str, *sections: str | Mapping[str, str], answer: type[BaseModel]) -> str:
+    """The whole message. A mapping stands for reports by their names; they get the room that the rest leaves."""
     closing = section("answer_schema", schema(answer), title=answer.__name__)
-    return "\n\n".join(part for part in (lead, DATA if sections else "", *sections, ANSWER, closing) if part)
+    fixed = [lead, DATA if sections else "", ANSWER, closing, *(s for s in sections if isinstance(s, str))]
+    room = ROOM - sum(len(part) + 2 for part in fixed)
+    body: list[str] = []
+    for part in sections:
+        body += [part] if isinstance(part, str) else _reports(part, room)
+    return "\n\n".join(part for part in (lead, DATA if sections else "", *body, ANSWER, closing) if part)
+
+
+def _reports(reports: Mapping[str, str], room: int) -> list[str]:
+    tags = sum(len(name) + 40 for name in reports)
+    return [section("report", text, **{"from": name}) for name, text in fit(reports, room - tags).items()]

@@ -9,8 +9,6 @@ told after each step, so that nothing is lost when it is cancelled.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -18,7 +16,6 @@ import anyio
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.task import DEFAULT_CRITERIA, TeamTask
 from atlas_mcp.runs.outcome import RunOutcome
-from atlas_mcp.teamwork.checkpoints import Checkpoints
 from atlas_mcp.teamwork.job import Job
 from atlas_mcp.teamwork.planning import count
 from atlas_mcp.watch.spans import outputs, span
@@ -26,22 +23,20 @@ from atlas_mcp.watch.spans import outputs, span
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from atlas_mcp.teamwork.checkpoints import Checkpoints
     from atlas_mcp.teamwork.contract import Agents, Journal
 
 
-async def run_team_task(run: Journal, agents: Agents, task: TeamTask, checkpoints: Checkpoints | Path) -> RunOutcome:
+async def run_team_task(run: Journal, agents: Agents, task: TeamTask, checkpoints: Checkpoints) -> RunOutcome:
     """Do the task, or go on with it where an earlier process left it.
 
-    `checkpoints` is the process's own, or a file to open for this task alone. Raises what kept the task from coming to
+    Raises what kept the task from coming to
     any result: ConfigurationError when no team can work, UnusableAnswer or Unavailable when no plan or no part came.
     """
     task = task if task.criteria else task.model_copy(update={"criteria": DEFAULT_CRITERIA})
-    async with AsyncExitStack() as stack:
-        if isinstance(checkpoints, Path):
-            checkpoints = await stack.enter_async_context(Checkpoints(checkpoints))
-        with span("team_task", kind="WORKFLOW", inputs={"goal": task.goal}, run_id=run.run_id) as opened:
-            result = await in_own_task(_work(Job(run, agents, task), checkpoints))
-            outputs(opened, result)
+    with span("team_task", kind="WORKFLOW", inputs={"goal": task.goal}, run_id=run.run_id) as opened:
+        result = await in_own_task(_work(Job(run, agents, task), checkpoints))
+        outputs(opened, result)
     missing = f"{count(len(result.missing), 'thing')} missing: see result.missing." if result.missing else None
     return RunOutcome(result=result, note=missing)
 

@@ -18,6 +18,7 @@ from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.model.usage import Usage
+from atlas_mcp.teamwork.checkpoints import Checkpoints
 from atlas_mcp.teamwork.task import run_team_task
 
 TEXT = "The keeper lit the lamp at dusk.\nHe wrote down the weather, every hour, “without fail”."
@@ -260,7 +261,8 @@ async def do(
     """The whole task, under a deadline."""
     run = run or MemoryRun()
     with anyio.fail_after(30):
-        outcome = await run_team_task(run, agents, given or task(), tmp / "checkpoints.db")
+        async with Checkpoints(tmp / "checkpoints.db") as checkpoints:
+            outcome = await run_team_task(run, agents, given or task(), checkpoints)
     assert outcome.result is not None
     return outcome.result, run
 

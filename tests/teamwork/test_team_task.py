@@ -312,7 +312,7 @@ async def test_cancelling_stops_every_worker_within_a_second_and_keeps_what_was_
     agents.pause = wait
     with anyio.fail_after(20):
         async with anyio.create_task_group() as group:
-            group.start_soon(run_team_task, run, agents, task(), tmp_path / "c.db")
+            group.start_soon(do, agents, tmp_path, None, run)
             await at_work.wait()
             before = anyio.current_time()
             group.cancel_scope.cancel()
@@ -335,7 +335,7 @@ async def test_a_task_that_was_stopped_goes_on_without_repeating_a_finished_turn
     agents.pause = wait
     with anyio.fail_after(20):
         async with anyio.create_task_group() as group:
-            group.start_soon(run_team_task, run, agents, task(), tmp_path / "checkpoints.db")
+            group.start_soon(do, agents, tmp_path, None, run)
             await reached.wait()
             group.cancel_scope.cancel()
     agents.pause = None
