@@ -31,23 +31,23 @@ def get(connection: sqlite3.Connection, id: str) -> sqlite3.Row:
 
 def wire(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
     """An agent in Letta's shape, with its blocks, tools and tags."""
-    id = row["id"]
-    carried = [blocks.wire(block) for block in blocks.of_agent(connection, id)]
-    tags = [tag for (tag,) in connection.execute("SELECT tag FROM agent_tag WHERE agent_id = ? ORDER BY tag", (id,))]
+    agent_id = row["id"]
+    carried = [blocks.wire(block) for block in blocks.of_agent(connection, agent_id)]
+    tags = connection.execute("SELECT tag FROM agent_tag WHERE agent_id = ? ORDER BY tag", (agent_id,))
     return {
-        "id": id,
+        "id": agent_id,
         "name": row["name"],
         "agent_type": row["agent_type"],
         "system": row["system"],
         "description": row["description"],
         "metadata": json.loads(row["metadata"]),
-        "tags": tags,
+        "tags": [tag for (tag,) in tags],
         "model": row["model"],
         "llm_config": llm_config(row["model"], row["context_window"]),
         "embedding_config": None,
         "blocks": carried,
         "memory": {"blocks": carried, "file_blocks": [], "agent_type": row["agent_type"]},
-        "tools": [tools.wire(tool) for tool in tools.of_agent(connection, id)],
+        "tools": [tools.wire(tool) for tool in tools.of_agent(connection, agent_id)],
         "sources": [],
         "tool_rules": [],
         "message_ids": [],
@@ -71,13 +71,13 @@ def touch(connection: sqlite3.Connection, id: str) -> dict[str, Any]:
 
 
 def create(connection: sqlite3.Connection, agent: NewAgent, model: str) -> dict[str, Any]:
-    id, moment = new_id("agent"), now()
+    agent_id, moment = new_id("agent"), now()
     connection.execute(
         "INSERT INTO agent (id, name, system, description, agent_type, model, context_window, metadata, created_at,"
         " updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            id,
-            agent.name or f"agent-{id[-8:]}",
+            agent_id,
+            agent.name or f"agent-{agent_id[-8:]}",
             DEFAULT_SYSTEM if agent.system is None else agent.system,
             agent.description,
             agent.agent_type,
@@ -88,16 +88,16 @@ def create(connection: sqlite3.Connection, agent: NewAgent, model: str) -> dict[
             moment,
         ),
     )
-    _set_tags(connection, id, agent.tags or [])
+    _set_tags(connection, agent_id, agent.tags or [])
     for block in agent.memory_blocks or []:
-        blocks.attach(connection, id, blocks.create(connection, block))
+        blocks.attach(connection, agent_id, blocks.create(connection, block))
     for block_id in agent.block_ids or []:
-        blocks.attach(connection, id, block_id)
+        blocks.attach(connection, agent_id, block_id)
     if agent.include_base_tools:
-        tools.attach(connection, id, tools.base_tools(connection))
-    tools.attach(connection, id, [tools.by_name(connection, name)["id"] for name in agent.tools or []])
-    tools.attach(connection, id, agent.tool_ids or [])
-    return wire(connection, get(connection, id))
+        tools.attach(connection, agent_id, tools.base_tools(connection))
+    tools.attach(connection, agent_id, [tools.by_name(connection, name)["id"] for name in agent.tools or []])
+    tools.attach(connection, agent_id, agent.tool_ids or [])
+    return wire(connection, get(connection, agent_id))
 
 
 def change(connection: sqlite3.Connection, id: str, wanted: AgentChange) -> dict[str, Any]:
@@ -106,7 +106,8 @@ def change(connection: sqlite3.Connection, id: str, wanted: AgentChange) -> dict
     sent = {name: getattr(wanted, name) for name in wanted.model_fields_set}
     kept = {name: sent.get(name) if sent.get(name) is not None else row[name] for name in ("name", "system", "model")}
     connection.execute(
-        "UPDATE agent SET name = ?, system = ?, model = ?, description = ?, context_window = ?, metadata = ? WHERE id = ?",
+        "UPDATE agent SET name = ?, system = ?, model = ?, description = ?, context_window = ?, metadata = ?"
+        " WHERE id = ?",
         (
             *kept.values(),
             sent.get("description", row["description"]),
@@ -144,10 +145,11 @@ def _selection(name: str | None, tags: list[str] | None, match_all: bool, text: 
         values.append(text)
     wanted = sorted(set(tags or []))
     if wanted:
-        count = len(wanted) if match_all else 1
-        marks = ", ".join("?" * len(wanted))
-        query += f" AND (SELECT count(*) FROM agent_tag g WHERE g.agent_id = t.id AND g.tag IN ({marks})) >= ?"
-        values += [*wanted, count]
+        query += (
+            " AND (SELECT count(*) FROM agent_tag g WHERE g.agent_id = t.id"
+            " AND g.tag IN (SELECT value FROM json_each(?))) >= ?"
+        )
+        values += [json.dumps(wanted), len(wanted) if match_all else 1]
     return query, values
 
 

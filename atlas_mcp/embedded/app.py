@@ -7,10 +7,10 @@ file. An ASGI server enters it by the app's lifespan.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -36,8 +36,8 @@ def create_app(
     """The embedded Letta over the SQLite file `database`.
 
     `lock` holds a thread by name during a turn: give one that works across processes if several share the file.
-    `run_tool` runs uploaded tools; None refuses them with a 403. `key` is required as a bearer key, `hosts` are the only
-    Host names and origins served. Older messages are summarised beyond about `context_tokens` tokens.
+    `run_tool` runs uploaded tools; None refuses them with a 403. `key` is required as a bearer key, `hosts` are the
+    only Host names and origins served. Older messages are summarised beyond about `context_tokens` tokens.
     """
     from fastapi import FastAPI
 
@@ -61,12 +61,12 @@ def create_app(
 
 
 def running(app: FastAPI) -> AbstractAsyncContextManager[Any]:
-    """`async with running(app):` for use in process, where no server enters the app's lifespan. In and out in one task."""
+    """The app's own context, for use in process where no server enters its lifespan. One task enters and leaves it."""
     return app.router.lifespan_context(app)
 
 
 @asynccontextmanager
-async def _serving(services: Services) -> AsyncIterator[None]:
+async def _serving(services: Services) -> AsyncGenerator[None]:
     try:
         async with anyio.create_task_group() as tasks:
             services.background = tasks
@@ -112,12 +112,12 @@ def _add_errors(app: FastAPI) -> None:
     from atlas_mcp.embedded.faults import Fault
 
     async def refuse(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Fault)
-        return JSONResponse(error.body(), error.status)
+        fault = cast("Fault", error)
+        return JSONResponse(fault.body(), fault.status)
 
     async def explain(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        errors = cast("RequestValidationError", error).errors()
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in errors)
         return JSONResponse({"trace_id": "", "detail": problems}, 422)
 
     app.add_exception_handler(Fault, refuse)

@@ -26,7 +26,7 @@ class ToolAnswer:
 
 @dataclass(frozen=True)
 class Ask:
-    """One request: either messages, or answers to the tool calls of a paused turn. `conversation_id` None: the agent's own."""
+    """One request: messages, or answers to a paused turn's calls. Without `conversation_id`: the agent's own thread."""
 
     agent_id: str
     conversation_id: str | None
@@ -130,7 +130,7 @@ def resumed(ask: Ask, paused: sqlite3.Row | None, history: Sequence[Entry]) -> l
     calls: dict[str, str] = {call["id"]: call["name"] for call in json.loads(paused["calls"])}
     answers = ask.answers
     if len(answers) == 1 and not answers[0].call_id:  # one denial for all of them
-        answers = tuple(replace(answers[0], call_id=id) for id in calls)
+        answers = tuple(replace(answers[0], call_id=call_id) for call_id in calls)
     given = [answer.call_id for answer in answers]
     if sorted(given) != sorted(calls):
         raise Refused(

@@ -63,12 +63,12 @@ def create(connection: sqlite3.Connection, block: NewBlock) -> str:
     """Stores a block and gives its id. Raises a 400 for a value over its limit."""
     limit = block.limit or DEFAULT_LIMIT
     _check_length(block.value, limit)
-    id, moment = new_id("block"), now()
+    block_id, moment = new_id("block"), now()
     connection.execute(
         "INSERT INTO block (id, label, value, size_limit, description, read_only, hidden, metadata, tags, created_at,"
         " updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            id,
+            block_id,
             block.label,
             block.value,
             limit,
@@ -81,7 +81,7 @@ def create(connection: sqlite3.Connection, block: NewBlock) -> str:
             moment,
         ),
     )
-    return id
+    return block_id
 
 
 def get(connection: sqlite3.Connection, id: str) -> sqlite3.Row:
@@ -116,8 +116,8 @@ def change(
     if label != row["label"]:
         _check_label(connection, row["id"], label)
     connection.execute(
-        "UPDATE block SET label = ?, value = ?, size_limit = ?, description = ?, read_only = ?, hidden = ?, metadata = ?,"
-        " tags = ?, version = version + ?, updated_at = ? WHERE id = ?",
+        "UPDATE block SET label = ?, value = ?, size_limit = ?, description = ?, read_only = ?, hidden = ?,"
+        " metadata = ?, tags = ?, version = version + ?, updated_at = ? WHERE id = ?",
         (
             label,
             value,
@@ -190,8 +190,8 @@ def routes(services: Services) -> APIRouter:
                 query += f" AND {condition}"
                 values.append(value)
         if tags:
-            query += f" AND EXISTS (SELECT 1 FROM json_each(t.tags) WHERE value IN ({', '.join('?' * len(tags))}))"
-            values += tags
+            query += " AND EXISTS (SELECT 1 FROM json_each(t.tags) WHERE value IN (SELECT value FROM json_each(?)))"
+            values.append(json.dumps(tags))
         rows = await database.read(lambda c: paging.select(c, query, values, page, table="block", order="asc"))
         return JSONResponse([wire(row) for row in rows])
 

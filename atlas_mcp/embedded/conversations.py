@@ -51,13 +51,13 @@ def routes(services: Services) -> APIRouter:
 
         def work(connection: sqlite3.Connection) -> dict[str, Any]:
             agents.get(connection, agent_id)
-            id, moment = new_id("conv"), now()
+            new, moment = new_id("conv"), now()
             connection.execute(
                 "INSERT INTO conversation (id, agent_id, summary, description, created_at, updated_at)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
-                (id, agent_id, given.summary, given.description, moment, moment),
+                (new, agent_id, given.summary, given.description, moment, moment),
             )
-            return wire(get(connection, id))
+            return wire(get(connection, new))
 
         return JSONResponse(await database.write(work))
 

@@ -18,6 +18,7 @@ import anyio
 import anyio.to_thread
 
 from atlas_mcp.embedded import migrations
+from atlas_mcp.embedded.faults import Refused
 
 T = TypeVar("T")
 _BUSY_SECONDS = 30.0
@@ -31,6 +32,15 @@ def new_id(kind: str) -> str:
 def now() -> str:
     """This moment as ISO 8601 in UTC, with microseconds: as text it sorts as time does."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def moment(text: str) -> str:
+    """A client's ISO 8601 time in the form of `now`. Raises a 422 for what is no time; without an offset it is UTC."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(422, f"{text!r} is not a time in ISO 8601") from None
+    return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="microseconds")
 
 
 class Database:

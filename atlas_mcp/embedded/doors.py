@@ -1,4 +1,4 @@
-"""What the embedded Letta is given from outside: models, locks and a runner for uploaded tools. Nothing else reaches it."""
+"""What the embedded Letta is given from outside: models, locks and a runner for uploaded tools."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ModelSource(Protocol):
 
 
 LockFactory = Callable[[str], AbstractAsyncContextManager[None]]
-"""`async with lock(name):` holds that name alone; whoever comes second waits. Across processes if the factory's locks are."""
+"""`async with lock(name):` holds that name alone; whoever comes second waits."""
 
 ToolRunner = Callable[[str, str, dict[str, Any]], Awaitable[str]]
 """(source code, function name, arguments) -> the tool's text. Raises an exception whose text a model can read."""

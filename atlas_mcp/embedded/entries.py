@@ -1,7 +1,7 @@
 """Messages as they are kept: one entry is one message of the model's context, and one to three of Letta's messages.
 
-What an assistant said in one step (reasoning, text, tool calls) is one entry; Letta's API shows its parts as messages of
-the same id that differ in `message_type`, and so does `wire`.
+What an assistant said in one step (reasoning, text, tool calls) is one entry; Letta's API shows its parts as messages
+of the same id that differ in `message_type`, and so does `wire`.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Fault(Exception):
 
 
 class Refused(Fault):
-    """Raised when a request asks for what does not exist, is not allowed or does not fit. `status` is the HTTP status."""
+    """Raised when a request asks for what does not exist, is not allowed or does not fit."""
 
     def __init__(self, status: int, detail: str | dict[str, Any]) -> None:
         super().__init__(detail if isinstance(detail, str) else str(detail.get("message", detail)))
@@ -56,6 +56,10 @@ class ModelFault(Fault):
 
     def body(self) -> dict[str, Any]:
         return {"error": {"type": self.kind, "message": self.message, "detail": self.detail}}
+
+
+class CallerGone(Exception):
+    """Raised in place of what sending to the caller raised, so that it is not taken for the model's failure."""
 
 
 def model_fault(error: Exception) -> ModelFault:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from langchain.agents import create_agent
+import langchain.agents
 from langchain.agents.middleware import AgentMiddleware, AgentState
 from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
@@ -65,13 +65,13 @@ async def _streamed(turn: Turn, request: ModelRequest[Turn]) -> AIMessage:
 
 def compile_agent(model: BaseChatModel, schemas: Sequence[str]) -> Any:
     """The compiled loop for a model and tools (their JSON schemas as text)."""
-    return create_agent(  # pyright: ignore[reportUnknownVariableType]  # its type arguments follow from Any state
-        model, [_tool(json.loads(schema)) for schema in schemas], middleware=[_Steward()], context_schema=Turn
-    )
+    create_agent = cast("Any", langchain.agents).create_agent  # its own type is only partly known
+    tools = [_tool(json.loads(schema)) for schema in schemas]
+    return create_agent(model, tools, middleware=[_Steward()], context_schema=Turn)
 
 
 def _tool(schema: dict[str, Any]) -> BaseTool:
-    parameters = schema.get("parameters") or {"type": "object", "properties": {}}
+    parameters: dict[str, Any] = schema.get("parameters") or {"type": "object", "properties": {}}
     described = str(schema.get("description") or schema["name"])
     return StructuredTool(name=schema["name"], description=described, args_schema=parameters, coroutine=_unreachable)
 

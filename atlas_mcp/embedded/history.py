@@ -39,10 +39,8 @@ def reasoning_of(message: AIMessage) -> str:
     content: Any = message.content
     if isinstance(content, str):
         return str(message.additional_kwargs.get("reasoning_content") or "")
-    parts = [part for part in cast("list[Any]", content) if isinstance(part, dict)]
-    return "".join(
-        str(part.get("thinking") or part.get("reasoning") or "") for part in cast("list[dict[str, Any]]", parts)
-    )
+    parts = cast("list[dict[str, Any]]", [part for part in content if isinstance(part, dict)])
+    return "".join(str(part.get("thinking") or part.get("reasoning") or "") for part in parts)
 
 
 def raw_of(message: AIMessage) -> list[Any] | None:

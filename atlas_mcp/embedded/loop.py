@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage, ToolMessage
@@ -18,7 +18,7 @@ from atlas_mcp.embedded import entries, history, memory_tools, spans, usage
 from atlas_mcp.embedded.database import Database, new_id, now
 from atlas_mcp.embedded.doors import ToolRunner
 from atlas_mcp.embedded.entries import Entry
-from atlas_mcp.embedded.faults import ModelFault, model_fault
+from atlas_mcp.embedded.faults import CallerGone, ModelFault, model_fault
 from atlas_mcp.embedded.memory import MemoryRefused, WorkingMemory
 from atlas_mcp.embedded.prompt import compile_prompt
 
@@ -33,10 +33,6 @@ class TurnStopped(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-class CallerGone(Exception):
-    """Raised in place of what sending to the caller raised, so that it is not taken for the model's failure."""
 
 
 @dataclass(frozen=True)
@@ -97,24 +93,24 @@ class Turn:
 
     async def act(self, call: dict[str, Any]) -> ToolMessage:
         """One tool call of the server's. Whatever goes wrong is told to the model; it never ends the turn."""
-        name, id = str(call["name"]), str(call["id"])
+        name, call_id = str(call["name"]), str(call["id"])
         with spans.span(
             f"execute_tool {name}",
             "TOOL",
             lambda: call["args"],
             gen_ai__operation__name="execute_tool",
             gen_ai__tool__name=name,
-            gen_ai__tool__call__id=id,
+            gen_ai__tool__call__id=call_id,
         ) as span:
             text, status = await self._result(name, call)
             span.outputs(lambda: text)
             if status == "error":
                 span.fail(text)
         step = self.made[-1].step_id if self.made else None
-        entry = self._entry("tool", text, {"call_id": id, "name": name, "status": status}, step)
+        entry = self._entry("tool", text, {"call_id": call_id, "name": name, "status": status}, step)
         self.made.append(entry)
         await self.send(entries.wire(entry)[0])
-        return ToolMessage(text, tool_call_id=id, name=name, status=status)
+        return ToolMessage(text, tool_call_id=call_id, name=name, status=status)
 
     async def piece(self, chunk: Any) -> None:
         """Hands a piece of an answer on to the caller while it is being written."""
@@ -160,17 +156,12 @@ class Turn:
         self.steps.append({"id": step_id, "model": self.model, "usage": used.stored()})
 
     async def _said(self, entry: Entry, answer: AIMessage) -> None:
-        said = Entry(
-            **{
-                **vars(entry),
-                "content": history.text_of(answer),
-                "body": {
-                    "calls": [self._call(call) for call in answer.tool_calls],
-                    "reasoning": history.reasoning_of(answer),
-                    "raw": history.raw_of(answer),
-                },
-            }
-        )
+        body = {
+            "calls": [self._call(call) for call in answer.tool_calls],
+            "reasoning": history.reasoning_of(answer),
+            "raw": history.raw_of(answer),
+        }
+        said = replace(entry, content=history.text_of(answer), body=body)
         self._writing = None
         self.made.append(said)
         for message in entries.calls(said) if self.stream_tokens else entries.wire(said):

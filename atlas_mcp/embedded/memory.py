@@ -1,9 +1,9 @@
 """An agent's memory during one turn: a working copy that becomes real only when the turn does.
 
-The turn's tools change the copy and note each change as a small operation. When the turn is written, a block that nobody
-else touched gets the copy's value; one that changed meanwhile gets the operations applied again to its new value, so
-that two agents adding to a shared block both keep their line. Where that is impossible the whole turn is a 409: nothing
-is overwritten unseen.
+The turn's tools change the copy and note each change as a small operation. When the turn is written, a block that
+nobody else touched gets the copy's value; one that changed meanwhile gets the operations applied again to its new
+value, so that two agents adding to a shared block both keep their line. Where that is impossible the whole turn is a
+409: nothing is overwritten unseen.
 """
 
 from __future__ import annotations
@@ -144,19 +144,19 @@ def dump(memory: WorkingMemory) -> str:
 
 
 def commit(connection: sqlite3.Connection, agent_id: str, memory: WorkingMemory) -> None:
-    """Makes the changes real, inside the turn's transaction. Raises a 409 when a block changed so that they do not fit."""
+    """Makes the changes real, in the turn's transaction. Raises a 409 when a block changed so that they do not fit."""
     moment = now()
     by_id = {block.id: block for block in memory.blocks.values()}
-    for id in dict.fromkeys(change.block_id for change in memory.changes):
-        row = connection.execute("SELECT value, size_limit, version FROM block WHERE id = ?", (id,)).fetchone()
+    for block_id in dict.fromkeys(change.block_id for change in memory.changes):
+        row = connection.execute("SELECT value, size_limit, version FROM block WHERE id = ?", (block_id,)).fetchone()
         if row is None:
-            raise Refused(409, f"CONFLICT: block '{id}' was deleted while the agent changed it")
-        value: str = by_id[id].value if row["version"] == by_id[id].version else row["value"]
-        if row["version"] != by_id[id].version:
+            raise Refused(409, f"CONFLICT: block '{block_id}' was deleted while the agent changed it")
+        value: str = by_id[block_id].value if row["version"] == by_id[block_id].version else row["value"]
+        if row["version"] != by_id[block_id].version:
             for change in memory.changes:
-                value = _again(change, value, row["size_limit"]) if change.block_id == id else value
+                value = _again(change, value, row["size_limit"]) if change.block_id == block_id else value
         connection.execute(
-            "UPDATE block SET value = ?, version = version + 1, updated_at = ? WHERE id = ?", (value, moment, id)
+            "UPDATE block SET value = ?, version = version + 1, updated_at = ? WHERE id = ?", (value, moment, block_id)
         )
     for note in memory.notes:
         add_passage(connection, agent_id, note.text, note.tags, moment)
@@ -164,12 +164,13 @@ def commit(connection: sqlite3.Connection, agent_id: str, memory: WorkingMemory)
 
 def add_passage(connection: sqlite3.Connection, agent_id: str, text: str, tags: tuple[str, ...], moment: str) -> str:
     """Puts a passage into the agent's archive and gives its id."""
-    id = new_id("passage")
+    passage_id = new_id("passage")
     connection.execute(
-        "INSERT INTO passage (id, agent_id, text, tags, metadata, created_at, updated_at) VALUES (?, ?, ?, ?, '{}', ?, ?)",
-        (id, agent_id, text, json.dumps(tags), moment, now()),
+        "INSERT INTO passage (id, agent_id, text, tags, metadata, created_at, updated_at)"
+        " VALUES (?, ?, ?, ?, '{}', ?, ?)",
+        (passage_id, agent_id, text, json.dumps(tags), moment, now()),
     )
-    return id
+    return passage_id
 
 
 def _working(row: sqlite3.Row) -> WorkingBlock:

@@ -1,6 +1,6 @@
 """Letta's own memory tools: what they are called, what they take, and how they work on the turn's memory.
 
-They return text for the model; whatever they refuse they refuse with a MemoryRefused, whose text goes back to it as well.
+They return text for the model; what they refuse they refuse with a MemoryRefused, whose text goes back to it as well.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An agent's archive: texts that are searched by words (SQLite's full-text index), not carried in the prompt.
 
-Any characters may stand in a query. Every word counts as the beginning of a word; the best match comes first. Where the
-index finds nothing, the query is looked for as plain text, which also serves languages that do not divide words by spaces.
+Any characters may stand in a query. Every word counts as the beginning of a word; the best match comes first. Where
+the index finds nothing, the query is looked for as plain text, which also serves languages that write no spaces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, Response
 
 from atlas_mcp.embedded import agents, paging
 from atlas_mcp.embedded.bodies import NewPassage
-from atlas_mcp.embedded.database import now
+from atlas_mcp.embedded.database import moment, now
 from atlas_mcp.embedded.faults import not_found
 from atlas_mcp.embedded.memory import add_passage
 from atlas_mcp.embedded.paging import Paged
@@ -73,9 +73,10 @@ def search(connection: sqlite3.Connection, agent_id: str, wanted: Search) -> lis
 def _conditions(agent_id: str, wanted: Search) -> tuple[str, list[Any]]:
     conditions, values = ["t.agent_id = ?"], list[Any]([agent_id])
     if wanted.tags:
-        marks = ", ".join("?" * len(wanted.tags))
-        conditions.append(f"(SELECT count(DISTINCT value) FROM json_each(t.tags) WHERE value IN ({marks})) >= ?")  # noqa: S608
-        values += [*wanted.tags, len(set(wanted.tags)) if wanted.match_all else 1]
+        conditions.append(
+            "(SELECT count(DISTINCT value) FROM json_each(t.tags) WHERE value IN (SELECT value FROM json_each(?))) >= ?"
+        )
+        values += [json.dumps(wanted.tags), len(set(wanted.tags)) if wanted.match_all else 1]
     if wanted.start:
         conditions.append("t.created_at >= ?")
         values.append(wanted.start)
@@ -112,9 +113,9 @@ def routes(services: Services) -> APIRouter:
     async def create_passage(agent_id: str, passage: NewPassage) -> Response:
         def work(connection: sqlite3.Connection) -> sqlite3.Row:
             agents.get(connection, agent_id)
-            moment = passage.created_at or now()
-            id = add_passage(connection, agent_id, passage.text, tuple(passage.tags or ()), moment)
-            return connection.execute("SELECT * FROM passage WHERE id = ?", (id,)).fetchone()
+            when = moment(passage.created_at) if passage.created_at else now()
+            passage_id = add_passage(connection, agent_id, passage.text, tuple(passage.tags or ()), when)
+            return connection.execute("SELECT * FROM passage WHERE id = ?", (passage_id,)).fetchone()
 
         return JSONResponse([wire(await database.write(work))])
 
@@ -141,7 +142,8 @@ def routes(services: Services) -> APIRouter:
         start_datetime: str | None = None,
         end_datetime: str | None = None,
     ) -> Response:
-        wanted = Search(query, tuple(tags or ()), tag_match_mode == "all", start_datetime, end_datetime, top_k)
+        start, end = (moment(text) if text else None for text in (start_datetime, end_datetime))
+        wanted = Search(query, tuple(tags or ()), tag_match_mode == "all", start, end, top_k)
 
         def work(connection: sqlite3.Connection) -> list[sqlite3.Row]:
             agents.get(connection, agent_id)

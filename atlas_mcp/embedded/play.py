@@ -1,4 +1,4 @@
-"""Playing a turn through: from what was read to what was written. Imports LangChain, so it is loaded off the event loop."""
+"""Playing a turn through, from what was read to what is written. Imports LangChain, so it is loaded in a thread."""
 
 from __future__ import annotations
 
@@ -71,8 +71,10 @@ def _turn(services: Services, ask: Ask, opening: Opening, emit: Emit) -> Turn:
 
 async def _run(services: Services, ask: Ask, opening: Opening, turn: Turn, resumed: list[Entry]) -> summary.Shortened:
     model = await services.chat(turn.model)
-    graph = await services.graph(turn.model, model, _schemas(ask, opening, turn))
-    short = await _context(services, model, opening, turn, [*ask.messages, *resumed])
+    schemas = _schemas(ask, opening, turn)
+    graph = await services.graph(turn.model, model, schemas)
+    new = summary.size([*ask.messages, *resumed]) + sum(map(usage.tokens, schemas))
+    short = await _context(services, model, opening, turn, new)
     messages = history.messages_of([*short.kept, *ask.messages, *resumed])
     try:
         await graph.ainvoke({"messages": messages}, context=turn)
@@ -82,11 +84,11 @@ async def _run(services: Services, ask: Ask, opening: Opening, turn: Turn, resum
 
 
 async def _context(
-    services: Services, model: BaseChatModel, opening: Opening, turn: Turn, new: list[Entry]
+    services: Services, model: BaseChatModel, opening: Opening, turn: Turn, taken: int
 ) -> summary.Shortened:
-    """The part of the thread that fits. A paused turn is never cut: its calls and their returns belong together."""
+    """The part of the thread that fits beside `taken` tokens. A paused turn is never cut: it belongs together."""
     room = opening.agent["context_window"] or services.context_tokens
-    room -= usage.tokens(turn.prompt()) - usage.tokens(opening.summary) + summary.size(new)
+    room -= usage.tokens(turn.prompt()) - usage.tokens(opening.summary) + taken
     past = [entry for entry in opening.history if entry.turn_id != turn.id]
     current = [entry for entry in opening.history if entry.turn_id == turn.id]
     room = max(room - summary.size(current), 0)

@@ -66,7 +66,7 @@ def _active(run: ActiveRun) -> dict[str, Any]:
 
 
 async def start(services: Services, ask: Ask) -> dict[str, Any]:
-    """Begins a run in the background and gives it. Raises a 404 for an unknown agent, a 503 outside of the app's context."""
+    """Begins a run in the background and gives it. Raises a 404 for an unknown agent, a 503 outside of `running`."""
     if services.background is None:
         raise Refused(
             503, "Runs in the background need the app's context: enter it with running(app), or by its lifespan"
@@ -115,8 +115,8 @@ async def cancel(
 ) -> dict[str, str]:
     """Cancels what runs now and what waits for its caller; gives `{run id: "cancelled"}`. Nothing of it is kept.
 
-    An agent's cancel without ids means all its runs, and the turn that waits in its own thread. Raises a 409 when there is
-    nothing to cancel; a run of another process can only be cancelled there.
+    An agent's cancel without ids means all its runs, and the turn that waits in its own thread. Raises a 409 when there
+    is nothing to cancel; a run of another process can only be cancelled there.
     """
     await services.database.read(lambda c: agents.get(c, agent_id))
     done: dict[str, str] = {}
@@ -143,9 +143,8 @@ def _paused_threads(
     ).fetchall()
     if run_ids is None:
         return [row["thread_id"] for row in rows if row["thread_id"] == thread_id]
-    marks = ", ".join("?" * len(run_ids))
-    query = f"SELECT turn_id FROM run WHERE id IN ({marks})"  # noqa: S608
-    turns = {turn for (turn,) in connection.execute(query, run_ids)}
+    query = "SELECT turn_id FROM run WHERE id IN (SELECT value FROM json_each(?))"
+    turns = {turn for (turn,) in connection.execute(query, (json.dumps(run_ids),))}
     return [row["thread_id"] for row in rows if row["turn_id"] in turns]
 
 
@@ -186,8 +185,8 @@ def routes(services: Services) -> APIRouter:
                 query += f" AND t.{column} = ?"
                 values.append(value)
         if wanted:
-            query += f" AND t.status IN ({', '.join('?' * len(wanted))})"
-            values += wanted
+            query += " AND t.status IN (SELECT value FROM json_each(?))"
+            values.append(json.dumps(wanted))
 
         def work(connection: sqlite3.Connection) -> list[sqlite3.Row]:
             _bury(connection)

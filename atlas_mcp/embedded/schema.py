@@ -1,7 +1,7 @@
 """From a tool's source to its JSON schema, by reading the syntax tree: the source is never run here.
 
-Type hints give the types, a Google-style docstring the descriptions. The tool is the source's last public function, or the
-one that a given schema names.
+Type hints give the types, a Google-style docstring the descriptions. The tool is the source's last public function, or
+the one that a given schema names.
 """
 
 from __future__ import annotations

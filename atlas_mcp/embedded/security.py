@@ -45,7 +45,6 @@ class Guard:
         return None if hmac.compare_digest(given, self._key) else JSONResponse({"detail": "Unauthorized"}, 401)
 
     def _allowed(self, host: str) -> bool:
-        assert self._hosts is not None
-        name = host.lower()
+        name, hosts = host.lower(), self._hosts or frozenset[str]()
         bare = name.rsplit(":", 1)[0] if not name.endswith("]") else name
-        return bool(name) and (name in self._hosts or bare in self._hosts)
+        return bool(name) and (name in hosts or bare in hosts)

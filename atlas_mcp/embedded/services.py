@@ -1,11 +1,11 @@
-"""What every request shares: the file, the models, the locks, the turns that run now, and the tasks in the background."""
+"""What every request shares: the file, the models, the locks, the runs of this moment, the tasks in the background."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ class ThreadLocks:
         self._locks: dict[str, tuple[anyio.Lock, int]] = {}
 
     @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[None]:
+    async def hold(self, name: str) -> AsyncGenerator[None]:
         lock, users = self._locks.get(name, (anyio.Lock(), 0))
         self._locks[name] = (lock, users + 1)
         try:

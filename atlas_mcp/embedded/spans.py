@@ -1,13 +1,13 @@
 """Spans of a turn, its model calls and its tools, by OpenTelemetry's API; where they go is the host program's business.
 
-Every span ends with OK or ERROR, also when it is cancelled. Inputs and outputs are bounded JSON texts, and are only made
-when somebody records.
+Every span ends with OK or ERROR, also when it is cancelled. Inputs and outputs are bounded JSON texts, and are only
+made when somebody records.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +39,7 @@ class Work:
 
 
 @contextmanager
-def span(name: str, kind: str, inputs: Callable[[], Any], **attributes: str | int) -> Iterator[Work]:
+def span(name: str, kind: str, inputs: Callable[[], Any], **attributes: str | int) -> Generator[Work]:
     """A span of MLflow's kind `kind`. In the attributes' names `__` stands for a dot."""
     tracer = trace.get_tracer("atlas")
     with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as current:

@@ -1,7 +1,7 @@
 """The response to a request for a turn: server-sent events, or one JSON object when it is done.
 
-The turn runs inside its response. A caller who goes away cancels it, which frees the thread and keeps nothing. A refusal
-before the first event is an ordinary error response; after it, an `event: error` that letta-client raises.
+The turn runs inside its response. A caller who goes away cancels it, which frees the thread and keeps nothing. A
+refusal before the first event is an ordinary error response; after it, an `event: error` that letta-client raises.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from atlas_mcp.embedded.asks import Ask
-from atlas_mcp.embedded.faults import Fault
+from atlas_mcp.embedded.faults import CallerGone, Fault
 from atlas_mcp.embedded.services import Services
 from atlas_mcp.embedded.turns import Reply, ping, take_turn
 
@@ -33,7 +33,7 @@ class TurnResponse(Response):
         self._services, self._ask, self._stream, self._pings = services, ask, stream, pings
         self._wanted = None if wanted is None else {*wanted, "ping"}
         self._messages: list[dict[str, Any]] = []
-        self._began = False
+        self._began = self._ended = False
         self._turn = anyio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,12 +45,14 @@ class TurnResponse(Response):
             tasks.cancel_scope.cancel()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        emit = (lambda message: self._emit(send, message)) if self._stream else self._collect
+        async def emit(message: dict[str, Any]) -> None:
+            await (self._emit(send, message) if self._stream else self._collect(message))
+
         try:
             reply = await take_turn(self._services, self._ask, emit)
         except Fault as error:
             await self._refuse(scope, receive, send, error.status, error.body())
-        except OSError:
+        except (CallerGone, OSError):
             log.info("The caller of run %s went away", self._ask.run_id)
         except Exception:
             log.exception("The run %s failed", self._ask.run_id)
@@ -67,14 +69,18 @@ class TurnResponse(Response):
             return
         for event in (stop, used):
             await self._emit(send, event)
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+        await self._end(send, b"data: [DONE]\n\n")
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int, body: dict[str, Any]) -> None:
         if not self._began:
             await JSONResponse(body, status)(scope, receive, send)
             return
-        event = f"event: error\ndata: {json.dumps(body)}\n\n".encode()
-        await send({"type": "http.response.body", "body": event, "more_body": False})
+        await self._end(send, f"event: error\ndata: {json.dumps(body)}\n\n".encode())
+
+    async def _end(self, send: Send, last: bytes) -> None:
+        async with self._turn:
+            self._ended = True
+            await send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def _collect(self, message: dict[str, Any]) -> None:
         kind = message["message_type"]
@@ -86,6 +92,8 @@ class TurnResponse(Response):
         if self._wanted is not None and kind.endswith("_message") and kind not in self._wanted:
             return
         async with self._turn:
+            if self._ended:
+                return
             if not self._began:
                 self._began = True
                 headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]

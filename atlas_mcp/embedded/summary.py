@@ -1,7 +1,7 @@
 """Keeping a thread within its context: the oldest turns are summarised by the model itself when it grows too long.
 
-The messages themselves stay listed; only what the model is given becomes shorter. Cuts are made between turns, so a tool
-call never loses its answer. When summarising fails the turn goes on: the oldest turns are left out of this one prompt.
+The messages themselves stay listed; only what the model is given becomes shorter. Cuts are made between turns, so a
+tool call never loses its answer. When summarising fails the turn goes on without the oldest turns, this once.
 """
 
 from __future__ import annotations

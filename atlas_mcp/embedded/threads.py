@@ -47,7 +47,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class Result:
-    """What a turn made, to be written in one go. `calls` are those that the caller must answer: then the turn pauses."""
+    """What a turn made, to be written in one go. `calls` wait for the caller: where there are any, the turn pauses."""
 
     turn_id: str
     made: list[Entry]
@@ -65,8 +65,8 @@ class Result:
 def begin(connection: sqlite3.Connection, ask: Ask) -> Opening | Replay:
     """Reads everything a turn needs, or finds that its message was taken before.
 
-    Raises a 404 for an unknown agent or conversation, a 409 PENDING_APPROVAL for a new message to a paused thread, and a
-    400 for tool returns that nobody waits for.
+    Raises a 404 for an unknown agent or conversation, a 409 PENDING_APPROVAL for a new message to a paused thread, and
+    a 400 for tool returns that nobody waits for.
     """
     agent = agents.get(connection, ask.agent_id)
     _check_thread(connection, ask)
@@ -165,7 +165,7 @@ def write_run(
 
 
 def forget_paused(connection: sqlite3.Connection, thread_id: str) -> str | None:
-    """Takes a paused turn away, with its messages and memory changes. Gives the run that paused, None if there was none."""
+    """Takes a paused turn away, with its messages and memory changes. Gives the run that paused, if there was one."""
     paused = find_paused(connection, thread_id)
     if paused is None:
         return None
@@ -194,21 +194,21 @@ def _check_thread(connection: sqlite3.Connection, ask: Ask) -> None:
 def _replay(connection: sqlite3.Connection, ask: Ask) -> Replay | None:
     if not ask.otids:
         return None
-    marks = ", ".join("?" * len(ask.otids))
     row = connection.execute(
-        f"SELECT kind, turn_id, run_id FROM message WHERE thread_id = ? AND otid IN ({marks}) LIMIT 1",  # noqa: S608
-        (ask.thread_id, *ask.otids),
+        "SELECT kind, turn_id, run_id FROM message"
+        " WHERE thread_id = ? AND otid IN (SELECT value FROM json_each(?)) LIMIT 1",
+        (ask.thread_id, json.dumps(ask.otids)),
     ).fetchone()
     if row is None:
         return None
     # a user's message is answered by its whole turn, tool returns by the part of the turn that they began
-    column, id = ("run_id", row["run_id"]) if row["kind"] == "tool" else ("turn_id", row["turn_id"])
+    column, one = ("run_id", row["run_id"]) if row["kind"] == "tool" else ("turn_id", row["turn_id"])
     rows = connection.execute(
         f"SELECT * FROM message WHERE thread_id = ? AND {column} = ? AND kind NOT IN ('user', 'system') ORDER BY seq",  # noqa: S608
-        (ask.thread_id, id),
+        (ask.thread_id, one),
     )
     ids = "id" if column == "run_id" else "turn_id"
-    runs = connection.execute(f"SELECT stop_reason, usage FROM run WHERE {ids} = ? ORDER BY seq", (id,)).fetchall()  # noqa: S608
+    runs = connection.execute(f"SELECT stop_reason, usage FROM run WHERE {ids} = ? ORDER BY seq", (one,)).fetchall()  # noqa: S608
     reason = next(
         (run["stop_reason"] for run in reversed(runs) if run["stop_reason"] and run["usage"] != "{}"), "end_turn"
     )
@@ -224,8 +224,8 @@ def _summary(connection: sqlite3.Connection, thread_id: str) -> tuple[str, int]:
 
 def _pause(connection: sqlite3.Connection, ask: Ask, result: Result, moment: str) -> None:
     connection.execute(
-        "INSERT INTO paused (thread_id, turn_id, agent_id, run_id, request_id, calls, client_tools, changes, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO paused (thread_id, turn_id, agent_id, run_id, request_id, calls, client_tools, changes,"
+        " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             ask.thread_id,
             result.turn_id,

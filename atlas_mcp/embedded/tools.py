@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 _MEMORY_TYPE = "letta_core"
 _RETURN_CHARS = 50_000
+_NO_SOURCE = (
+    "PERMISSION_DENIED: this server takes no tool source. Start it with tool source allowed, or offer the tool with each"
+    " message as one of its client_tools."
+)
 
 
 def wire(row: sqlite3.Row) -> dict[str, Any]:
@@ -79,20 +83,20 @@ def base_tools(connection: sqlite3.Connection) -> list[str]:
     """The ids of Letta's memory tools, put into the file if they are not there or changed since."""
     ids: list[str] = []
     for known in memory_tools.SCHEMAS:
-        id = f"tool-{uuid.uuid5(uuid.NAMESPACE_OID, known['name'])}"
+        tool_id = f"tool-{uuid.uuid5(uuid.NAMESPACE_OID, known['name'])}"
         text = json.dumps(known)
-        row = connection.execute("SELECT json_schema FROM tool WHERE id = ?", (id,)).fetchone()
+        row = connection.execute("SELECT json_schema FROM tool WHERE id = ?", (tool_id,)).fetchone()
         if row is None or row["json_schema"] != text:
-            _store(connection, id, known["name"], _MEMORY_TYPE, None, text, [], _RETURN_CHARS)
-        ids.append(id)
+            _store(connection, tool_id, known["name"], _MEMORY_TYPE, None, text, [], _RETURN_CHARS)
+        ids.append(tool_id)
     return ids
 
 
 def attach(connection: sqlite3.Connection, agent_id: str, tool_ids: Iterable[str]) -> None:
     """Gives the tools to the agent; twice is fine. Raises a 404 for an unknown tool."""
-    for id in tool_ids:
-        get(connection, id)
-        connection.execute("INSERT OR IGNORE INTO agent_tool (agent_id, tool_id) VALUES (?, ?)", (agent_id, id))
+    for tool_id in tool_ids:
+        get(connection, tool_id)
+        connection.execute("INSERT OR IGNORE INTO agent_tool (agent_id, tool_id) VALUES (?, ?)", (agent_id, tool_id))
 
 
 def upsert(connection: sqlite3.Connection, tool: NewTool) -> dict[str, Any]:
@@ -106,12 +110,14 @@ def upsert(connection: sqlite3.Connection, tool: NewTool) -> dict[str, Any]:
         raise Refused(409, f"{name} is one of Letta's own tools and cannot be replaced.")
     if given is not None:
         schema.check_function(tool.source_code, name)
-    full = {"parameters": {"type": "object", "properties": {}}} | described
+    full: dict[str, Any] = {"parameters": {"type": "object", "properties": {}}, **described}
     full["description"] = tool.description or described.get("description") or name
     row = connection.execute("SELECT id FROM tool WHERE name = ?", (name,)).fetchone()
-    id = row["id"] if row else new_id("tool")
-    _store(connection, id, name, "custom", tool.source_code, json.dumps(full), tool.tags or [], tool.return_char_limit)
-    return wire(get(connection, id))
+    tool_id = row["id"] if row else new_id("tool")
+    _store(
+        connection, tool_id, name, "custom", tool.source_code, json.dumps(full), tool.tags or [], tool.return_char_limit
+    )
+    return wire(get(connection, tool_id))
 
 
 def _store(
@@ -127,8 +133,8 @@ def _store(
     moment = now()
     digest = hashlib.sha256((source or text).encode()).hexdigest()
     connection.execute(
-        "INSERT INTO tool (id, name, tool_type, description, source_code, json_schema, tags, return_char_limit, metadata,"
-        " created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO tool (id, name, tool_type, description, source_code, json_schema, tags, return_char_limit,"
+        " metadata, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET description = excluded.description, source_code = excluded.source_code,"
         " json_schema = excluded.json_schema, tags = excluded.tags, return_char_limit = excluded.return_char_limit,"
         " metadata = excluded.metadata, updated_at = excluded.updated_at",
@@ -155,10 +161,7 @@ def routes(services: Services) -> APIRouter:
     @router.put("/")
     async def upsert_tool(tool: NewTool) -> Response:
         if services.run_tool is None:
-            raise Refused(
-                403, "PERMISSION_DENIED: this server takes no tool source. Start it with tool source allowed, or offer the"
-                " tool with each message as one of its client_tools.",
-            )  # fmt: skip
+            raise Refused(403, _NO_SOURCE)
         return JSONResponse(await database.write(lambda c: upsert(c, tool)))
 
     @router.get("/")
@@ -173,10 +176,13 @@ def routes(services: Services) -> APIRouter:
         if search:
             query += " AND instr(lower(t.name), lower(?))"
             values.append(search)
-        for column, wanted in (("name", [*(names or []), *([name] if name else [])]), ("id", tool_ids or [])):
-            if wanted:
-                query += f" AND t.{column} IN ({', '.join('?' * len(wanted))})"
-                values += wanted
+        wanted_names = [*(names or []), *([name] if name else [])]
+        if wanted_names:
+            query += " AND t.name IN (SELECT value FROM json_each(?))"
+            values.append(json.dumps(wanted_names))
+        if tool_ids:
+            query += " AND t.id IN (SELECT value FROM json_each(?))"
+            values.append(json.dumps(tool_ids))
 
         def work(connection: sqlite3.Connection) -> list[sqlite3.Row]:
             base_tools(connection)

@@ -2,10 +2,10 @@
 
     async with httpx.AsyncClient(transport=StreamingASGITransport(app)) as http: ...
 
-A response's pieces arrive as the app sends them, and a slow reader slows the app down. Closing a response, cancelling the
-caller, a read timeout or leaving the client cancels the app's call and waits for its clean-up, so the next call never
-races with the last one. The caller's context variables (its trace span) are the app's. An app that fails before it
-answers gives a 500, one that fails later an httpx.RemoteProtocolError, as over a socket.
+A response's pieces arrive as the app sends them, and a slow reader slows the app down. Closing a response, cancelling
+the caller, a read timeout or leaving the client cancels the app's call and waits for its clean-up, so the next call
+never races with the last one. The caller's context variables (its trace span) are the app's. An app that fails before
+it answers gives a 500, one that fails later an httpx.RemoteProtocolError, as over a socket.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, cast
 
 import anyio
 import httpx
@@ -64,7 +64,7 @@ class _Call:
             raise httpx.RemoteProtocolError("The app in this process ended without a complete response") from None
 
     async def stop(self) -> None:
-        """The client wants no more. What is still being sent is cancelled and waited for; a finished response is not."""
+        """The client wants no more. An unfinished call is cancelled and waited for; a complete one ends by itself."""
         self._gone.set()
         self._inbox.close()
         if self._complete or self._done.is_set():
@@ -116,7 +116,7 @@ class StreamingASGITransport(httpx.AsyncBaseTransport):
         self._app, self._grace = app, grace
         self._tasks: TaskGroup | None = None
 
-    async def __aenter__(self) -> StreamingASGITransport:
+    async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
         return self
 
@@ -134,8 +134,8 @@ class StreamingASGITransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self._tasks is None:
             raise RuntimeError("Enter the httpx client (or this transport) with `async with` first")
-        timeout = (request.extensions.get("timeout") or {}).get("read")
-        call = _Call(self._app, _scope(request), await request.aread(), timeout, self._grace)
+        timeouts = cast("dict[str, float | None]", request.extensions.get("timeout") or {})
+        call = _Call(self._app, _scope(request), await request.aread(), timeouts.get("read"), self._grace)
         self._tasks.start_soon(call.run)
         try:
             start = await call.next()
@@ -146,7 +146,8 @@ class StreamingASGITransport(httpx.AsyncBaseTransport):
         except BaseException:
             await call.stop()
             raise
-        assert start is not None
+        if start is None:
+            raise httpx.RemoteProtocolError("The app in this process sent no response")
         return httpx.Response(start["status"], headers=start.get("headers", []), stream=_Body(call), request=request)
 
 

@@ -35,13 +35,12 @@ class Reply:
 
 
 async def take_turn(services: Services, ask: Ask, emit: Emit) -> Reply:
-    """Runs one request for a turn, emitting its messages as they come; the first emitted is the `ping` with the run's id.
+    """Runs one request for a turn, emitting its messages as they come, first the `ping` that carries the run's id.
 
     Raises Fault. A run that is cancelled through the API ends with the stop reason `cancelled` and keeps nothing.
     """
-    created_at = now()
     scope = anyio.CancelScope()
-    active = ActiveRun(ask.run_id, ask.agent_id, ask.thread_id, created_at, ask.background, scope)
+    active = ActiveRun(ask.run_id, ask.agent_id, ask.thread_id, now(), ask.background, scope)
     services.active[ask.run_id] = active
     try:
         with scope:
@@ -70,16 +69,16 @@ async def _with_failure_noted(services: Services, ask: Ask, emit: Emit, created_
 
 
 async def _note(
-    services: Services, ask: Ask, status: str, created_at: str, error: dict[str, Any] | None = None
+    services: Services, active: ActiveRun, ask: Ask, status: str, error: dict[str, Any] | None = None
 ) -> None:
     reason = "cancelled" if status == "cancelled" else "llm_api_error" if error and "error" in error else "error"
     with anyio.move_on_after(_NOTE_SECONDS, shield=True):
         await services.database.write(
-            lambda c: threads.write_run(c, ask, status, error=error, stop_reason=reason, created_at=created_at)
+            lambda c: threads.write_run(c, ask, status, error=error, stop_reason=reason, created_at=active.created_at)
         )
 
 
-async def _locked(services: Services, ask: Ask, emit: Emit, created_at: str) -> Reply:
+async def _locked(services: Services, active: ActiveRun, ask: Ask, emit: Emit) -> Reply:
     opening = await services.database.read(lambda c: threads.begin(c, ask))
     if isinstance(opening, Replay):
         return await _again(opening, emit)
@@ -88,8 +87,9 @@ async def _locked(services: Services, ask: Ask, emit: Emit, created_at: str) -> 
         ask.override_model or opening.agent["model"]
     )  # an unknown model is a 404, before the stream begins
     resumed = asks.resumed(ask, opening.paused, opening.history)
+    active.started = True
     await emit(ping(ask.run_id))
-    result: Result = await playing.play(services, ask, opening, resumed, emit, created_at)
+    result: Result = await playing.play(services, ask, opening, resumed, emit, active.created_at)
     return Reply(ask.run_id, result.stop_reason, Usage(**result.usage))
 
 

@@ -64,10 +64,11 @@ class Usage:
 
 
 def reported(metadata: dict[str, Any] | None, *, prompt: int, completion: int) -> Usage:
-    """The usage of one model call: LangChain's usage_metadata, or the given estimates when the model reports nothing."""
+    """The usage of one model call: LangChain's usage_metadata, else the given estimates."""
     if not metadata:
         return Usage(prompt, completion, context=prompt + completion, steps=1, estimated=True)
-    read, written = metadata.get("input_token_details") or {}, metadata.get("output_token_details") or {}
+    read: dict[str, Any] = metadata.get("input_token_details") or {}
+    written: dict[str, Any] = metadata.get("output_token_details") or {}
     used, made = int(metadata.get("input_tokens") or 0), int(metadata.get("output_tokens") or 0)
     return Usage(
         used,
