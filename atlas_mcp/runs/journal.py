@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _EVENT = tables.event
 _INSERT = insert(_EVENT)
+_AFTER = (
+    select(_EVENT).where(_EVENT.c.run_id == bindparam("run"), _EVENT.c.seq > bindparam("since")).order_by(_EVENT.c.seq)
+)
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,7 @@ async def with_key(connection: AsyncConnection, run_id: str, key: str) -> Event 
 
 async def after(connection: AsyncConnection, run_id: str, since: int) -> list[Event]:
     """The events with a number above `since`, in order."""
-    found = await connection.execute(
-        select(_EVENT).where(_EVENT.c.run_id == run_id, _EVENT.c.seq > since).order_by(_EVENT.c.seq)
-    )
+    found = await connection.execute(_AFTER, {"run": run_id, "since": since})
     return [_event(row) for row in found]
 
 

@@ -31,8 +31,9 @@ _SHOWN = [column for column in _RUN.c if column.name != "input"]  # an input may
 _UNFINISHED: tuple[RunStatus, ...] = ("queued", "working")
 
 
-# Built once: an executor writes an event or a figure every few milliseconds when its models are fast.
+# Built once: building them costs as much as running them, and an executor with fast models writes all the time.
 _OURS = (_RUN.c.id == bindparam("run"), _RUN.c.executor == bindparam("me"), _RUN.c.status == "working")
+_FIND = select(*_SHOWN).where(_RUN.c.id == bindparam("run"))
 _TAKE_NUMBER = (
     update(_RUN)
     .where(*_OURS)
@@ -84,19 +85,10 @@ async def add(
 
 async def find(connection: AsyncConnection, run_id: str, caller: str | None = None) -> RunRow:
     """The row without its input; UnknownRun if there is none, or none of that caller."""
-    query = select(*_SHOWN).where(_RUN.c.id == run_id)
-    if caller is not None:
-        query = query.where(_RUN.c.caller == caller)
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
+    row = (await connection.execute(_FIND, {"run": run_id})).one_or_none()
+    if row is None or (caller is not None and row.caller != caller):
         raise UnknownRun(run_id)
     return row
-
-
-async def pulse(connection: AsyncConnection, run_id: str) -> RunRow:
-    """Only `status`, `last_seq` and `executor`: what those who wait look at."""
-    query = select(_RUN.c.status, _RUN.c.last_seq, _RUN.c.executor).where(_RUN.c.id == run_id)
-    return (await connection.execute(query)).one()
 
 
 async def write(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import math
 import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
@@ -78,14 +79,14 @@ class Runs:
     async def get(self, caller: Caller, run_id: str, *, since: int = 0, wait_seconds: float = 0) -> Run:
         """The run with its events after number `since`. Waits up to `wait_seconds` until there is such an event or
         the run has ended. UnknownRun."""
-        run = await self._show(caller.id, run_id, since)
-        if wait_seconds <= 0:
-            return run
-        with anyio.move_on_after(wait_seconds):
-            while not run.events and run.status not in ENDED:
-                await self._news(run_id, since)
-                run = await self._show(caller.id, run_id, since)
-        return run
+        deadline = anyio.current_time() + wait_seconds
+        while True:
+            with self._bells.listen(run_id) as rung:
+                row, events = await self._row_and_events(run_id, since, caller.id)
+                left = deadline - anyio.current_time()
+                if events or row.status in ENDED or left <= 0:
+                    return view.shown(row, events, note=self._why_waiting(row))
+                await self._pause(rung, row, left)
 
     async def list(
         self, caller: Caller, *, status: RunStatus | None = None, limit: int = 20, cursor: str | None = None
@@ -107,7 +108,7 @@ class Runs:
         cancelled = await write(self._record, lambda c: rows.cancel(c, run_id, caller.id))
         self._runner.stop(run_id)
         self._bells.ring(run_id)
-        run = await self._show(caller.id, run_id, 0)
+        run = await self.get(caller, run_id)
         if cancelled or run.status == "cancelled":
             return run
         note = f"It had {run.status} before: nothing was changed."
@@ -128,13 +129,14 @@ class Runs:
     async def follow(self, run_id: str, since: int = 0) -> AsyncGenerator[Event]:
         """The run's events after number `since`, as they come, until it has ended. UnknownRun."""
         while True:
-            row, events = await self._row_and_events(run_id, since)
-            for event in events:
-                since = event.seq
-                yield event
-            if row.status in ENDED:
-                return
-            await self._news(run_id, since)
+            with self._bells.listen(run_id) as rung:
+                row, events = await self._row_and_events(run_id, since)
+                for event in events:
+                    since = event.seq
+                    yield event
+                if row.status in ENDED:
+                    return
+                await self._pause(rung, row)
 
     async def watch(self) -> None:
         """Stop what must not go on here and take over what nobody executes, for as long as this process lives."""
@@ -173,21 +175,11 @@ class Runs:
                 self._runner.stop(run_id)
                 self._bells.ring(run_id)
 
-    async def _news(self, run_id: str, since: int) -> None:
-        # Returns when there is news, or something happened here that may be; who calls looks again.
-        while True:
-            with self._bells.listen(run_id) as rung:
-                now = await read(self._record, lambda c: rows.pulse(c, run_id))
-                if now.last_seq > since or now.status in ENDED:
-                    return
-                own = now.executor == self._runner.name
-                with anyio.move_on_after(_LOOK_AT_OWN_SECONDS if own else _LOOK_SECONDS):
-                    await rung.wait()
-                    return
-
-    async def _show(self, caller: str, run_id: str, since: int) -> Run:
-        row, events = await self._row_and_events(run_id, since, caller)
-        return view.shown(row, events, note=self._why_waiting(row))
+    async def _pause(self, rung: anyio.Event, row: RunRow, at_most: float = math.inf) -> None:
+        # Until something happens to the run here, or it is time to look what another process did.
+        own = row.executor == self._runner.name
+        with anyio.move_on_after(min(at_most, _LOOK_AT_OWN_SECONDS if own else _LOOK_SECONDS)):
+            await rung.wait()
 
     async def _row_and_events(
         self, run_id: str, since: int, caller: str | None = None

@@ -1,4 +1,6 @@
-"""The root span of an attempt at a run: one trace an attempt, linked to the call that asked for the run."""
+"""The span of an attempt at a run. It belongs to the trace of the call that asked for the run, also when that call has
+long returned and in another process: one trace shows the call, every attempt, and all that was done.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode, format_trace_id
+from opentelemetry.trace import SpanKind, Status, StatusCode, format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 if TYPE_CHECKING:
@@ -33,19 +35,19 @@ def current_traceparent() -> str | None:
 @contextmanager
 def attempt_span(run_id: str, kind: RunKind, goal: str, order: Order, attempt: int) -> Generator[AttemptSpan]:
     """The current span while the body runs, ended with it. A body that sets no status was cancelled."""
+    asked = _asked(order.traceparent)
+    own = {"mlflow.traceTag.mlflow.traceName": f"run {kind}", "mlflow.traceTag.atlas.run": run_id}
     span = trace.get_tracer("atlas").start_span(
         f"run {kind}",
-        context=Context(),
+        context=asked or Context(),
         kind=SpanKind.INTERNAL,
-        links=_links(order.traceparent),
         attributes={
             "mlflow.spanType": "WORKFLOW",
             "mlflow.spanInputs": json.dumps({"goal": goal[:_GOAL_SHOWN]}, ensure_ascii=False),
-            "mlflow.traceTag.mlflow.traceName": f"run {kind}",
-            "mlflow.traceTag.atlas.run": run_id,
             "session.id": run_id,
-            "user.id": order.caller.id,
+            "atlas.run": run_id,
             "atlas.attempt": attempt,
+            **({} if asked else own),
         },
     )
     kept = AttemptSpan(span)
@@ -81,8 +83,9 @@ class AttemptSpan:
         self._span.set_status(Status(StatusCode.OK) if ok else Status(StatusCode.ERROR, text))
 
 
-def _links(traceparent: str | None) -> list[Link]:
+def _asked(traceparent: str | None) -> Context | None:
+    """The span that asked for the run, as a parent; None where nobody's trace asked."""
     if traceparent is None:
-        return []
-    context = trace.get_current_span(_W3C.extract({"traceparent": traceparent}, Context())).get_span_context()
-    return [Link(context)] if context.is_valid else []
+        return None
+    context = _W3C.extract({"traceparent": traceparent}, Context())
+    return context if trace.get_current_span(context).get_span_context().is_valid else None
