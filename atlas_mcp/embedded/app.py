@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import anyio
 
@@ -51,8 +51,9 @@ def create_app(
         version=VERSION,
         openapi_url=None,
         redirect_slashes=False,
-        lifespan=lambda _: _serving(services),
+        lifespan=running,
     )
+    app.state.services = services
     _add_routes(app, services)
     _add_errors(app)
     if key is not None or hosts is not None:
@@ -60,20 +61,20 @@ def create_app(
     return app
 
 
-def running(app: FastAPI) -> AbstractAsyncContextManager[Any]:
+def running(app: FastAPI) -> AbstractAsyncContextManager[None]:
     """The app's own context, for use in process where no server enters its lifespan. One task enters and leaves it."""
-    return app.router.lifespan_context(app)
+    return _serving(app.state.services)
 
 
 @asynccontextmanager
 async def _serving(services: Services) -> AsyncGenerator[None]:
+    tasks = services.background = await anyio.create_task_group().__aenter__()
     try:
-        async with anyio.create_task_group() as tasks:
-            services.background = tasks
-            yield
-            tasks.cancel_scope.cancel()
-    finally:
+        yield
+    finally:  # entered and left by hand, so that what is raised inside is not wrapped in a group
         services.background = None
+        tasks.cancel_scope.cancel()
+        await tasks.__aexit__(None, None, None)
         await services.database.aclose()
 
 

@@ -44,27 +44,23 @@ async def take_turn(services: Services, ask: Ask, emit: Emit) -> Reply:
     services.active[ask.run_id] = active
     try:
         with scope:
-            async with services.lock(f"letta-{ask.thread_id}"):
-                active.started = True
-                return await _with_failure_noted(services, ask, emit, created_at)
+            return await _noting_failure(services, active, ask, emit)
     finally:
         services.active.pop(ask.run_id, None)
-    await _note(services, ask, "cancelled", created_at)
     return Reply(ask.run_id, "cancelled")
 
 
-async def _with_failure_noted(services: Services, ask: Ask, emit: Emit, created_at: str) -> Reply:
+async def _noting_failure(services: Services, active: ActiveRun, ask: Ask, emit: Emit) -> Reply:
     try:
-        return await _locked(services, ask, emit, created_at)
-    except Fault as error:
-        if error.status != 409 or ask.background:
-            await _note(services, ask, "failed", created_at, error.body())
-        raise
-    except anyio.get_cancelled_exc_class():
-        await _note(services, ask, "cancelled", created_at)
+        async with services.lock(f"letta-{ask.thread_id}"):
+            return await _locked(services, active, ask, emit)
+    except (anyio.get_cancelled_exc_class(), CallerGone):
+        await _note(services, active, ask, "cancelled")
         raise
     except Exception as error:
-        await _note(services, ask, "failed", created_at, {"detail": f"{type(error).__name__}: {error}"})
+        if active.started or ask.background:  # what was refused at once is not a run
+            body = error.body() if isinstance(error, Fault) else {"detail": f"{type(error).__name__}: {error}"}
+            await _note(services, active, ask, "failed", body)
         raise
 
 
@@ -83,9 +79,7 @@ async def _locked(services: Services, active: ActiveRun, ask: Ask, emit: Emit) -
     if isinstance(opening, Replay):
         return await _again(opening, emit)
     playing: Any = await load_module("play")
-    await services.chat(
-        ask.override_model or opening.agent["model"]
-    )  # an unknown model is a 404, before the stream begins
+    await services.chat(ask.override_model or opening.agent["model"])  # unknown: a 404 before the stream begins
     resumed = asks.resumed(ask, opening.paused, opening.history)
     active.started = True
     await emit(ping(ask.run_id))
