@@ -137,7 +137,8 @@ async def _exchange(function: str, job: bytes, folder: str, seconds: float, outp
             await process.wait()
     finally:
         with anyio.CancelScope(shield=True):
-            _platform.stop_process(process.pid)
+            if process.returncode is None:
+                _platform.stop_process(process.pid)
             await process.wait()
             await process.aclose()
     if deadline.cancelled_caught:

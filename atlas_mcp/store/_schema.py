@@ -30,7 +30,6 @@ def upgrade(path: Path, locks: Path) -> None:
     """Migrate the database file to the last of REVISIONS. Blocks: call it in a thread."""
     if _revision(path) == REVISIONS[-1]:
         return
-    locks.mkdir(mode=0o700, exist_ok=True)
     deadline = time.monotonic() + _WAIT_SECONDS
     while (held := Locks(locks).try_hold("migration")) is None:
         if time.monotonic() > deadline:

@@ -62,9 +62,10 @@ class _Queue:
 
 
 class Locks:
-    """The locks whose files lie in `folder`, which exists. Two of them on one folder, anywhere, exclude each other."""
+    """The locks whose files lie in `folder`, made if need be. Two on one folder, in any process, exclude each other."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._queues: dict[str, _Queue] = {}
 

@@ -55,7 +55,7 @@ class Record:
 
 @asynccontextmanager
 async def open_record(home: Path) -> AsyncGenerator[Record]:
-    """The record at `<home>/atlas.db`, migrated; `home` exists. Raises NewerRecord for one of a newer ATLAS."""
+    """The record at `<home>/atlas.db`, made and migrated if need be. Raises NewerRecord for one of a newer ATLAS."""
     path = home / "atlas.db"
     await anyio.to_thread.run_sync(upgrade, path, home / "locks")
     readers, writer = _engine(path, "BEGIN", _READERS), _engine(path, "BEGIN IMMEDIATE", 1)

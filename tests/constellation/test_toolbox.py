@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -14,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from atlas_mcp.constellation import toolbox as toolbox_room
 from atlas_mcp.constellation.roster import load_roster
+from atlas_mcp.constellation.sandbox import sandbox_means
 from atlas_mcp.constellation.tool_pools import pool_matrix
 from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.errors import OverLimit, ToolFailed
@@ -240,7 +243,6 @@ async def test_a_user_adds_a_tool_by_putting_a_file_in_a_folder(tmp_path: Path):
 
 
 async def test_a_users_tool_that_misbehaves_costs_an_error_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(toolbox_room._SECONDS, "pure", 0.5)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "a-secret")
     for name, body in {
         "raising": "raise RuntimeError('broken')",
@@ -250,10 +252,35 @@ async def test_a_users_tool_that_misbehaves_costs_an_error_only(tmp_path: Path, 
     }.items():
         put(tmp_path / "tools", f"{name}.py", f'def {name}() -> str:\n    """Do something."""\n    {body}\n')
     session = Toolbox(tmp_path / "tools").session(an_agent(), None)
-    for name in ("raising", "hanging", "printing"):
-        with pytest.raises(ToolFailed, match=name):
+    for name in ("raising", "printing"):
+        with pytest.raises(ToolFailed, match=f"{name} failed"):
             await session.call(name, {})
     assert "a-secret" not in await session.call("leaking", {})
+    monkeypatch.setitem(toolbox_room._SECONDS, "pure", 0.3)
+    with pytest.raises(ToolFailed, match="hanging took longer"):
+        await session.call("hanging", {})
+
+
+async def test_a_users_tool_reaches_the_network_only_if_its_file_says_so(tmp_path: Path):
+    body = """
+def ask(port: int) -> str:
+    "Ask a service."
+    import socket
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        return connection.recv(100).decode()
+"""
+    put(tmp_path / "tools", "ask.py", f"KIND = 'network'\nPOOLS = ('web',)\n{body}")
+    put(tmp_path / "tools", "ask_closed.py", body.replace("def ask", "def ask_closed"))
+    session = Toolbox(tmp_path / "tools").session(an_agent(pools=("web",)), None)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        answering = threading.Thread(target=lambda: server.accept()[0].sendall(b"found"))
+        answering.start()
+        if "seccomp" in sandbox_means():
+            with pytest.raises(ToolFailed, match="PermissionError"):
+                await session.call("ask_closed", {"port": port})
+        assert await session.call("ask", {"port": port}) == "found"
+        answering.join(10)
 
 
 @pytest.mark.parametrize(

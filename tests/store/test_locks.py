@@ -219,3 +219,12 @@ async def test_an_error_in_the_body_frees_the_lock(tmp_path: Path):
         async with locks.hold("a"):
             _ = 1 / 0
     assert not locks.is_held("a")
+
+
+async def test_a_gate_left_by_a_killed_waiter_holds_nobody_up(tmp_path: Path):
+    locks, gate = Locks(tmp_path), tmp_path / "l-a.gate"
+    gate.touch()
+    with anyio.fail_after(5):
+        async with locks.hold("a"):
+            pass
+    assert not gate.exists()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-from alembic import op
-
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
     """Create every table."""
+    import sqlalchemy as sa
+    from alembic import op
+
     op.create_table(
         "agent",
         sa.Column("caller", sa.String(), nullable=False),
