@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _MEMORY_TYPE = "letta_core"
 _RETURN_CHARS = 50_000
 _NO_SOURCE = (
-    "PERMISSION_DENIED: this server takes no tool source. Start it with tool source allowed, or offer the tool with each"
-    " message as one of its client_tools."
+    "PERMISSION_DENIED: this server takes no tool source. Start it with tool source allowed, or offer the tool with"
+    " each message as one of its client_tools."
 )
 
 

@@ -14,7 +14,7 @@ import anyio
 from atlas_mcp.embedded import asks, entries, threads
 from atlas_mcp.embedded.asks import Ask
 from atlas_mcp.embedded.database import new_id, now
-from atlas_mcp.embedded.faults import Fault
+from atlas_mcp.embedded.faults import CallerGone, Fault
 from atlas_mcp.embedded.services import ActiveRun, Services, load_module
 from atlas_mcp.embedded.threads import Replay, Result
 from atlas_mcp.embedded.usage import Usage
