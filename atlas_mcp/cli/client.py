@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from contextlib import asynccontextmanager
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 from mcp import MCPError, StdioServerParameters, stdio_client
 from mcp.client import Client
@@ -64,8 +64,19 @@ async def start_server(client_name: str) -> AsyncGenerator[Server]:
         try:
             async with Client(stdio_client(parameters, errlog=log), client_info=name) as client:
                 yield Server(client)
-        except* (MCPError, OSError) as failures:
-            raise Unavailable(_last_words(log) or str(failures.exceptions[0])) from None
+        except (ExceptionGroup, MCPError, OSError) as failure:
+            raise _told(_innermost(failure), log) from None
+
+
+def _innermost(failure: Exception) -> Exception:
+    while isinstance(failure, ExceptionGroup):
+        failure = cast("ExceptionGroup[Exception]", failure).exceptions[0]
+    return failure
+
+
+def _told(failure: Exception, log: IO[str]) -> Exception:
+    """A lost server as its own last words; what else went wrong as it was."""
+    return Unavailable(_last_words(log) or str(failure)) if isinstance(failure, MCPError | OSError) else failure
 
 
 def _last_words(log: IO[str]) -> str:

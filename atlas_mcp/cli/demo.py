@@ -6,6 +6,7 @@ folder. It works without a terminal too, and without a key; then it says that th
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from atlas_mcp.cli.client import Server
     from atlas_mcp.model.run import Run
 
-DOCUMENT = "darwin.txt"
-DEFAULT_GOAL = "?"
 AGENT = "librarian"
 GREETING = "Please remember: I am trying out ATLAS for the first time, and I like short answers with their sources."
 POLL_SECONDS = 20
@@ -50,8 +49,9 @@ def demo(
 
 def _job(goal: str | None, file: Path | None) -> _Job:
     if file is None:
-        shipped = resources.files("atlas_mcp") / "data" / DOCUMENT
-        return _Job(goal or DEFAULT_GOAL, DOCUMENT, shipped.read_text(encoding="utf-8"))
+        folder = resources.files("atlas_mcp") / "data"
+        shipped = tomllib.loads((folder / "demo.toml").read_text(encoding="utf-8"))
+        return _Job(goal or shipped["goal"], shipped["title"], (folder / shipped["file"]).read_text(encoding="utf-8"))
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -35,6 +35,7 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
 MAX_BODY_BYTES = 16 * 1024 * 1024
 GRACE_SECONDS = 3
+KEEP_ALIVE_SECONDS = 75  # longer than hosts pause between two calls: a connection closed under a call fails it
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -106,7 +107,12 @@ class _Server(uvicorn.Server):
 async def serve_app(app: Starlette, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT; open calls get GRACE_SECONDS to end."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=GRACE_SECONDS
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config)
 
