@@ -7,6 +7,7 @@ schema is brought up to date before the record opens; a record of a newer ATLAS 
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from atlas_mcp.errors import LockTimeout
 from atlas_mcp.store._schema import upgrade
 
 if TYPE_CHECKING:
@@ -34,12 +36,13 @@ class Record:
     def __init__(self, readers: AsyncEngine, writer: AsyncEngine) -> None:
         self._readers = readers
         self._writer = writer
+        self._reading = anyio.Semaphore(_READERS, fast_acquire=True)
         self._writing = anyio.Semaphore(1, max_value=1, fast_acquire=True)
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
-        """A snapshot: all that is read through this connection is of one moment."""
-        async with _transaction(self._readers, commit=False) as connection:
+        """A snapshot: all that is read through this connection is of one moment. Keep the body short."""
+        async with self._reading, _transaction(self._readers, commit=False) as connection:
             yield connection
 
     @asynccontextmanager
@@ -47,7 +50,7 @@ class Record:
         """The only writer at this time; commits at the end, rolls back on any error and on cancellation.
 
         Keep the body short and free of outside calls: every other writer waits. A write within a write of the same
-        task never ends.
+        task never ends. LockTimeout when another process keeps the record for half a minute.
         """
         async with self._writing, _transaction(self._writer, commit=True) as connection:
             yield connection
@@ -76,8 +79,12 @@ async def _transaction(engine: AsyncEngine, *, commit: bool) -> AsyncGenerator[A
         await connection.start()
         try:
             await connection.begin()
-        except BaseException:
+        except BaseException as error:
             await connection.close()
+            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                raise LockTimeout(
+                    "another process keeps the record to itself.", next_step="Try again in a moment."
+                ) from error
             raise
     done = False
     try:

@@ -12,8 +12,9 @@ import anyio
 import pytest
 from sqlalchemy import delete, func, insert, select
 
-from atlas_mcp.errors import NewerRecord
+from atlas_mcp.errors import LockTimeout, NewerRecord
 from atlas_mcp.store import _schema
+from atlas_mcp.store import record as record_room
 from atlas_mcp.store.record import Record, open_record
 from atlas_mcp.store.tables import block, metadata
 
@@ -102,6 +103,29 @@ async def test_a_read_sees_one_moment_while_others_write(home: Path):
                 await put(connection, "new")
             assert (await before.execute(select(func.count()).select_from(block))).scalar_one() == 0
         assert await labels(record) == ["new"]
+
+
+async def test_a_record_that_another_keeps_to_itself_is_an_error_that_says_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(record_room, "_PRAGMAS", ("journal_mode=WAL", "busy_timeout=20"))
+    async with open_record(home) as record:
+        with closing(sqlite3.connect(home / "atlas.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LockTimeout, match="another process"):
+                async with record.write():
+                    pass
+            assert await labels(record) == [], "reading goes on"
+        async with record.write() as connection:
+            await put(connection, "after")
+
+
+async def test_more_readers_at_once_than_connections_all_get_through(home: Path):
+    async with open_record(home) as record:
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                for _ in range(40):
+                    group.start_soon(labels, record)
 
 
 async def test_sixty_four_writers_at_once_all_get_through(home: Path):
