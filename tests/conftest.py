@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytest_plugins = ["tests.scripted"]
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """ATLAS runs on asyncio: LangGraph and DBOS need it."""
