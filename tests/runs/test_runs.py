@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import subprocess
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +18,7 @@ from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.plan import Part, Plan
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.usage import Usage
-from atlas_mcp.runs import RunOutcome
+from atlas_mcp.runs import RunOutcome, runner
 from atlas_mcp.runs.runner import MAX_RUNS
 from atlas_mcp.store import tables
 
@@ -420,6 +423,52 @@ async def test_the_engines_database_keeps_nothing_of_runs_that_are_over(
         assert connection.execute(text("select count(*) from workflow_status")).scalar() == 0
         assert connection.execute(text("pragma journal_mode")).scalar() == "wal"
     engine.dispose()
+
+
+async def test_an_executor_that_does_not_stop_holds_nobody_up(
+    opening: Any, me: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "GRACE", 0.1)
+    begun, go, gone = anyio.Event(), asyncio.Event(), anyio.Event()
+
+    async def executor(run: RunContext) -> RunOutcome:
+        begun.set()
+        while not go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go.wait()
+        with pytest.raises(RunLost):
+            await run.emit("a", "note", "still here")
+        gone.set()
+        return RunOutcome()
+
+    async with opening(executor) as runs:
+        run_id = await runs.submit(me, "turn", "g", {})
+        with anyio.fail_after(DEADLINE):
+            await begun.wait()
+    async with opening(Gate()) as runs:
+        assert (await runs.cancel(me, run_id)).status == "cancelled"
+        go.set()
+        with anyio.fail_after(DEADLINE):
+            await gone.wait()
+
+
+async def test_a_second_engine_in_one_python_process_is_refused_and_the_first_goes_on(opening: Any, me: Caller) -> None:
+    gate = Gate()
+    async with opening(gate) as first:
+        going_on = await first.submit(me, "turn", "g", {})
+        with anyio.fail_after(DEADLINE):
+            await gate.begun.wait()
+        async with opening(gate) as second:
+            refused = await ended(second, me, await second.submit(me, "turn", "g", {}))
+        assert (refused.status, (refused.error or "")[:25]) == ("failed", "DBOS is already in use in")
+        gate.open.set()
+        assert (await ended(first, me, going_on)).reply == "through"
+
+
+def test_importing_the_room_loads_no_database() -> None:
+    heavy = "{'sqlalchemy', 'dbos', 'alembic', 'langgraph'}"
+    program = f"import sys, atlas_mcp.runs; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 async def test_ids_cannot_be_guessed(opening: Any, me: Caller, record: Record) -> None:

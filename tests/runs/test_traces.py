@@ -48,7 +48,9 @@ async def executor(run: RunContext) -> RunOutcome:
     raise AssertionError
 
 
-async def test_a_run_belongs_to_the_trace_of_its_call_and_has_a_status(opening: Any, me: Caller, spans: InMemorySpanExporter) -> None:
+async def test_a_run_belongs_to_the_trace_of_its_call_and_has_a_status(
+    opening: Any, me: Caller, spans: InMemorySpanExporter
+) -> None:
     ids: dict[str, str] = {}
     with trace.get_tracer("atlas").start_as_current_span("the call") as call:
         async with opening(executor) as runs:
