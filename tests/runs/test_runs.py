@@ -13,13 +13,14 @@ import anyio
 import pytest
 from sqlalchemy import select, update
 
-from atlas_mcp.errors import InvalidInput, ModelFailed, RunLost, UnknownRun
+from atlas_mcp.errors import IllegalChange, InvalidInput, ModelFailed, RunLost, UnknownRun
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.plan import Part, Plan
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs import RunOutcome, runner
 from atlas_mcp.runs.runner import MAX_RUNS
+from atlas_mcp.runs.unfinished import has_unfinished
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
@@ -423,6 +424,41 @@ async def test_the_engines_database_keeps_nothing_of_runs_that_are_over(
         assert connection.execute(text("select count(*) from workflow_status")).scalar() == 0
         assert connection.execute(text("pragma journal_mode")).scalar() == "wal"
     engine.dispose()
+
+
+async def test_an_ended_run_can_be_forgotten_with_all_it_kept(
+    opening: Any, opened_home: Any, me: Caller, record: Record
+) -> None:
+    other = Caller(id="key:other", kind="key")
+    gate = Gate()
+
+    async def executor(run: RunContext) -> RunOutcome:
+        await run.save("turn", "kept")
+        return await gate(run)
+
+    assert not has_unfinished(opened_home.path / "no record")
+    async with opening(executor) as runs:
+        run_id = await runs.submit(me, "turn", "g", {})
+        with anyio.fail_after(DEADLINE):
+            await gate.begun.wait()
+        assert has_unfinished(opened_home.record)
+        assert (await runs.count_open(me), await runs.count_open(other)) == (1, 0)
+        with pytest.raises(IllegalChange):
+            await runs.forget(me, run_id)
+        gate.open.set()
+        await ended(runs, me, run_id)
+        assert not has_unfinished(opened_home.record)
+        assert await runs.load(me, run_id, "turn") == "kept"
+        assert await runs.load(me, run_id, "other") is None
+        for foreign in (runs.load(other, run_id, "turn"), runs.forget(other, run_id)):
+            with pytest.raises(UnknownRun):
+                await foreign
+        await runs.forget(me, run_id)
+        with pytest.raises(UnknownRun):
+            await runs.get(me, run_id)
+    async with record.read() as connection:
+        for table in (tables.run, tables.event, tables.artifact):
+            assert (await connection.execute(select(table))).all() == []
 
 
 async def test_an_executor_that_does_not_stop_holds_nobody_up(
