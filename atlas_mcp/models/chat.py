@@ -123,7 +123,7 @@ class Models:
         fallbacks = [parse_name(text) for text in self._config.fallbacks]
         order = {name.handle: name for name in (known[handle], *fallbacks)}
         members = tuple(Member(name, self._model(name)) for name in order.values())
-        secrets = tuple(secret.get_secret_value() for secret in self._config.keys.values())
+        secrets = tuple(s.get_secret_value() for name, s in self._config.keys.items() if name.endswith("_KEY"))
         return ChainModel(members=members, secrets=secrets)
 
     def _model(self, name: ModelName) -> BaseChatModel:

@@ -16,8 +16,9 @@ from atlas_mcp.models.catalog import ModelName
 
 _BAD_REQUEST = {400, 413, 422}
 _TRANSIENT = {408, 409, 425, 429}
-_LOOKS_SECRET = re.compile(r"\b(?:sk|pk|rk|key|AIza)[-_]?[A-Za-z0-9*_-]{6,}|Bearer\s+\S+", re.IGNORECASE)
+_LOOKS_SECRET = re.compile(r"\b(?:sk|pk|rk)[-_][A-Za-z0-9*_-]{6,}|\bAIza[A-Za-z0-9*_-]{6,}|Bearer\s+\S+")
 _LONGEST = 240
+_SHORTEST_SECRET = 6  # a shorter one would be found inside ordinary words
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _detail(error: Exception, secrets: Iterable[str]) -> str:
     said = body.get("message") if isinstance(body, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]  # providers' own JSON
     text = said if isinstance(said, str) else str(error)
     for secret in secrets:
-        if secret:
+        if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "[key]")
     text = _LOOKS_SECRET.sub("[key]", " ".join(text.split()))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -1,0 +1,149 @@
+"""Drafts: the evidence of the reports put under headings, every sentence with its source behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from atlas_mcp.model.work import Draft, DraftSection
+from atlas_mcp.models.offline_choice import choose, overlap, rank, weights
+from atlas_mcp.models.offline_goal import aspects, headline
+from atlas_mcp.models.offline_measures import Grounds, Line, grounds, read_lines
+from atlas_mcp.models.offline_passages import Passage, is_command
+from atlas_mcp.models.offline_prompt import Prompt
+from atlas_mcp.models.offline_words import asked_terms, surface, terms
+
+MOST_IN_SECTION = 4
+MOST_OPEN = 3
+_PARAGRAPH = 3
+_SAME = 0.7
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section while it is made."""
+
+    heading: str
+    lines: tuple[Passage, ...]
+
+
+def write(prompt: Prompt) -> Draft:
+    """The text from the reports: in short first, then a section for each question, then what stays open."""
+    said = statements(prompt)
+    goal = prompt.one("goal")
+    parts = [p for p in _parts(aspects(goal), said) if p.lines]
+    parts = _with_summary(parts)
+    sections = [DraftSection(id=f"s{n}", heading=p.heading, text=text_of(p.lines)) for n, p in enumerate(parts, 1)]
+    gaps = [g for g in grounds(prompt).gaps if not is_command(g)][:MOST_OPEN]
+    if gaps or not sections:
+        text = "\n\n".join(gaps) or "The reports give no evidence."
+        sections.append(DraftSection(id=f"s{len(sections) + 1}", heading="What stays open", text=text))
+    return Draft(title=_title(goal), sections=tuple(sections))
+
+
+def statements(prompt: Prompt) -> list[Passage]:
+    """What the reports' evidence says, each once, in the order of the reports; orders to the reader are left out."""
+    found: list[Passage] = []
+    for _, report in prompt.reports():
+        for item in report.evidence:
+            new = Passage(_ended(" ".join((item.claim or item.quote).split())), item.source, len(found))
+            if new.bag and not is_command(new.text) and not is_said(new, found):
+                found.append(new)
+    return found
+
+
+def is_said(new: Passage, before: Sequence[Passage]) -> bool:
+    """Whether one of these says the same."""
+    return any(overlap(new.bag, p.bag) >= _SAME for p in before)
+
+
+def text_of(lines: Sequence[Passage]) -> str:
+    """The sentences as paragraphs, each with its source behind it."""
+    cited = [f"{p.text} [{p.source}]" if p.source else p.text for p in lines]
+    return "\n\n".join(" ".join(cited[n : n + _PARAGRAPH]) for n in range(0, len(cited), _PARAGRAPH))
+
+
+def source_of(line: Line, base: Grounds) -> str:
+    """The source of a sentence: the one it names, else that of the passage it is most like."""
+    if line.source in base.sources:
+        return line.source
+    near = max(base.passages, key=lambda p: overlap(line.passage.bag, p.bag), default=None)
+    return near.source if near and overlap(line.passage.bag, near.bag) > 0.4 else ""
+
+
+def heading_for(lines: Sequence[Passage], asked: Sequence[str]) -> str:
+    """A heading: the question that the sentences take up most, else their most frequent words."""
+    bag = frozenset(t for p in lines for t in p.bag)
+    best = max(asked, key=lambda a: len(bag & frozenset(terms(a))), default="")
+    if best and bag & frozenset(terms(best)):
+        return headline(best)
+    counts = [t for p in lines for t in p.terms]
+    common = sorted(set(counts), key=lambda t: (-counts.count(t), counts.index(t)))[:2]
+    written = surface(" ".join(p.text for p in lines))
+    return headline("On " + " and ".join(written.get(t, t) for t in common)) if common else "Findings"
+
+
+def used(now: Draft) -> list[Passage]:
+    """What a draft already says."""
+    return [line.passage for line in read_lines(now)]
+
+
+def _parts(asked: list[str], said: list[Passage]) -> list[Part]:
+    """Each statement under the question it answers best; what answers none goes where it is least unlike."""
+    if len(asked) == 1 and len(said) > MOST_IN_SECTION:
+        return _clusters(asked[0], said)
+    scores = [{p.order: s for s, p in rank(said, weights((asked_terms(a), 1.0)))} for a in asked]
+    taken: list[list[Passage]] = [[] for _ in asked]
+    for passage in said:
+        fits = [
+            scores[n].get(passage.order, 0.0) if passage.bag & set(asked_terms(a)) else 0.0 for n, a in enumerate(asked)
+        ]
+        if max(fits) > 0:
+            taken[fits.index(max(fits))].append(passage)
+    parts: list[Part] = []
+    for aspect, passages in zip(asked, taken, strict=True):
+        best = choose(passages, weights((asked_terms(aspect), 1.0)), MOST_IN_SECTION + 1)
+        parts.append(Part(headline(aspect), tuple(sorted(best, key=lambda p: p.order))))
+    return parts
+
+
+def _clusters(asked: str, said: list[Passage]) -> list[Part]:
+    """A single question's statements in two or three groups of like ones, named by their commonest words."""
+    query = weights((asked_terms(asked), 1.0))
+    best = choose(said, query, 3 * MOST_IN_SECTION)
+    seeds = choose(best, query, 3 if len(best) > 6 else 2, variety=0.7)
+    groups: list[list[Passage]] = [[] for _ in seeds]
+    for passage in best:
+        likeness = [overlap(passage.bag, seed.bag) for seed in seeds]
+        fullest = [len(g) >= MOST_IN_SECTION for g in groups]
+        order = sorted(range(len(seeds)), key=lambda n: (fullest[n], -likeness[n], len(groups[n])))
+        groups[order[0]].append(passage)
+    return [
+        Part(heading_for(group, ()), tuple(sorted(group[:MOST_IN_SECTION], key=lambda p: p.order)))
+        for group in groups
+        if group
+    ]
+
+
+def _with_summary(parts: list[Part]) -> list[Part]:
+    """The first statement of each full section, put before all of them."""
+    full = [p for p in parts if len(p.lines) > 2]
+    if len(full) < 2:
+        return parts
+    best = {p.heading: max(p.lines, key=lambda line: _fit(line, p.heading)) for p in full}
+    rest = [Part(p.heading, tuple(line for line in p.lines if line is not best.get(p.heading))) for p in parts]
+    return [Part("In short", tuple(best.values())), *rest]
+
+
+def _fit(line: Passage, heading: str) -> tuple[int, int]:
+    """How well a sentence sums up its section: by the heading's words in it, then by how short it is."""
+    return len(line.bag & frozenset(terms(heading))), -len(line.text)
+
+
+def _title(goal: str) -> str:
+    asked = aspects(goal)
+    return headline(asked[0] if len(asked) == 1 else ", ".join(asked), 100)
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…", '"', "”", "'", "’", ")")) else f"{text.rstrip(',;:')}."

@@ -1,0 +1,55 @@
+"""Typed answers of the offline model: a tool call while there is something to look up, then the answer's JSON."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from atlas_mcp.models import offline_draft, offline_findings, offline_measures, offline_plan, offline_revision
+from atlas_mcp.models.offline_prompt import Prompt
+from atlas_mcp.models.offline_tools import Call, Tools, check_call, next_call
+from atlas_mcp.models.offline_verdict import read, verdict
+
+KNOWN = ("Plan", "Delegation", "Findings", "Draft", "Verdict")
+
+
+def respond(prompt: Prompt, tools: Tools) -> Call | str:
+    """The next tool call, or the typed answer as JSON; for an answer nobody here knows, a sentence that says so."""
+    merging = prompt.answer == "Findings" and not prompt.every("materials")
+    if prompt.answer == "Findings" and not merging and (call := next_call(prompt, tools)):
+        return call
+    if prompt.answer == "Verdict" and (call := _check(prompt, tools)):
+        return call
+    answer = _answer(prompt, merging)
+    if answer is None:
+        return f"The offline model knows no answer of the kind {prompt.answer!r}, only {', '.join(KNOWN)}."
+    return answer.model_dump_json(exclude_defaults=False)
+
+
+def _answer(prompt: Prompt, merging: bool) -> BaseModel | None:
+    match prompt.answer:
+        case "Plan":
+            return offline_plan.plan(prompt)
+        case "Delegation":
+            return offline_plan.delegation(prompt)
+        case "Findings":
+            return offline_findings.merged(prompt) if merging else offline_findings.worker(prompt)
+        case "Draft":
+            return _draft(prompt)
+        case "Verdict":
+            return verdict(prompt)
+        case _:
+            return None
+
+
+def _draft(prompt: Prompt) -> BaseModel:
+    now = offline_measures.read_draft(prompt)
+    if now is None:
+        return offline_draft.write(prompt)
+    return offline_revision.revise(prompt, now) if prompt.one("feedback") else offline_revision.edit(now)
+
+
+def _check(prompt: Prompt, tools: Tools) -> Call | None:
+    draft = offline_measures.read_draft(prompt)
+    if draft is None or "quote_material" not in tools:
+        return None
+    return check_call(prompt, tools, [line.text for line in read(prompt, draft).unsupported])
