@@ -1,60 +1,75 @@
 """The agent loop: LangChain's `create_agent`, compiled once for a model and a set of tools and used for every turn.
 
-The graph holds nothing of an agent: a turn is its context, and the turn itself answers for every model call and every
-tool call. Importing this module takes about a second, so it is imported in a worker thread when the first turn comes.
+The graph holds nothing of an agent. The turn is its run-time context, and the graph's model and tools are adapters that
+ask the turn; middleware would do the same, but every call of it costs two thread hops. Importing this module takes
+about a second, so it is imported in a worker thread when the first turn comes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import langchain.agents
-from langchain.agents.middleware import AgentMiddleware, AgentState
-from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
-from langchain_core.tools import BaseTool, StructuredTool
-from langgraph.types import Command
+from langchain_core.outputs import ChatResult
+from langchain_core.tools import BaseTool
+from langgraph.runtime import get_runtime
 
 from atlas_mcp.embedded.loop import Turn
 
-if TYPE_CHECKING:
-    from langchain_core.language_models.chat_models import BaseChatModel
+
+def compile_agent(model: BaseChatModel, schemas: Sequence[str]) -> Any:
+    """The compiled loop for a model and tools (their JSON schemas as text); its context is a Turn."""
+    tools = [_tool(json.loads(schema)) for schema in schemas]
+    bound: Any = model.bind_tools(tools) if tools else model
+    create_agent = cast("Any", langchain.agents).create_agent  # its own type is only partly known
+    return create_agent(_Voice(bound=bound), tools, context_schema=Turn)
 
 
-class _Steward(AgentMiddleware[AgentState[Any], Turn]):
-    async def awrap_model_call(
-        self,
-        request: ModelRequest[Turn],
-        handler: Callable[[ModelRequest[Turn]], Awaitable[ModelResponse[Any]]],
-    ) -> ModelResponse[Any]:
-        turn = request.runtime.context
+class _Voice(BaseChatModel):
+    """The graph's model: the turn speaks, with the real model that has the tools bound already."""
 
-        async def ask(prompt: Any) -> AIMessage:
-            ready = request.override(system_message=prompt)
-            if turn.stream_tokens:
-                return await _streamed(turn, ready)
-            return cast("AIMessage", (await handler(ready)).result[-1])
+    bound: Any
 
-        return ModelResponse(result=[await turn.think(ask, request.messages)])
+    @property
+    def _llm_type(self) -> str:
+        return "turn"
 
-    async def awrap_tool_call(
-        self,
-        request: ToolCallRequest,
-        handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
-    ) -> ToolMessage | Command[Any]:
-        turn = cast("Turn", request.runtime.context)  # pyright: ignore[reportUnknownMemberType]  # LangGraph types it so
-        return await turn.act(dict(request.tool_call))
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        return self
+
+    def bind(self, **kwargs: Any) -> Any:
+        return self
+
+    def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> ChatResult:
+        raise RuntimeError("A turn speaks asynchronously only.")
+
+    async def ainvoke(self, input: Any, config: Any = None, **kwargs: Any) -> AIMessage:
+        turn, messages = get_runtime(Turn).context, cast("list[AnyMessage]", input)
+
+        async def ask(whole: list[AnyMessage]) -> AIMessage:
+            return await (_streamed(turn, self.bound, whole) if turn.stream_tokens else self.bound.ainvoke(whole))
+
+        return await turn.think(ask, messages)
 
 
-async def _streamed(turn: Turn, request: ModelRequest[Turn]) -> AIMessage:
+class _Errand(BaseTool):
+    """The graph's tool: the turn runs it."""
+
+    async def ainvoke(self, input: Any, config: Any = None, **kwargs: Any) -> ToolMessage:
+        return await get_runtime(Turn).context.act(cast("dict[str, Any]", input))
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("A turn runs its tools asynchronously only.")
+
+
+async def _streamed(turn: Turn, model: Any, messages: list[AnyMessage]) -> AIMessage:
     """The model's answer in pieces, each handed on when it comes."""
-    tools = cast("list[BaseTool]", request.tools)
-    model = request.model.bind_tools(tools) if tools else request.model
-    prompt: list[AnyMessage] = [*([request.system_message] if request.system_message else []), *request.messages]
     whole: Any = None
-    async for chunk in model.astream(prompt):
+    async for chunk in model.astream(messages):
         whole = chunk if whole is None else whole + chunk
         await turn.piece(chunk)
     if whole is None:
@@ -63,18 +78,7 @@ async def _streamed(turn: Turn, request: ModelRequest[Turn]) -> AIMessage:
     return AIMessage(**{field: getattr(whole, field) for field in fields})
 
 
-def compile_agent(model: BaseChatModel, schemas: Sequence[str]) -> Any:
-    """The compiled loop for a model and tools (their JSON schemas as text)."""
-    create_agent = cast("Any", langchain.agents).create_agent  # its own type is only partly known
-    tools = [_tool(json.loads(schema)) for schema in schemas]
-    return create_agent(model, tools, middleware=[_Steward()], context_schema=Turn)
-
-
 def _tool(schema: dict[str, Any]) -> BaseTool:
     parameters: dict[str, Any] = schema.get("parameters") or {"type": "object", "properties": {}}
     described = str(schema.get("description") or schema["name"])
-    return StructuredTool(name=schema["name"], description=described, args_schema=parameters, coroutine=_unreachable)
-
-
-async def _unreachable(**_: Any) -> str:
-    raise RuntimeError("The turn answers every tool call itself.")
+    return _Errand(name=schema["name"], description=described, args_schema=parameters)

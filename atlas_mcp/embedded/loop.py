@@ -22,6 +22,7 @@ from atlas_mcp.embedded.faults import CallerGone, ModelFault, model_fault
 from atlas_mcp.embedded.memory import MemoryRefused, WorkingMemory
 from atlas_mcp.embedded.prompt import compile_prompt
 
+Ask = Callable[[list[AnyMessage]], Awaitable[AIMessage]]
 Emit = Callable[[dict[str, Any]], Awaitable[None]]
 _LENGTH_REASONS = frozenset({"length", "max_tokens", "MAX_TOKENS"})
 _RETURN_CHARS = 50_000
@@ -45,7 +46,7 @@ class ServerTool:
 
 @dataclass
 class Turn:
-    """What one turn knows and gathers. `source` None means that uploaded tools cannot run here."""
+    """What one turn knows and gathers. `past` is the thread before it, which the loop need not carry along."""
 
     id: str
     run_id: str
@@ -63,16 +64,16 @@ class Turn:
     archived: int = 0
     earlier: int = 0
     summary: str = ""
+    past: list[AnyMessage] = field(default_factory=list[AnyMessage])
     made: list[Entry] = field(default_factory=list[Entry])
     usage: usage.Usage = field(default_factory=usage.Usage)
     steps: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     stop_reason: str = "end_turn"
     _writing: Entry | None = None
 
-    async def think(
-        self, ask: Callable[[SystemMessage], Awaitable[AIMessage]], messages: list[AnyMessage]
-    ) -> AIMessage:
+    async def think(self, ask: Ask, messages: list[AnyMessage]) -> AIMessage:
         """One model call. Raises ModelFault when the model fails, TurnStopped when the turn has to end here."""
+        await self._catch_up(messages)
         if len(self.steps) >= self.max_steps:
             raise TurnStopped("max_steps")
         prompt = self.prompt()
@@ -80,14 +81,12 @@ class Turn:
         with spans.span(
             f"chat {self.model}",
             "CHAT_MODEL",
-            lambda: [{"role": "system", "content": prompt}, *map(_spoken, messages)],
+            lambda: [{"role": "system", "content": prompt}, *map(_spoken, [*self.past, *messages])],
             gen_ai__operation__name="chat",
             gen_ai__request__model=self.model,
         ) as span:
-            answer = _mended(await self._asked(ask, prompt))
-            self._count(
-                span, entry.step_id, answer, len(prompt) + sum(len(str(message.content)) for message in messages)
-            )
+            answer = _mended(await self._asked(ask, prompt, messages))
+            self._count(span, entry.step_id, answer, prompt, messages)
         await self._said(entry, answer)
         return answer
 
@@ -106,10 +105,7 @@ class Turn:
             span.outputs(lambda: text)
             if status == "error":
                 span.fail(text)
-        step = self.made[-1].step_id if self.made else None
-        entry = self._entry("tool", text, {"call_id": call_id, "name": name, "status": status}, step)
-        self.made.append(entry)
-        await self.send(entries.wire(entry)[0])
+        await self._returned(call_id, name, text, status)
         return ToolMessage(text, tool_call_id=call_id, name=name, status=status)
 
     async def piece(self, chunk: Any) -> None:
@@ -134,26 +130,44 @@ class Turn:
         archived = self.archived + len(self.memory.notes)
         return compile_prompt(self.system, blocks, archived=archived, earlier=self.earlier, summary=self.summary)
 
-    async def _asked(self, ask: Callable[[SystemMessage], Awaitable[AIMessage]], prompt: str) -> AIMessage:
+    async def _returned(self, call_id: str, name: str, text: str, status: str) -> None:
+        step = self.made[-1].step_id if self.made else None
+        entry = self._entry("tool", text, {"call_id": call_id, "name": name, "status": status}, step)
+        self.made.append(entry)
+        await self.send(entries.wire(entry)[0])
+
+    async def _catch_up(self, messages: list[AnyMessage]) -> None:
+        """Takes over what the loop itself answered: calls of tools that do not exist never come to this turn."""
+        known = {entry.body["call_id"] for entry in self.made if entry.kind == "tool"}
+        mine = {call["id"] for entry in self.made for call in entry.calls}
+        for message in messages[-len(mine) :] if mine else []:
+            if isinstance(message, ToolMessage) and message.tool_call_id in mine - known:
+                await self._returned(message.tool_call_id, message.name or "", message.text, message.status)
+
+    async def _asked(self, ask: Ask, prompt: str, messages: list[AnyMessage]) -> AIMessage:
         try:
-            return await ask(SystemMessage(prompt))
+            return await ask([SystemMessage(prompt), *self.past, *messages])
         except (CallerGone, ModelFault):
             raise
         except Exception as error:
             raise model_fault(error) from error
 
-    def _count(self, span: spans.Work, step_id: str | None, answer: AIMessage, chars: int) -> None:
-        text = history.text_of(answer)
-        made = usage.tokens(text + json.dumps([call["args"] for call in answer.tool_calls], default=str))
+    def _count(
+        self, span: spans.Work, step_id: str | None, answer: AIMessage, prompt: str, messages: list[AnyMessage]
+    ) -> None:
         metadata: Any = answer.usage_metadata
-        used = usage.reported(metadata, prompt=usage.tokens_in(chars), completion=made)
+        given = made = 0
+        if not metadata:
+            given = usage.tokens(prompt) + sum(usage.tokens(str(one.content)) for one in [*self.past, *messages])
+            made = usage.tokens(history.text_of(answer) + json.dumps([call["args"] for call in answer.tool_calls]))
+        used = usage.reported(metadata, prompt=given, completion=made)
         self.usage.add(used)
+        self.steps.append({"id": step_id, "model": self.model, "usage": used.stored()})
         reason = answer.response_metadata.get("finish_reason") or answer.response_metadata.get("stop_reason")
         self.stop_reason = "max_tokens_exceeded" if reason in _LENGTH_REASONS else "end_turn"
         span.note("gen_ai.usage.input_tokens", used.prompt)
         span.note("gen_ai.usage.output_tokens", used.completion)
         span.outputs(lambda: _spoken(answer))
-        self.steps.append({"id": step_id, "model": self.model, "usage": used.stored()})
 
     async def _said(self, entry: Entry, answer: AIMessage) -> None:
         body = {

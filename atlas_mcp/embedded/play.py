@@ -75,7 +75,8 @@ async def _run(services: Services, ask: Ask, opening: Opening, turn: Turn, resum
     graph = await services.graph(turn.model, model, schemas)
     new = summary.size([*ask.messages, *resumed]) + sum(map(usage.tokens, schemas))
     short = await _context(services, model, opening, turn, new)
-    messages = history.messages_of([*short.kept, *ask.messages, *resumed])
+    turn.past = history.messages_of(short.kept)
+    messages = history.messages_of([*ask.messages, *resumed])
     try:
         await graph.ainvoke({"messages": messages}, context=turn)
     except TurnStopped as stopped:

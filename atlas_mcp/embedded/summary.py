@@ -42,7 +42,10 @@ class Shortened:
 
 def size(entries: Sequence[Entry]) -> int:
     """About how many tokens the entries take, their tool calls included."""
-    return sum(usage.tokens(entry.content) + usage.tokens(json.dumps(entry.calls)) + 4 for entry in entries)
+    return sum(
+        usage.tokens(entry.content) + (usage.tokens(json.dumps(entry.calls)) if entry.calls else 0) + 4
+        for entry in entries
+    )
 
 
 def cut(entries: list[Entry], room: int) -> int:
