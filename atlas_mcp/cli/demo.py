@@ -6,6 +6,8 @@ folder. It works without a terminal too, and without a key; then it says that th
 
 from __future__ import annotations
 
+import json
+import sys
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -31,6 +33,7 @@ POLL_SECONDS = 20
 class _Job:
     goal: str
     name: str
+    title: str
     text: str
 
 
@@ -51,7 +54,8 @@ def _job(goal: str | None, file: Path | None) -> _Job:
     if file is None:
         folder = resources.files("atlas_mcp") / "data"
         shipped = tomllib.loads((folder / "demo.toml").read_text(encoding="utf-8"))
-        return _Job(goal or shipped["goal"], shipped["title"], (folder / shipped["file"]).read_text(encoding="utf-8"))
+        text = (folder / shipped["file"]).read_text(encoding="utf-8")
+        return _Job(goal or shipped["goal"], shipped["file"], shipped["title"], text)
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -62,7 +66,7 @@ def _job(goal: str | None, file: Path | None) -> _Job:
             argument="--file",
             next_step="Name a text file that you may read.",
         ) from None
-    return _Job(goal or f"What does {file.name} say, and what follows from it?", file.name, text)
+    return _Job(goal or f"What does {file.name} say, and what follows from it?", file.name, str(file), text)
 
 
 async def _show(job: _Job, rounds: int) -> str:
@@ -131,7 +135,7 @@ async def _work(console: Console, server: Server, job: _Job, rounds: int) -> Run
 
     _step(console, 4, "A team task", "run_team_task(goal=..., materials=[...]), then get_run(...)")
     console.print(Text.assemble(("goal      ", "bold"), job.goal))
-    console.print(Text.assemble(("material  ", "bold"), f"{job.name} ({len(job.text):,} characters)"))
+    console.print(Text.assemble(("material  ", "bold"), f"{job.title}, {len(job.text):,} characters"))
     run = await server.call(
         Run,
         "run_team_task",
@@ -165,18 +169,25 @@ async def _remembered(console: Console, server: Server) -> None:
     _step(console, 6, "What the agents remember now", "get_agent_memory(agent=...)")
     for agent in (AGENT, "global_supervisor"):
         console.print(memory_page(agent, (await server.call(BlockList, "get_agent_memory", agent=agent)).blocks))
+    console.print("They keep this after the server ends: run the demonstration again and see.", style="dim")
 
 
 def _farewell(console: Console, run: Run) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     from atlas_mcp.settings import load_settings
 
     settings = load_settings()
+    ways = Table.grid(padding=(0, 2))
+    if run.trace_id:
+        ways.add_row("see every step of it", f"[cyan]atlas-mcp traces[/]  (this run: trace {run.trace_id})")
+    ways.add_row("ask your own", '[cyan]atlas-mcp demo --goal "..." --file notes.md[/]')
+    ways.add_row("use it in a host", "give it [cyan]mcp.json[/]; where it does not see your PATH:")
+    ways.add_row("", Text(json.dumps({"command": sys.executable, "args": ["-m", "atlas_mcp", "serve"]}), "cyan"))
+    if settings.model is None:
+        ways.add_row("use a real model", "set [cyan]ATLAS_MODEL[/]=provider:name and the provider's key")
+    ways.add_row("find everything kept", str(settings.home))
     console.print()
     console.rule("[bold]What to do next[/]", align="left")
-    if run.trace_id:
-        console.print(f"See every step of it:  [cyan]atlas-mcp traces[/]   (trace {run.trace_id})")
-    console.print('Use it in your host:   give it mcp.json: {"command": "atlas-mcp", "args": ["serve"]}', markup=False)
-    if settings.model is None:
-        console.print("Use a real model:      [cyan]ATLAS_MODEL=anthropic:claude-sonnet-4-5[/] and ANTHROPIC_API_KEY")
-    console.print('Your own question:     [cyan]atlas-mcp demo --goal "..." --file notes.md[/]')
-    console.print(f"All of it is kept in   {settings.home}", style="dim")
+    console.print(ways)

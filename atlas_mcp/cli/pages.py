@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.agent import AgentInfo
     from atlas_mcp.model.memory import Block, MemoryChange
     from atlas_mcp.model.plan import Plan
-    from atlas_mcp.model.result import Rating, Result
+    from atlas_mcp.model.result import Evidence, Missing, Rating, Result
     from atlas_mcp.model.status import Status
 
 _HEALTH = {"ok": ("●", "green"), "warning": ("●", "yellow"), "failing": ("●", "red"), "idle": ("○", "dim")}
@@ -90,43 +90,70 @@ def result_page(result: Result) -> RenderableType:
         Panel(Markdown(result.output), title=title, border_style="green" if result.passed else "yellow")
     ]
     if result.evidence:
-        parts.append(_evidence(result))
-    parts.append(_ratings(result.ratings))
+        parts.append(_evidence(result.evidence))
+    parts += [_ratings(result.ratings, number) for number in sorted({r.round for r in result.ratings})]
     parts += [Text(f"! unmet: {criterion}", "yellow") for criterion in result.unmet]
-    parts += [Text(f"! missing: {m.what} ({m.agent}): {m.why}", "yellow") for m in result.missing]
+    parts += [Text(f"! missing from {agents}: {why}", "yellow") for why, agents in _by_reason(result.missing).items()]
     parts += [Text(f"! raters disagree: {text}", "yellow") for text in result.disagreements]
     return Group(*parts)
 
 
-def _evidence(result: Result) -> RenderableType:
-    table = _table("claim", "source", "in its words", title=f"Evidence ({len(result.evidence)})")
-    for one in result.evidence[:_QUOTES_SHOWN]:
-        table.add_row(Text(_short(one.claim, 160)), Text(one.source, "cyan"), Text(_short(one.quote, 160), "italic"))
-    if len(result.evidence) > _QUOTES_SHOWN:
-        table.add_row(Text(f"and {len(result.evidence) - _QUOTES_SHOWN} more", "dim"), "", "")
+def _evidence(evidence: Sequence[Evidence]) -> RenderableType:
+    table = _table("what is claimed, and the source's words for it", "source", title=f"Evidence ({len(evidence)})")
+    for one in evidence[:_QUOTES_SHOWN]:
+        words = Text(f"“{_short(one.quote or one.claim, 200)}”", "italic")
+        if one.quote and one.claim != one.quote:
+            words = Text(f"{_short(one.claim, 160)}\n").append(words)
+        table.add_row(words, Text(one.source, "cyan"))
+    if len(evidence) > _QUOTES_SHOWN:
+        table.add_row(Text(f"and {len(evidence) - _QUOTES_SHOWN} more", "dim"), "")
     return table
 
 
-def _ratings(ratings: Sequence[Rating]) -> RenderableType:
-    table = _table("round", "criterion", "score", "rater", "reason", title=f"Ratings ({PASS_MARK} of 5 passes)")
-    for rating in ratings:
-        style = "green" if rating.score >= PASS_MARK else "red"
-        score = Text(f"{rating.score:.1f}", style)
-        table.add_row(str(rating.round), rating.criterion, score, rating.rater, Text(_short(rating.reason, 160)))
+def _ratings(ratings: Sequence[Rating], number: int) -> RenderableType:
+    """One round: each criterion with every rater's score, and the reason of the one who liked it least."""
+    mine = [rating for rating in ratings if rating.round == number]
+    raters = list(dict.fromkeys(rating.rater for rating in mine))
+    title = f"Ratings, round {number} ({PASS_MARK} of 5 passes)"
+    table = _table("criterion", *(rater.replace("_", " ") for rater in raters), "why not more", title=title)
+    for criterion in dict.fromkeys(rating.criterion for rating in mine):
+        given = {rating.rater: rating for rating in mine if rating.criterion == criterion}
+        scores = [_score(given.get(rater)) for rater in raters]
+        least = min(given.values(), key=lambda rating: rating.score)
+        table.add_row(criterion, *scores, Text(_short(least.reason, 160)))
     return table
+
+
+def _score(rating: Rating | None) -> Text:
+    if rating is None:
+        return Text("none", "red")
+    return Text(f"{rating.score:.1f}", "green" if rating.score >= PASS_MARK else "red")
+
+
+def _by_reason(missing: Iterable[Missing]) -> dict[str, str]:
+    agents: dict[str, list[str]] = {}
+    for one in missing:
+        agents.setdefault(one.why, []).append(f"{one.agent} ({one.what})")
+    return {why: ", ".join(names) for why, names in agents.items()}
 
 
 def memory_page(agent: str, blocks: Sequence[Block]) -> RenderableType:
     """What an agent has in mind, block by block; its written character is left to `get_agent_memory`."""
     table = _table("block", "used", "revision", "by", "text", title=f"What {agent} remembers")
+    empty: list[str] = []
     for block in blocks:
         if block.label == "persona":
+            continue
+        if not block.value:
+            empty.append(block.label)
             continue
         label = Text(block.label, "bold")
         if block.shared_with:
             label.append(f"\nshared with {len(block.shared_with)}", "dim")
-        text = Text(_short(block.value, 400)) if block.value else Text("(empty)", "dim")
-        table.add_row(label, f"{block.chars:,}/{block.limit:,}", str(block.revision), block.author, text)
+        used = f"{block.chars:,}/{block.limit:,}"
+        table.add_row(label, used, str(block.revision), block.author, Text(_short(block.value, 400)))
+    if empty:
+        table.add_row(Text(", ".join(empty), "dim"), "", "", "", Text("empty so far", "dim"))
     return table
 
 

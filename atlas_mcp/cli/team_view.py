@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from atlas_mcp.model.run import Event, Run
 
 _FEED = 6
+_LINE = 150
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LINE else f"{text[: _LINE - 1]}…"
 
 
 @dataclass
@@ -75,7 +80,7 @@ class TeamView:
             row.state, row.text, row.turns = "done", text, row.turns + 1
         elif event.type.endswith("failed") and event.actor in self._rows:
             self._rows[event.actor].state = "failed"
-        line = Text.assemble((f"{time.monotonic() - self._started:6.1f} s  ", "dim"), event.text)
+        line = Text.assemble((f"{time.monotonic() - self._started:6.1f} s  ", "dim"), _short(event.text))
         if self._console.is_terminal:
             self._feed = [*self._feed, line][-_FEED:]
         else:
