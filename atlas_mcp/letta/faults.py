@@ -69,7 +69,8 @@ def translate_status(error: APIStatusError) -> AtlasError:
     if status in {401, 403}:
         step = "Set the key that this Letta server expects."
         return LettaUnavailable(f"Letta refuses the call ({status}): {_short(detail)}", next_step=step)
-    return LettaUnavailable(f"Letta answered with an error ({status}): {_short(detail)}")
+    shown = f" ({status})" if status >= 400 else ""  # an error in mid stream comes with the stream's own 200
+    return LettaUnavailable(f"Letta answered with an error{shown}: {_short(detail)}")
 
 
 def model_failed(kind: str, text: str, status: int = 0) -> ModelFailed:

@@ -6,7 +6,7 @@ import json
 import re
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import httpx
@@ -167,11 +167,11 @@ class Wire(httpx.AsyncBaseTransport):
             return httpx.Response(200, headers=response.headers, stream=_Cut(b"".join(e + b"\n\n" for e in events)))
         return response
 
-    async def __aenter__(self) -> Wire:
+    async def __aenter__(self) -> Self:
         await self.inner.__aenter__()
         return self
 
-    async def __aexit__(self, *failure: Any) -> None:
+    async def __aexit__(self, *failure: Any) -> None:  # noqa: PYI036 - passed on
         await self.inner.__aexit__(*failure)
 
 
