@@ -78,14 +78,15 @@ class Toolbox:
 
     def lacks(self, agent: AgentSpec) -> list[Lack]:
         """What the agent needs for its work and has not got here, and how to add it."""
-        folder = str(self._folder or "a folder named by ATLAS_TOOLS")
         how = pool_matrix().addable
-        general = "Write {folder}/" + "{name}.py with a function of that name, and start ATLAS again."
+        general = (
+            "Put a file {name}.py with a function of that name into your tools folder (ATLAS_TOOLS), and start again."
+        )
         return [
             Lack(
                 what=name,
                 why=f"{agent.name} works with it, and there is no such tool here",
-                how_to_add=how.get(name, general).replace("{folder}", folder).replace("{name}", name),
+                how_to_add=how.get(name, general).replace("{name}", name),
             )
             for name in agent.needs
             if name not in self._tools
