@@ -173,13 +173,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigurationError, ValueError) as error:
         _log.error("%s", error)
         return 2
-    _be_modest()
+    os.umask(0o077)
+    if not given.once:
+        _be_modest()  # nobody waits for it
     return 0 if carry(given.home, destination, idle_seconds=0.0 if given.once else IDLE_SECONDS) else 1
 
 
 def _be_modest() -> None:
-    """Give way to every other process, where the system knows how, and show nobody else what is written."""
-    os.umask(0o077)
+    """Give way to every other process, where the system knows how."""
     nice = getattr(os, "nice", None)
     if nice:
         nice(10)

@@ -8,7 +8,7 @@ side: trying again later may help. Nothing else is raised.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -62,9 +62,11 @@ class StoreSink:
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
             self._to_span: Any = Span.from_otel_proto
-            url = destination.database_url(home)
-            self._store: Any = SqlAlchemyStore(url, (home / "artifacts").absolute().as_uri())
-            if url.startswith("sqlite"):
+            artifacts = (home / "artifacts").absolute().as_uri()
+            if destination.kind == "home":
+                _make_database(home / "mlflow.db", lambda url: SqlAlchemyStore(url, artifacts))
+            self._store: Any = SqlAlchemyStore(destination.database_url(home), artifacts)
+            if destination.kind == "home":
                 self._read_while_written()
             self.experiment_id = self._experiment(destination.experiment)
 
@@ -92,6 +94,20 @@ class StoreSink:
         if found.lifecycle_stage == "deleted":
             self._store.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
+
+
+def _make_database(path: Path, make: Callable[[str], Any]) -> None:
+    """Make MLflow's database if there is none: beside its place, then renamed, since MLflow never mends a half of one.
+
+    Its first opening takes seconds, in which it may be killed; who calls holds the lock of the only carrier.
+    """
+    if path.exists():
+        return
+    draft = path.with_name("mlflow.db.draft")
+    for left_over in path.parent.glob(f"{draft.name}*"):
+        left_over.unlink()
+    make(f"sqlite:///{draft.absolute().as_posix()}").engine.dispose()
+    draft.replace(path)
 
 
 @contextmanager

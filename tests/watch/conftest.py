@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,6 +60,21 @@ def ingest() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _made_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("made")
+    subprocess.run([sys.executable, "-m", "atlas_mcp.watch.ingest", str(home), "--once"], check=True)
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def ready_home(home: Path, _made_database: Path) -> Path:
+    """A home whose MLflow database is made already, which takes seconds."""
+    home.mkdir()
+    shutil.copy(_made_database, home / "mlflow.db")
+    return home
 
 
 @pytest.fixture
