@@ -129,8 +129,18 @@ class Blocks:
             noted[label] = last
         return noted
 
+    async def before_turn(self, kept: KeptAgent, *, fresh: bool) -> dict[str, str]:
+        """The values that the turn begins with, by label. For a turn that may have run before, those recorded last."""
+        states = await self.read(kept)
+        if fresh:
+            await self.notice(kept, states)
+            return {label: state.value for label, state in states.items()}
+        async with self._record.read() as db:
+            known = await revisions.latest(db, self._caller, [b.id for b in states.values()])
+        return {label: known[b.id].value if b.id in known else b.value for label, b in states.items()}
+
     async def record_turn(
-        self, kept: KeptAgent, before: dict[str, BlockState], calls: Sequence[ToolCall], turn_id: str
+        self, kept: KeptAgent, before: dict[str, str], calls: Sequence[ToolCall], turn_id: str
     ) -> list[MemoryChange]:
         """Record what the agent changed in its turn, by its memory tools; what else changed was changed elsewhere."""
         touched: dict[str, Operation] = {
@@ -142,7 +152,7 @@ class Blocks:
         author = f"agent:{kept.name}"
         changes: list[MemoryChange] = []
         for label, state in after.items():
-            was = before[label].value if label in before else ""
+            was = before.get(label, "")
             if label in touched and state.value != was:
                 with span("memory changed", kind="MEMORY", inputs={"agent": kept.name, "label": label}, author=author):
                     async with self._locks.hold(block_lock(state.id)):

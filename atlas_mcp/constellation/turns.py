@@ -9,7 +9,7 @@ revisions. A turn that fails leaves the error in its row and may be tried again 
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
+    from atlas_mcp.watch.spans import Span
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class Turns:
             kept = await self._keeper.agent(row.agent)
             job = Job(row, spec, kept, tools or self._toolbox.session(spec, None), on_event)
             result = await self._run(job)
-            spans.outputs(opened, result.reply)
+            self._record_usage(opened, result)
             return result
 
     async def _run(self, job: Job) -> TurnResult:
@@ -156,12 +157,11 @@ class Turns:
 
     async def _answered(self, job: Job) -> TurnResult:
         try:
-            before = await self._blocks.read(job.kept)
-            await self._blocks.notice(job.kept, before)
+            before = await self._blocks.before_turn(job.kept, fresh=job.row.fresh)
             answer = await self._sent(job)
         except LettaLost:
             await self._replace_lost(job)
-            before = await self._blocks.read(job.kept)
+            before = await self._blocks.before_turn(job.kept, fresh=True)
             answer = await self._sent(job)
         changes = await self._blocks.record_turn(job.kept, before, answer.tool_calls, job.row.id)
         handle = self._keeper.handle(job.spec)
@@ -181,10 +181,11 @@ class Turns:
         if not row.fresh:
             await self._letta.settle(row.conversation, row.letta_run)
             found = await self._letta.find(row.conversation, row.id)
-            if found and found.answer:
-                return await self._with_tokens(found.answer)
+            if found and found.finished:
+                return await self._counting(found.so_far, found.so_far)
             if found and found.waits_for:
-                return await self._letta.go_on(row.conversation, found.waits_for, **self._hooks(job))
+                rest = await self._letta.go_on(row.conversation, found.waits_for, **self._hooks(job))
+                return await self._counting(found.so_far, rest)
         return await self._letta.send(row.conversation, row.message, otid=row.id, **self._hooks(job))
 
     def _hooks(self, job: Job) -> dict[str, Any]:
@@ -196,11 +197,16 @@ class Turns:
 
         return {"tools": job.tools.specs, "run_tool": job.tools.call, "on_run": on_run, "on_call": job.tell_call}
 
-    async def _with_tokens(self, answer: Answer) -> Answer:
-        if not answer.letta_run:
-            return answer
-        taken, given = await self._letta.tokens_of(answer.letta_run)
-        return replace(answer, input_tokens=taken, output_tokens=given)
+    async def _counting(self, earlier: Answer, answer: Answer) -> Answer:
+        """The answer with all tool calls and tokens of the turn: those of the part that was found, too."""
+        taken, given = await self._letta.tokens_of(earlier.letta_runs)
+        calls = {c.id: c for c in (*earlier.tool_calls, *answer.tool_calls)}
+        return replace(
+            answer,
+            input_tokens=answer.input_tokens + taken,
+            output_tokens=answer.output_tokens + given,
+            tool_calls=tuple(calls.values()),
+        )
 
     async def _replace_lost(self, job: Job) -> None:
         """Put the agent or its conversation anew where Letta has lost it, and say so."""
@@ -226,6 +232,17 @@ class Turns:
             cost_usd=self._models.cost(handle, answer.input_tokens, answer.output_tokens),
         )
 
+    def _record_usage(self, opened: Span, result: TurnResult) -> None:
+        spans.outputs(opened, result.reply)
+        used = result.usage
+        spans.usage(
+            opened,
+            model=result.model,
+            input_tokens=used.input_tokens,
+            output_tokens=used.output_tokens,
+            cost_usd=used.cost_usd,
+        )
+
     @contextmanager
     def _marked_busy(self, agent: str) -> Generator[None]:
         marks = busy_marks(self._caller, agent)
@@ -236,7 +253,7 @@ class Turns:
             if held:
                 held.release()
 
-    def _span(self, row: TurnRow) -> Any:
+    def _span(self, row: TurnRow) -> AbstractContextManager[Span]:
         return spans.span(
             f"turn {row.agent}",
             kind="AGENT",

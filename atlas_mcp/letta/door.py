@@ -6,7 +6,7 @@ creates or sends is posted once and never retried by itself, so nothing is ever 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import anyio
@@ -199,16 +199,17 @@ class Letta:
     async def find_answer(self, conversation: str, otid: str) -> Answer | None:
         """The finished answer to the message with that otid, if there is one."""
         found = await self.find(conversation, otid)
-        return found.answer if found else None
+        return found.so_far if found and found.finished else None
 
-    async def tokens_of(self, run_id: str) -> tuple[int, int]:
-        """Input and output tokens of one of Letta's runs; zeros where it does not tell."""
-        try:
-            with _call():
+    async def tokens_of(self, runs: Sequence[str]) -> tuple[int, int]:
+        """Input and output tokens of some of Letta's runs; zeros where it does not tell."""
+        taken = given = 0
+        for run_id in runs:
+            with suppress(LettaUnavailable), _call():
                 usage = await self._client.runs.usage.retrieve(run_id)
-                return usage.prompt_tokens or 0, usage.completion_tokens or 0
-        except LettaUnavailable:
-            return 0, 0
+                taken += usage.prompt_tokens or 0
+                given += usage.completion_tokens or 0
+        return taken, given
 
     async def settle(self, conversation: str, run_id: str | None) -> None:
         """Wait until no earlier turn of the conversation runs any more; LettaUnavailable if that takes too long.

@@ -22,11 +22,11 @@ FAILED_STOPS = frozenset({
 
 
 class TurnReader:
-    """What has been read of one turn so far. Tells by return whether a message is new, so that it is shown once."""
+    """What has been read of one turn so far."""
 
     def __init__(self) -> None:
         self.stop_reason: str | None = None
-        self.run_id: str | None = None
+        self.runs: list[str] = []
         self.failure: ModelFailed | None = None
         self._texts: list[dict[str, str]] = [{}]
         self._calls: dict[str, list[str]] = {}
@@ -38,7 +38,9 @@ class TurnReader:
 
     def read(self, message: Any) -> None:
         """Take in one message or event of letta-client."""
-        self.run_id = getattr(message, "run_id", None) or self.run_id
+        run_id = getattr(message, "run_id", None)
+        if run_id and run_id not in self.runs:
+            self.runs.append(run_id)
         match getattr(message, "message_type", None):
             case "assistant_message":
                 said = self._texts[-1]
@@ -88,7 +90,7 @@ class TurnReader:
             text=texts[-1] if texts else "",
             input_tokens=self._input_tokens,
             output_tokens=self._output_tokens,
-            letta_run=self.run_id,
+            letta_runs=tuple(self.runs),
             tool_calls=self.calls,
         )
 

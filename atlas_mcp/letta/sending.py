@@ -57,7 +57,7 @@ class Turn:
         self._on_call = on_call
         self._event_seconds = event_seconds
         self._reader = TurnReader()
-        self._reported_run: str | None = None
+        self._reported_runs = 0
         self._reported_calls: set[str] = set()
 
     async def begin(self, message: str, otid: str) -> Answer:
@@ -123,9 +123,9 @@ class Turn:
                     await self._report()
 
     async def _report(self) -> None:
-        if self._reader.run_id and self._reader.run_id != self._reported_run:
-            self._reported_run = self._reader.run_id
-            await self._on_run(self._reported_run)
+        for run_id in self._reader.runs[self._reported_runs :]:
+            self._reported_runs += 1
+            await self._on_run(run_id)
         for call in self._reader.calls:
             if call.id not in self._reported_calls:
                 self._reported_calls.add(call.id)

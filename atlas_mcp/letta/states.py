@@ -77,7 +77,8 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a turn came to. Tokens are those of all its model calls; `letta_run` is Letta's id of the turn's last run.
+    """What a turn came to. Tokens are those of all its model calls; `letta_runs` are Letta's ids of its runs, in order:
+    one, and one more for each time that the turn waited for tools of ours.
 
     `tool_calls` holds every call of the turn in order, also those that Letta executed itself.
     """
@@ -85,13 +86,16 @@ class Answer:
     text: str
     input_tokens: int = 0
     output_tokens: int = 0
-    letta_run: str | None = None
+    letta_runs: tuple[str, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A message found again in its thread: its answer, or the tool calls that it still waits for, or neither yet."""
+    """A message found again in its thread: what came of it so far, whether that is `finished`, and if not, the tool
+    calls that it waits for. The listing of a thread tells no tokens: see `Letta.tokens_of`.
+    """
 
-    answer: Answer | None = None
+    so_far: Answer
+    finished: bool
     waits_for: tuple[ToolCall, ...] = ()

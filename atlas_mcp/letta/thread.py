@@ -44,6 +44,5 @@ def _found(messages: list[Any]) -> Found:
     reader = TurnReader()
     for message in messages:
         reader.read(message)
-    if reader.waits_for:
-        return Found(waits_for=reader.waits_for)
-    return Found(answer=reader.answer() if reader.has_answer else None)
+    waits_for = reader.waits_for
+    return Found(reader.answer(), finished=reader.has_answer and not waits_for, waits_for=waits_for)

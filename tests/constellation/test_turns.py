@@ -171,6 +171,19 @@ async def test_a_turn_whose_answer_was_lost_on_the_way_is_found_and_not_sent_aga
     assert world.script.calls == 1
 
 
+async def test_what_an_agent_remembered_in_a_turn_whose_answer_was_lost_is_still_its_own(world: World) -> None:
+    me = world.of()
+    thread = await me.open_conversation("librarian")
+    asked = '@tool memory_insert {"label": "human", "new_string": "likes tea"}'
+    world.wire.cut_after_events = 1
+    with pytest.raises(LettaUnavailable):
+        await me.take_turn("librarian", asked, conversation=thread, key="k")
+    world.wire.cut_after_events = None
+    turn = await me.take_turn("librarian", asked, conversation=thread, key="k")
+    assert [(c.label, c.author, c.revision) for c in turn.memory_changes] == [("human", "agent:librarian", 2)]
+    assert world.script.calls == 2
+
+
 async def test_a_turn_cut_off_at_a_tool_call_goes_on_where_it_stopped(world: World, echo: Echo) -> None:
     me = world.of()
     thread = await me.open_conversation("librarian")
@@ -181,6 +194,7 @@ async def test_a_turn_cut_off_at_a_tool_call_goes_on_where_it_stopped(world: Wor
     world.wire.cut_after_events = None
     turn = await me.take_turn("librarian", asked, conversation=thread, key="k", tools=echo)
     assert turn.reply == "ok: echo hi"
+    assert turn.usage.input_tokens == 20
     assert world.script.calls == 2
     assert echo.called == [{"text": "hi"}]
 

@@ -75,7 +75,7 @@ async def test_an_answer_is_read_with_its_tokens_and_its_run() -> None:
 
     async with server(lambda _: events({"message_type": "ping"}, said("hello"), stop(), used(7, 3))) as letta:
         answer = await letta.send("conv-1", "hi", otid="t", run_tool=no_tool, on_run=on_run)
-    assert (answer.text, answer.input_tokens, answer.output_tokens, answer.letta_run) == ("hello", 7, 3, "run-1")
+    assert (answer.text, answer.input_tokens, answer.output_tokens, answer.letta_runs) == ("hello", 7, 3, ("run-1",))
     assert runs == ["run-1"]
 
 
