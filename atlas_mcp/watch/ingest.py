@@ -19,7 +19,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -76,7 +76,8 @@ class _Carrier:
         while self._spool.exists():
             files = waiting(self._spool)
             if files:
-                self._carry(_first_group(files))
+                for group in _groups(files):
+                    self._carry(group)
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since >= idle_seconds:
                 break
@@ -138,13 +139,18 @@ class _Carrier:
         save_state(self._spool, state)
 
 
-def _first_group(files: Sequence[Waiting]) -> Sequence[Waiting]:
+def _groups(files: Sequence[Waiting]) -> Generator[Sequence[Waiting]]:
+    """The files in the portions that go in one transaction or request."""
+    group: list[Waiting] = []
     size = 0
-    for n, file in enumerate(files[:_GROUP_FILES]):
+    for file in files:
+        if group and (size + file.size > _GROUP_BYTES or len(group) == _GROUP_FILES):
+            yield group
+            group, size = [], 0
+        group.append(file)
         size += file.size
-        if size > _GROUP_BYTES:
-            return files[: max(1, n)]
-    return files[:_GROUP_FILES]
+    if group:
+        yield group
 
 
 def _by_trace(batch: Batch) -> list[Batch]:

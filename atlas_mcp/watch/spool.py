@@ -30,6 +30,8 @@ _FORM: Final = 1
 _RESCAN_SECONDS: Final = 5.0
 _ABANDONED_SECONDS: Final = 3_600.0
 
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
 
 class BrokenSpoolFile(Exception):
     """Raised when a spool file is not what this program writes: cut off, damaged, or of a newer program."""
@@ -71,7 +73,7 @@ def to_line(span: ReadableSpan) -> str:
         "events": [[e.name, e.timestamp, dict(e.attributes or {})] for e in span.events],
         "links": [[f"{k.context.trace_id:032x}", f"{k.context.span_id:016x}"] for k in span.links],
     }
-    return json.dumps(row if scope == OUR_SCOPE else _cleaned(row), ensure_ascii=False, default=str)
+    return _to_json(row if scope == OUR_SCOPE else _cleaned(row))
 
 
 def _cleaned(value: Any) -> Any:
