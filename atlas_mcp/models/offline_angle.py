@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from atlas_mcp.models.offline_words import terms
 
 
 @dataclass(frozen=True)
 class Angle:
-    """`does` opens the worker's task; `cues` are stems of words that its passages tend to have."""
+    """`does` opens the worker's task; `looks_for` are words that its passages tend to have."""
 
     name: str
     does: str
-    cues: frozenset[str]
+    looks_for: tuple[str, ...]
     known_by: re.Pattern[str]
+
+    @property
+    def own(self) -> bool:
+        """Whether it finds other things than close reading does."""
+        return bool(self.looks_for) or self.name == "checking"
+
+    @cached_property
+    def cues(self) -> frozenset[str]:
+        """The stems of the words it looks for."""
+        return frozenset(terms(" ".join(self.looks_for)))
 
 
 def _angle(name: str, does: str, cues: str, known_by: str) -> Angle:
-    return Angle(name, does, frozenset(terms(cues)), re.compile(known_by, re.IGNORECASE))
+    return Angle(name, does, tuple(cues.split()), re.compile(known_by, re.IGNORECASE))
 
 
 _ANGLES = (
     _angle(
         "checking",
         "Check which passages bear out what is said on",
-        "evidence true fact follows clearly evidently shown proved experience observed certain",
+        "",
         r"verif|check|claim by claim|proof",
     ),
     _angle(
         "figures",
         "Look for figures, quantities and comparisons of size on",
-        "number greater smaller fewer larger majority minority increase proportion degree percent half double measure",
+        "number majority proportion greater smaller fewer larger minority increase degree percent half double",
         r"\bdata\b|figures|quantit|statistic|calculat",
     ),
     _angle(
@@ -44,16 +55,16 @@ _ANGLES = (
     _angle(
         "choices",
         "Set out the alternatives and what each leads to on",
-        "method remedy cure either advantage danger prevent control effect consequence result object means prospect",
+        "methods remedy advantage either cure danger prevent consequence result prospect option",
         r"strateg|alternativ|option|recommend|decision",
     ),
     _angle(
         "studies",
         "Look for definitions, distinctions and reasons on",
-        "mean understand define difference distinct cause reason therefore principle theory",
+        "difference understand mean define distinct reason principle theory",
         r"academic|scientific|scholar|papers|stud(?:y|ies)|method",
     ),
-    _angle("web", "Look for what bears directly on", "first second recent new", r"\bweb\b"),
+    _angle("web", "Look for what bears directly on", "", r"\bweb\b"),
 )
 _CLOSE_READING = _angle("reading", "Read closely and quote exactly what answers", "", r"document|read|quot")
 

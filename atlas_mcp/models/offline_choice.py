@@ -13,19 +13,20 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from math import log
 
-from atlas_mcp.models.offline_passages import Passage, is_command
+from atlas_mcp.models.offline_passages import MOST_WORDS, Passage, is_command
 from atlas_mcp.models.offline_words import terms
 
 _K1, _B = 1.2, 0.5
 _CENTRAL = 0.2
-_ANGLE = 0.4
+_ANGLE = 0.25
 _LEANS = re.compile(
-    r"^(?:…|this|that|these|those|it|its|they|he|she|such|but|and|or|hence|here|so|then|the former|the latter|"
-    r"the other|the same|by this|from this|in this|on this|of these|thus|another)\b",
+    r"^(?:this|that|these|those|it|its|they|he|she|such|but|and|or|hence|here|so|then|the former|the latter|"
+    r"the other|the same|by this|from this|in this|on this|of these|thus|another|in the (?:first|next|second) place)\b",
     re.IGNORECASE,
 )
-_ENOUGH = 60
 _MOST_CANDIDATES = 80
+_FRAGMENT = 6
+_WORST = 0.25
 
 
 def weights(*questions: tuple[Collection[str], float]) -> dict[str, float]:
@@ -38,17 +39,26 @@ def weights(*questions: tuple[Collection[str], float]) -> dict[str, float]:
 
 
 def rank(
-    found: Sequence[Passage], query: Mapping[str, float], angle: Collection[str] = ()
+    found: Sequence[Passage],
+    query: Mapping[str, float],
+    angle: Collection[str] = (),
+    shape: re.Pattern[str] | None = None,
 ) -> list[tuple[float, Passage]]:
-    """The passages with their scores from 0 to about 1, best first; commands to the reader are left out."""
+    """The passages with their scores from 0 to about 1, best first; commands to the reader are left out.
+
+    `angle` are words that the asker looks out for, `shape` how sentences look that answer such a question.
+    """
     usable = [p for p in found if p.bag and not is_command(p.text)]
     if not usable:
         return []
     idf = _rarity(usable)
     asked = _scaled([_bm25(p, query, idf, usable) for p in usable])
-    central = _scaled([_centrality(p, idf, usable) for p in usable])
+    counts = Counter(t for p in usable for t in p.bag)
+    spread = {t: log(n) for t, n in counts.items() if n > 2}
+    headings = frozenset(t for h in {p.heading for p in usable} for t in terms(h))
+    central = _scaled([_centrality(p, spread, headings) for p in usable])
     scored = [
-        ((a * (1 - _CENTRAL) + c * _CENTRAL) * _fitness(p, angle), p)
+        ((a * (1 - _CENTRAL) + c * _CENTRAL) * _fitness(p, angle, shape), p)
         for a, c, p in zip(asked, central, usable, strict=True)
     ]
     return sorted(scored, key=lambda pair: (-round(pair[0], 6), pair[1].source, pair[1].order))
@@ -60,16 +70,22 @@ def choose(
     count: int,
     *,
     angle: Collection[str] = (),
+    shape: re.Pattern[str] | None = None,
+    must: Collection[str] | None = None,
+    anyway: bool = False,
     taken: Sequence[Passage] = (),
     variety: float = 0.35,
 ) -> list[Passage]:
     """At most `count` passages: each the best by relevance less its likeness to those chosen before or `taken`.
 
-    None is chosen that shares no word with the query, unless no passage does.
+    None is chosen that shares no word with `must` (the query, if not given), unless there is no such word or the
+    passages are about the matter `anyway` and none shares one; nor one far worse than the best.
     """
-    ranked = rank(found, query, angle)
-    touching = [(s, p) for s, p in ranked if p.bag & query.keys()]
-    pool = (touching or ranked)[:_MOST_CANDIDATES]
+    ranked = rank(found, query, angle, shape)
+    wanted = frozenset(query if must is None else must)
+    touching = [(s, p) for s, p in ranked if p.topic & wanted]
+    pool = (touching or (ranked if anyway or not wanted else []))[:_MOST_CANDIDATES]
+    pool = [(s, p) for s, p in pool if s >= _WORST * pool[0][0]]
     chosen: list[Passage] = []
     while pool and len(chosen) < count:
         best = max(pool, key=lambda pair: (1 - variety) * pair[0] - variety * _likeness(pair[1], [*taken, *chosen]))
@@ -100,34 +116,39 @@ def _rarity(found: Sequence[Passage]) -> dict[str, float]:
 
 
 def _bm25(passage: Passage, query: Mapping[str, float], idf: Mapping[str, float], among: Sequence[Passage]) -> float:
-    mean = sum(len(p.terms) for p in among[:_ENOUGH]) / len(among[:_ENOUGH])
+    mean = sum(len(p.terms) for p in among) / len(among)
     length = 1 - _B + _B * len(passage.terms) / mean
     tf = Counter(passage.terms)
     score = sum(weight * idf[t] * tf[t] * (_K1 + 1) / (tf[t] + _K1 * length) for t, weight in query.items() if t in tf)
-    under = frozenset(terms(passage.heading)) & query.keys() if passage.heading else frozenset[str]()
-    return score + 0.3 * sum(query[t] for t in under)
+    return score + 0.3 * sum(query[t] for t in passage.topic - passage.bag if t in query)
 
 
-def _centrality(passage: Passage, idf: Mapping[str, float], among: Sequence[Passage]) -> float:
-    """How much of what the passages keep coming back to stands in this one."""
-    n = len(among)
-    common = {t: n / (1 + value) for t, value in ((t, idf[t]) for t in passage.bag)}
-    return sum(common.values()) / (len(passage.bag) + 8)
+def _centrality(passage: Passage, spread: Mapping[str, float], headings: Collection[str]) -> float:
+    """How much of what the passages keep coming back to stands in this one, and of what their headings name."""
+    said = sum(spread.get(t, 0.0) for t in passage.bag) + sum(2.0 for t in passage.bag if t in headings)
+    return said / (len(passage.bag) + 6)
 
 
-def _fitness(passage: Passage, angle: Collection[str]) -> float:
+def _fitness(passage: Passage, angle: Collection[str], shape: re.Pattern[str] | None) -> float:
     count = len(passage.text.split())
-    factor = 1.0
-    if count < 6:  # hardly a sentence
+    factor = 1 + _ANGLE * min(len(passage.bag & frozenset(angle)), 2)
+    if count < _FRAGMENT:
         factor *= 0.4
+    if count > MOST_WORDS:
+        factor *= 0.85 if count <= MOST_WORDS + 15 else 0.4
+    if passage.front:
+        factor *= 0.2
     if passage.text.rstrip().endswith("?"):
-        factor *= 0.7
-    if _LEANS.match(passage.line):
+        factor *= 0.3
+    if passage.line.startswith("…"):
+        factor *= 0.6
+    elif _LEANS.match(passage.line):
         factor *= 0.8
     if passage.first:
         factor *= 1.1
-    hits = len(passage.bag & frozenset(angle))
-    return factor * (1 + _ANGLE * min(hits, 2))
+    if shape and shape.search(passage.text):
+        factor *= 2.0
+    return factor
 
 
 def _scaled(scores: list[float]) -> list[float]:

@@ -26,7 +26,7 @@ _ABOUT: dict[Measure, re.Pattern[str]] = {
     ),
     "form": re.compile(
         r"\b(?:clear\w*|clarity|organi[sz]\w*|structur\w*|read\w*|concis\w*|style|written|well|short|simple|plain|"
-        r"order\w*|coheren\w*|headings?|repet\w*)\b",
+        r"order\w*|craft\w*|coheren\w*|headings?|repet\w*)\b",
         re.IGNORECASE,
     ),
     "coverage": re.compile(

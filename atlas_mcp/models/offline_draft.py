@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from atlas_mcp.model.work import Draft, DraftSection
 from atlas_mcp.models.offline_choice import choose, overlap, rank, weights
-from atlas_mcp.models.offline_goal import aspects, headline
+from atlas_mcp.models.offline_goal import aspects, headline, shape_of, without_lead
 from atlas_mcp.models.offline_measures import Grounds, Line, grounds, read_lines
 from atlas_mcp.models.offline_passages import Passage, is_command
 from atlas_mcp.models.offline_prompt import Prompt
@@ -65,7 +65,7 @@ def text_of(lines: Sequence[Passage]) -> str:
 
 def source_of(line: Line, base: Grounds) -> str:
     """The source of a sentence: the one it names, else that of the passage it is most like."""
-    if line.source in base.sources:
+    if line.source in base.sources or base.is_gap(line.text):
         return line.source
     near = max(base.passages, key=lambda p: overlap(line.passage.bag, p.bag), default=None)
     return near.source if near and overlap(line.passage.bag, near.bag) > 0.4 else ""
@@ -77,8 +77,8 @@ def heading_for(lines: Sequence[Passage], asked: Sequence[str]) -> str:
     best = max(asked, key=lambda a: len(bag & frozenset(terms(a))), default="")
     if best and bag & frozenset(terms(best)):
         return headline(best)
-    counts = [t for p in lines for t in p.terms]
-    common = sorted(set(counts), key=lambda t: (-counts.count(t), counts.index(t)))[:2]
+    counts = [t for p in lines for t in p.bag]
+    common = sorted(set(counts), key=lambda t: (-counts.count(t), -len(t), t))[:2]
     written = surface(" ".join(p.text for p in lines))
     return headline("On " + " and ".join(written.get(t, t) for t in common)) if common else "Findings"
 
@@ -89,21 +89,24 @@ def used(now: Draft) -> list[Passage]:
 
 
 def _parts(asked: list[str], said: list[Passage]) -> list[Part]:
-    """Each statement under the question it answers best; what answers none goes where it is least unlike."""
+    """Each statement under the question whose words it takes up most; what takes up none stands by itself."""
     if len(asked) == 1 and len(said) > MOST_IN_SECTION:
         return _clusters(asked[0], said)
-    scores = [{p.order: s for s, p in rank(said, weights((asked_terms(a), 1.0)))} for a in asked]
+    scores = [{p.order: s for s, p in rank(said, weights((asked_terms(a), 1.0)), shape=shape_of(a))} for a in asked]
     taken: list[list[Passage]] = [[] for _ in asked]
+    rest: list[Passage] = []
     for passage in said:
         fits = [
             scores[n].get(passage.order, 0.0) if passage.bag & set(asked_terms(a)) else 0.0 for n, a in enumerate(asked)
         ]
-        if max(fits) > 0:
-            taken[fits.index(max(fits))].append(passage)
+        (taken[fits.index(max(fits))] if max(fits) > 0 else rest).append(passage)
     parts: list[Part] = []
     for aspect, passages in zip(asked, taken, strict=True):
-        best = choose(passages, weights((asked_terms(aspect), 1.0)), MOST_IN_SECTION + 1)
+        best = choose(passages, weights((asked_terms(aspect), 1.0)), MOST_IN_SECTION + 1, shape=shape_of(aspect))
         parts.append(Part(headline(aspect), tuple(sorted(best, key=lambda p: p.order))))
+    if rest and len(said) - len(rest) < MOST_IN_SECTION * len(asked):
+        kept = choose(rest, {}, MOST_IN_SECTION)
+        parts.append(Part(heading_for(kept, ()), tuple(sorted(kept, key=lambda p: p.order))))
     return parts
 
 
@@ -130,19 +133,18 @@ def _with_summary(parts: list[Part]) -> list[Part]:
     full = [p for p in parts if len(p.lines) > 2]
     if len(full) < 2:
         return parts
-    best = {p.heading: max(p.lines, key=lambda line: _fit(line, p.heading)) for p in full}
+    best = {p.heading: _nearest(p.lines, p.heading) for p in full}
     rest = [Part(p.heading, tuple(line for line in p.lines if line is not best.get(p.heading))) for p in parts]
     return [Part("In short", tuple(best.values())), *rest]
 
 
-def _fit(line: Passage, heading: str) -> tuple[int, int]:
-    """How well a sentence sums up its section: by the heading's words in it, then by how short it is."""
-    return len(line.bag & frozenset(terms(heading))), -len(line.text)
+def _nearest(lines: Sequence[Passage], heading: str) -> Passage:
+    """The sentence that answers the heading most directly."""
+    return rank(lines, weights((asked_terms(heading), 1.0)), shape=shape_of(heading))[0][1]
 
 
 def _title(goal: str) -> str:
-    asked = aspects(goal)
-    return headline(asked[0] if len(asked) == 1 else ", ".join(asked), 100)
+    return headline(without_lead(goal), 120)
 
 
 def _ended(text: str) -> str:

@@ -6,21 +6,24 @@ instructions is left out, and that is said.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from atlas_mcp.model.result import Evidence
 from atlas_mcp.model.work import Findings
-from atlas_mcp.models.offline_angle import Angle, angle_of_task
+from atlas_mcp.models.offline_angle import angle_of_task
 from atlas_mcp.models.offline_choice import choose, in_order, overlap, weights
-from atlas_mcp.models.offline_goal import aspects, headline
+from atlas_mcp.models.offline_goal import aspects, headline, shape_of
 from atlas_mcp.models.offline_passages import Passage, distinct, is_command
 from atlas_mcp.models.offline_prompt import Prompt
 from atlas_mcp.models.offline_words import asked_terms, surface
 
-MOST_QUOTES = 6
+MOST_QUOTES = 5
+FEW = 3
 MOST_MERGED = 18
 MOST_GAPS = 6
 _REPEATED = 0.8
+_ABOUT_ORIGIN = re.compile(r"\b(?:who|when|author|title|date[ds]?|published|written|wrote)\b", re.IGNORECASE)
 
 
 def question(prompt: Prompt) -> str:
@@ -31,14 +34,29 @@ def question(prompt: Prompt) -> str:
 
 
 def selection(prompt: Prompt) -> list[Passage]:
-    """The passages that answer the worker's task, in the order they stand in their sources."""
-    query = weights((asked_terms(question(prompt)), 1.0), (asked_terms(prompt.one("goal")), 0.4))
-    return in_order(choose(_at_hand(prompt), query, MOST_QUOTES, angle=_angle(prompt).cues))
+    """The passages that answer the worker's task, the best first.
+
+    Who checks starts from the best one and looks for what bears it out; who has reports looks for what they lack.
+    """
+    asked, angle = question(prompt), angle_of_task(prompt.one("task"))
+    found = [p for p in _at_hand(prompt) if not p.front or _ABOUT_ORIGIN.search(asked)]
+    must = {*asked_terms(asked), *asked_terms(prompt.one("goal"))}
+    query = weights((asked_terms(asked), 1.0), (must, 0.3), (angle.cues, 0.5))
+    shape, known = shape_of(asked), prompt.evidence()
+    if angle.name == "checking":
+        seed = choose(found, query, 1, shape=shape, must=must)
+        query, shape = weights((asked_terms(asked), 0.3), *((p.terms, 1.0) for p in seed)), None
+    new = [p for p in found if not known or all(overlap(p.bag, k.bag) < _REPEATED for k in known)]
+    anyway = bool(prompt.every("material"))
+    chosen = choose(new, query, MOST_QUOTES, angle=angle.cues, shape=shape, must=must, anyway=anyway)
+    if len(chosen) < FEW:
+        chosen += choose(known, query, FEW - len(chosen), shape=shape, must=must, taken=chosen)
+    return chosen
 
 
 def worker(prompt: Prompt) -> Findings:
     """A worker's findings."""
-    chosen = selection(prompt)
+    chosen = in_order(selection(prompt))
     gaps = [*_unmentioned(prompt, _at_hand(prompt)), *_commands(_at_hand(prompt)), *_failures(prompt)]
     if not chosen:
         return Findings(text=_nothing(prompt), gaps=tuple(dict.fromkeys([*gaps, *_unanswered(prompt)]))[:MOST_GAPS])
@@ -76,10 +94,6 @@ def merged(prompt: Prompt) -> Findings:
 def _at_hand(prompt: Prompt) -> list[Passage]:
     """Everything that may be quoted: the materials in the prompt or found by search, and the reports' evidence."""
     return distinct([*prompt.inlined(), *prompt.found(), *prompt.evidence()])
-
-
-def _angle(prompt: Prompt) -> Angle:
-    return angle_of_task(prompt.one("task"))
 
 
 def _by_turns(lists: Sequence[list[Evidence]]) -> list[Evidence]:

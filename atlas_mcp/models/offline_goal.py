@@ -6,7 +6,7 @@ import re
 
 from atlas_mcp.model.plan import Complexity, Priority, TaskKind
 from atlas_mcp.models.offline_passages import sentences
-from atlas_mcp.models.offline_words import asked_terms, words
+from atlas_mcp.models.offline_words import asked_terms, surface, words
 
 MOST_ASPECTS = 5
 _ASKS = r"what|why|how|when|where|which|who|whether|if"
@@ -54,6 +54,57 @@ def aspects(goal: str) -> list[str]:
             elif asked_terms(piece):
                 found.append(piece)
     return found[:MOST_ASPECTS] or [" ".join(goal.split()).strip(" .,;:?!") or "the goal"]
+
+
+def shape_of(question: str) -> re.Pattern[str] | None:
+    """How sentences look that answer such a question: definitions, reasons, ways; None where nothing tells."""
+    if _DEFINITION.search(question):
+        subject = rf"\b{re.escape(_subject(question))}\w*"
+        return re.compile(rf"{subject}.{{0,25}}{_DEFINES}|{_DEFINES}.{{0,25}}{subject}", re.IGNORECASE)
+    return next((looks for asks, looks, _ in _SHAPES if asks.search(question)), None)
+
+
+def words_of_answers(question: str) -> tuple[str, ...]:
+    """Words that sentences tend to have which answer such a question, to search for along with its own."""
+    if _DEFINITION.search(question):
+        return ("understand", "mean")
+    return next((hints for asks, _, hints in _SHAPES if asks.search(question)), ())
+
+
+_DEFINITION = re.compile(r"\bwhat\b.*\b(?:is|are|was|were|means?|meant)\b|\bdefin", re.IGNORECASE)
+_DEFINES = (
+    r"(?:\bI (?:mean|understand)\b|\bis (?:an?|the)\b|\bare (?:the|those)\b|\bmeans\b|\bis called\b|\bis defined\b)"
+)
+_SHAPES: tuple[tuple[re.Pattern[str], re.Pattern[str], tuple[str, ...]], ...] = (
+    (
+        re.compile(r"\bwhy\b|\breasons?\b|\bcauses?\b", re.IGNORECASE),
+        re.compile(
+            r"\b(?:because|since|therefore|for the reason|(?:as|so) long as|owing to|source of|causes? of)\b",
+            re.IGNORECASE,
+        ),
+        ("because", "reason"),
+    ),
+    (
+        re.compile(r"\bhow\b", re.IGNORECASE),
+        re.compile(
+            r"\b(?:by \w+ing|by means|means of|enables?|renders?|makes? it|prevents?|controls?|so that|through|"
+            r"more difficult|less (?:likely|probable))\b",
+            re.IGNORECASE,
+        ),
+        ("means",),
+    ),
+)
+
+
+def _subject(question: str) -> str:
+    """The last telling word of a question for a definition: what it asks about."""
+    kept = asked_terms(question)
+    return surface(question).get(kept[-1], kept[-1])[:-1] if kept else "it"
+
+
+def without_lead(goal: str) -> str:
+    """The goal without the verb that asks for an explanation, a list or the like."""
+    return _LEAD.sub("", " ".join(goal.split()).strip(" .,;:?!"))
 
 
 def headline(aspect: str, most: int = 70) -> str:

@@ -118,10 +118,11 @@ def read_draft(prompt: Prompt) -> Draft | None:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of the goal a text answers."""
+    """How much of the goal a text answers: its words, its questions, how directly, how much is on the subject."""
 
     terms: float
     aspects: float
+    direct: float
     topical: float
     missing: tuple[str, ...]
     open: tuple[str, ...]
@@ -129,7 +130,7 @@ class Coverage:
     @property
     def share(self) -> float:
         """All of it in one figure."""
-        return 0.5 * self.terms + 0.3 * self.aspects + 0.2 * self.topical
+        return 0.35 * self.terms + 0.25 * self.aspects + 0.2 * self.direct + 0.2 * self.topical
 
 
 def coverage(goal: str, lines: Sequence[Line], base: Grounds) -> Coverage:
@@ -147,11 +148,14 @@ def coverage(goal: str, lines: Sequence[Line], base: Grounds) -> Coverage:
     parts = aspects(goal)
     answered = [a for a in parts if _answers(a, saying)]
     telling = [line for line in lines if not base.is_gap(line.text)]
-    topical = _share([bool(line.passage.bag & (frozenset(asked) | base.bag)) for line in telling])
+    on_subject = [
+        1.0 if not asked or line.passage.bag & frozenset(asked) else 0.5 if line in saying else 0.0 for line in telling
+    ]
     return Coverage(
         covered,
         len(answered) / len(parts),
-        topical,
+        sum(_directness(a, saying) for a in parts) / len(parts),
+        sum(on_subject) / len(on_subject) if on_subject else 0.0,
         tuple(written.get(t, t) for t in asked if t not in there),
         tuple(a for a in parts if a not in answered),
     )
@@ -172,12 +176,12 @@ class Form:
     @property
     def share(self) -> float:
         """All of it in one figure: 1 for short sentences under headings that say nothing twice."""
-        length = _falling(self.mean, 30, 60)
-        longest = _falling(self.longest.words if self.longest else 0, 55, 110)
-        structure = 1.0 if self.words < 120 else (0.4 + 0.6 * self.headed if self.sections > 1 else 0.2)
+        length = _falling(self.mean, 22, 60)
+        longest = _falling(self.longest.words if self.longest else 0, 40, 100)
+        structure = 1.0 if self.words < 80 else (0.4 + 0.6 * self.headed if self.sections > 1 else 0.2)
         repetition = max(0.0, 1 - 0.25 * len(self.repeated))
         paragraphs = _falling(self.crowded, 8, 16)
-        return 0.25 * length + 0.15 * longest + 0.25 * structure + 0.25 * repetition + 0.1 * paragraphs
+        return 0.25 * (length + longest) + 0.2 * (structure + repetition) + 0.1 * paragraphs
 
 
 def form(draft: Draft, lines: Sequence[Line]) -> Form:
@@ -206,6 +210,15 @@ def _answers(aspect: str, lines: Iterable[Line]) -> bool:
     asked = frozenset(asked_terms(aspect))
     there = frozenset(t for line in lines for t in line.passage.bag)
     return not asked or len(asked & there) >= len(asked) / 2
+
+
+def _directness(aspect: str, lines: Iterable[Line]) -> float:
+    """The largest share of the aspect's telling words in a single sentence; two thirds is as direct as can be asked."""
+    asked = frozenset(asked_terms(aspect))
+    if not asked:
+        return 1.0
+    best = max((len(asked & line.passage.bag) for line in lines), default=0)
+    return min(1.0, best / max(1.0, len(asked) * 2 / 3))
 
 
 def _section_lines(section: DraftSection) -> list[Line]:

@@ -18,7 +18,8 @@ _ABBREVIATION = re.compile(
 )
 _END = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s+[\"'“‘(\[*_]*[A-Z0-9“‘]|\s*$)")
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
-_HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t#]*$")
+_HEADING = re.compile(r"^(#{1,6})[ \t]+(.+?)[ \t#]*$")
+_FRONT = re.compile(r"# [^\n]+(?:\n(?!#)[^\n]{0,300})*?(?=\n##|$)")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+]|\d+[.)])[ \t]+")
 _CLAUSE = re.compile(r"(?<=[;:])\s+|(?<=[—–])\s*")
 _COMMAND = re.compile(
@@ -33,7 +34,11 @@ _COMMAND = re.compile(
 
 @dataclass(frozen=True)
 class Passage:
-    """A piece of a text, word for word; `order` is its place in the source, `cut` whether a sentence was divided."""
+    """A piece of a text, word for word.
+
+    `order` is its place in the source; `first` says that it opens a paragraph, `cut` that a sentence was divided,
+    `front` that it stands between a title and the first heading: who wrote it and when, not what it says.
+    """
 
     text: str
     source: str = ""
@@ -41,6 +46,7 @@ class Passage:
     heading: str = ""
     first: bool = False
     cut: bool = False
+    front: bool = False
 
     @cached_property
     def terms(self) -> tuple[str, ...]:
@@ -51,6 +57,11 @@ class Passage:
     def bag(self) -> frozenset[str]:
         """The same, as a set."""
         return frozenset(self.terms)
+
+    @cached_property
+    def topic(self) -> frozenset[str]:
+        """Its telling words and those of the headings over it."""
+        return self.bag | frozenset(terms(self.heading))
 
     @property
     def line(self) -> str:
@@ -80,16 +91,22 @@ def sentences(paragraph: str) -> list[str]:
 def passages(text: str, source: str = "", *, start: int = 0, most_words: int = MOST_WORDS) -> list[Passage]:
     """The passages of a text, in order; none is longer than `most_words` unless it has no place to be cut."""
     found: list[Passage] = []
-    heading = ""
-    offset = start
+    headings: tuple[str, ...] = ()
+    title = _FRONT.match(text.lstrip())
+    front_end = title.end() + len(text) - len(text.lstrip()) if title else 0
+    position = 0
     for block in _PARAGRAPH.split(text):
-        lines, heading = _without_headings(block, heading)
+        front = position < front_end
+        position += len(block)
+        lines, headings = _without_headings(block, headings)
         for item in _items(lines):
             for n, sentence in enumerate(sentences(item)):
                 pieces = _pieces(sentence, most_words)
                 for m, piece in enumerate(pieces):
-                    order = offset + len(found)
-                    found.append(Passage(piece, source, order, heading, n == 0 and m == 0, len(pieces) > 1))
+                    order = start + len(found)
+                    found.append(
+                        Passage(piece, source, order, " / ".join(headings), n == 0 and m == 0, len(pieces) > 1, front)
+                    )
     return found
 
 
@@ -123,14 +140,15 @@ def from_source(found: list[Passage], source: str) -> list[Passage]:
     return [replace(passage, source=source) for passage in found]
 
 
-def _without_headings(block: str, heading: str) -> tuple[str, str]:
+def _without_headings(block: str, above: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The block's other lines, and the headings that stand over them: the title and the last one under it."""
     kept: list[str] = []
     for line in block.split("\n"):
         if match := _HEADING.match(line.strip()):
-            heading = match[1]
+            above = (match[2],) if len(match[1]) == 1 else (*above[:1], match[2])
         else:
             kept.append(line)
-    return "\n".join(kept).strip("\n"), heading
+    return "\n".join(kept).strip("\n"), above
 
 
 def _items(block: str) -> list[str]:

@@ -85,17 +85,14 @@ def delegation(prompt: Prompt) -> Delegation:
     context = f"The goal: {' '.join(prompt.one('goal').split())[:400]}"
     if reports:
         context += f" Reports at hand: {', '.join(reports)}."
-    return Delegation(
-        assignments=tuple(
-            Assignment(
-                worker=name,
-                task=_question(angle_of(f"{name.replace('_', ' ')}: {about}"), asked, n, len(workers)),
-                context=context,
-                restrictions=RESTRICTIONS,
-            )
-            for n, (name, about) in enumerate(workers.items())
-        )
-    )
+    assignments: list[Assignment] = []
+    for n, (name, about) in enumerate(workers.items()):
+        angle = angle_of(f"{name.replace('_', ' ')}: {about}")
+        if n >= len(asked) and not angle.own:
+            continue  # nobody reads the same pages for the same question
+        work = _question(angle, asked, n, len(workers))
+        assignments.append(Assignment(worker=name, task=work, context=context, restrictions=RESTRICTIONS))
+    return Delegation(assignments=tuple(assignments))
 
 
 def _team(line: str) -> Team | None:
@@ -164,7 +161,7 @@ def _fit(purpose: str, goal: str) -> int:
 def _aspects_of(task: str, goal: str) -> list[str]:
     """The questions of a task: those after its colon, else those of the goal."""
     _, colon, rest = task.partition(": ")
-    questions = [q.strip() for q in rest.split(". A good answer")[0].split(";") if asked_terms(q)] if colon else []
+    questions = [q.strip() for q in rest.split(". A good answer")[0].split(";") if q.strip()] if colon else []
     return questions or goals.aspects(task if asked_terms(task) else goal)
 
 

@@ -90,8 +90,9 @@ class Prompt:
         return [p for s in self.every("material") for p in passages(s.body, s.attributes.get("name", ""))]
 
     def found(self) -> list[Passage]:
-        """The passages that the search of this turn found, in their order."""
+        """The passages that this turn's searches found and that it read, in their order."""
         hits = [hit for result in self.results if result.name == "search_materials" for hit in _hits(result.text)]
+        hits += [hit for result in self.results if result.name == "read_material" for hit in _read(result)]
         return [p for name, start, text in hits for p in passages(whole(text), name, start=start)]
 
     def evidence(self) -> list[Passage]:
@@ -155,6 +156,15 @@ def read_json(text: str, model: type[T]) -> T | None:
 
 def _findings(body: str) -> Findings:
     return read_json(body, Findings) or Findings(text=body or "nothing")
+
+
+def _read(result: ToolResult) -> list[tuple[str, int, str]]:
+    """What was read of a material, without the line in brackets before it."""
+    if result.failed:
+        return []
+    head, _, rest = result.text.partition("\n")
+    text = rest if head.startswith("[") else result.text
+    return [(str(result.arguments.get("name", "")), int(result.arguments.get("start") or 0), text)]
 
 
 def _hits(text: str) -> list[tuple[str, int, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atlas_mcp.model.work import Draft, DraftSection
-from atlas_mcp.models.offline_choice import choose, weights
+from atlas_mcp.models.offline_choice import choose, rank, weights
 from atlas_mcp.models.offline_criteria import Length, Measure, length_of, measure_of
 from atlas_mcp.models.offline_draft import heading_for, is_said, source_of, statements, text_of, used, write
 from atlas_mcp.models.offline_goal import aspects
@@ -31,14 +31,17 @@ class Stock:
     goal: str
     evidence: list[Passage]
     said: list[Passage]
+    wanted: list[str]
     length: Length | None = None
     share: int = 1
 
     def take(self, section: DraftSection, count: int) -> list[Passage]:
-        """Evidence for the section that nothing says yet: first what the whole text lacks of the goal."""
+        """Evidence for the section that nothing says yet: first what the whole text lacks of goal and criteria."""
         there = {t for p in self.said for t in p.bag}
-        lacking = [t for t in asked_terms(self.goal) if t not in there]
-        query = weights((lacking, 1.0), (terms(section.heading), 0.7), (asked_terms(self.goal), 0.4))
+        lacking = [t for t in [*asked_terms(self.goal), *self.wanted] if t not in there]
+        query = weights(
+            (lacking, 1.0), (self.wanted, 0.8), (terms(section.heading), 0.7), (asked_terms(self.goal), 0.4)
+        )
         left = [p for p in self.evidence if not is_said(p, self.said)]
         taken = choose(left, query, count, taken=self.said)
         self.said += taken
@@ -50,7 +53,8 @@ def revise(prompt: Prompt, now: Draft) -> Draft:
     faults = _faults(prompt, now)
     named = [s for s in now.sections if faults.get(s.id)] or list(now.sections)
     base, goal = grounds(prompt), prompt.one("goal")
-    stock = Stock(base, aspects(goal), goal, statements(prompt), used(now), _length(prompt), len(now.sections))
+    others = [t for c in prompt.lines("criteria") if measure_of(c) == "other" for t in asked_terms(c)]
+    stock = Stock(base, aspects(goal), goal, statements(prompt), used(now), others, _length(prompt), len(now.sections))
     if len(now.sections) == 1 and faults.get(now.sections[0].id, set()) & {"form", "coverage"} and stock.evidence:
         return _divided(prompt, now)
     everything = set[Measure](("support", "form", "coverage", "other"))
@@ -113,7 +117,7 @@ def _fitted(text: list[Passage], stock: Stock) -> list[Passage]:
     if stock.length is None or stock.length.most is None:
         return text + stock.take(DraftSection(id="more", text=stock.goal), MOST_ADDED)
     left, result = stock.length.most // stock.share, list[Passage]()
-    for passage in sorted(text, key=lambda p: len(p.text.split())):
+    for _, passage in rank(text, weights((asked_terms(stock.goal), 1.0), (stock.wanted, 1.0))):
         left -= len(passage.text.split())
         if left >= 0 or not result:
             result.append(passage)

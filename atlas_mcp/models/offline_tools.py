@@ -1,8 +1,8 @@
 """Which tool the offline model calls next while it looks for findings or rates, if any.
 
-A worker searches once for its question, once more for words that the first search did not bring, checks its best quote
-in the material, and cites it; a rater looks up sentences of the draft that no report supports. Each is done only where
-the tool is offered, and nothing twice.
+A worker searches once for its question, once more for words that the first search did not bring (or reads, where the
+question has no words of its own), checks its best quote in the material, and cites it; a rater looks up sentences of
+the draft that no report supports. Each is done only where the tool is offered, and nothing twice.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from atlas_mcp.models.offline_angle import angle_of_task
 from atlas_mcp.models.offline_findings import question, selection
+from atlas_mcp.models.offline_goal import words_of_answers
 from atlas_mcp.models.offline_passages import Passage, is_command
 from atlas_mcp.models.offline_prompt import Prompt
 from atlas_mcp.models.offline_words import asked_terms, surface
@@ -20,6 +22,9 @@ Tools = Mapping[str, Mapping[str, Any]]
 
 MOST_QUERY_WORDS = 8
 MOST_CHECKS = 2
+MOST_HITS = 12
+MOST_READ = 3
+PAGE = 12_000
 
 
 def tools_of(given: Sequence[Mapping[str, Any]]) -> Tools:
@@ -30,10 +35,8 @@ def tools_of(given: Sequence[Mapping[str, Any]]) -> Tools:
 
 def next_call(prompt: Prompt, tools: Tools) -> Call | None:
     """The next tool call for a worker's findings, or None when it is time to answer."""
-    if "search_materials" in tools and prompt.materials() and not prompt.every("material"):
-        queries = [str(r.arguments.get("query", "")) for r in prompt.results if r.name == "search_materials"]
-        if query := _next_query(prompt, queries):
-            return "search_materials", {"query": query}
+    if prompt.materials() and not prompt.every("material") and (call := _look(prompt, tools)):
+        return call
     chosen = [p for p in selection(prompt) if p.source in prompt.materials()]
     if not chosen:
         return None
@@ -46,15 +49,34 @@ def next_call(prompt: Prompt, tools: Tools) -> Call | None:
     return None
 
 
+def _look(prompt: Prompt, tools: Tools) -> Call | None:
+    """A search; or, for a question without words to search for, the beginnings of the materials one by one."""
+    queries = [str(r.arguments.get("query", "")) for r in prompt.results if r.name == "search_materials"]
+    if "search_materials" in tools and (query := _next_query(prompt, queries)):
+        limit = {"limit": MOST_HITS} if "limit" in tools["search_materials"].get("properties", {}) else {}
+        return "search_materials", {"query": query, **limit}
+    read = [r.arguments.get("name") for r in prompt.results if r.name == "read_material"]
+    left = [name for name in prompt.materials() if name not in read]
+    if queries or not left or len(read) >= MOST_READ or "read_material" not in tools:
+        return None
+    length = {"length": PAGE} if "length" in tools["read_material"].get("properties", {}) else {}
+    return "read_material", {"name": left[0], **length}
+
+
 def _next_query(prompt: Prompt, queries: list[str]) -> str:
-    """The question's words; then, once, those of question and goal that the first search did not bring."""
+    """The question's words, with some that answers and the worker's angle have; then, once, those not brought."""
+    asked = question(prompt)
     if not queries:
-        return _in_words(question(prompt), set()) or _in_words(prompt.one("goal"), set())
+        own = _in_words(asked, set()) or _in_words(prompt.one("goal"), set())
+        if not own:
+            return ""
+        hints = (*words_of_answers(asked), *angle_of_task(prompt.one("task")).looks_for[:3])
+        return " ".join(dict.fromkeys([*own.split(), *hints]))
+    found = prompt.found()
+    lacking = _in_words(asked, {t for p in found for t in p.bag})
     if len(queries) > 1 or any(r.failed for r in prompt.results):
         return ""
-    found = {t for p in prompt.found() for t in p.bag}
-    again = _in_words(f"{question(prompt)} {prompt.one('goal')}", found)
-    return "" if again == queries[0] else again
+    return lacking if len(lacking.split()) > 1 else "" if found else _in_words(prompt.one("goal"), set())
 
 
 def _in_words(text: str, without: set[str]) -> str:

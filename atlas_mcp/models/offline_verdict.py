@@ -88,6 +88,8 @@ def _support(_: str, reading: Reading) -> Judgement:
     count, bad = len(reading.lines), reading.unsupported
     if not count:
         return Judgement(1, "There is no sentence that claims anything.")
+    if all(reading.base.is_gap(line.text) for line in reading.lines):
+        return Judgement(3, f"The text claims nothing; it only says what is missing: {_quoted(reading.lines[0])}.")
     share = 1 - len(bad) / count
     known = [line for line in reading.lines if line.source.casefold() in {s.casefold() for s in reading.base.sources}]
     score = 5 - 10 * (1 - share) - (0.5 if len(known) < count / 2 and reading.base.sources else 0)
@@ -108,6 +110,8 @@ def _coverage(_: str, reading: Reading) -> Judgement:
     if len(reading.lines) - len(reading.unsupported) < 2:
         score = min(score, 2.5)
     text = f"{len(asked) - len(found.missing)} of {len(asked)} telling words of the goal are taken up"
+    if not asked:
+        text = "The goal asks for the whole, in no words of its own"
     if found.missing:
         text += f" (not: {', '.join(found.missing)})"
     text += f"; {round(100 * found.topical)} % of the sentences are on the subject"
@@ -116,7 +120,7 @@ def _coverage(_: str, reading: Reading) -> Judgement:
     elif reading.lines:
         text += f"; the nearest to the goal is {_quoted(_nearest(reading))}"
     wanted = " ".join([*found.open, *found.missing]) or reading.goal
-    return Judgement(score, f"{text}.", ((_best_section(reading.draft, wanted), f"{text}. Add evidence on that."),))
+    return Judgement(score, f"{text}.", ((_best_section(reading, wanted), f"{text}. Add evidence on that."),))
 
 
 def _form(_: str, reading: Reading) -> Judgement:
@@ -172,7 +176,7 @@ def _other(criterion: str, reading: Reading) -> Judgement:
         text = f"{sum(t in there for t in asked)} of {len(asked)} words of this criterion occur in the text; {text}"
     if reading.lines:
         text += f"; it begins {_quoted(reading.lines[0])}"
-    section = _best_section(reading.draft, criterion)
+    section = _best_section(reading, criterion)
     return Judgement(1 + 4 * share, f"{text}.", ((section, f"{text}. Say more on {criterion!r}."),))
 
 
@@ -184,15 +188,16 @@ def _nearest(reading: Reading) -> Line:
     return max(reading.lines, key=lambda line: len(line.passage.bag & asked))
 
 
-def _best_section(draft: Draft, wanted: str) -> str:
-    """The section that has most to do with what is wanted; the last of equals."""
+def _best_section(reading: Reading, wanted: str) -> str:
+    """The section that has most to do with what is wanted; the last of equals, and never one that only names gaps."""
     asked = frozenset(terms(wanted))
+    claiming = {line.section for line in reading.lines if not reading.base.is_gap(line.text)}
 
-    def fit(numbered: tuple[int, DraftSection]) -> tuple[int, int]:
+    def fit(numbered: tuple[int, DraftSection]) -> tuple[bool, int, int]:
         n, section = numbered
-        return len(asked & frozenset(terms(f"{section.heading} {section.heading} {section.text}"))), n
+        return section.id in claiming, len(asked & frozenset(terms(f"{section.heading} {section.text}"))), n
 
-    return max(enumerate(draft.sections), key=fit)[1].id
+    return max(enumerate(reading.draft.sections), key=fit)[1].id
 
 
 def _by_section(lines: Sequence[Line]) -> list[tuple[str, list[Line]]]:

@@ -31,11 +31,11 @@ _STOP = _set(
 )
 _ASKING = _set(
     """
-    according answer answers ask author brief clear compare describe detail discuss document documents draft evidence
-    example examples explain explanation find found give help list make material materials name outline paragraph
-    paragraphs passage passages please point points present provide question questions quote quotes read report say
-    says section sections sentence sentences short show source sources state summarise summarize summary support
-    supported take tell text texts use using word words work write
+    according answer argument argue ask author brief central clear compare content core describe detail discuss document
+    draft essence essential evidence example explain explanation find found gist give help idea important key list main
+    major make material mean meaning meant message name outline overall paragraph passage please point present provide
+    question quote read report say section sentence short show source state statement summarise summarize summary
+    support supported take tell text theme thesis use using word work write
     """
 )
 
@@ -62,8 +62,8 @@ def terms(text: str) -> list[str]:
 
 def asked_terms(text: str) -> list[str]:
     """The stems that a question or an instruction is about, each once: not those that only ask for an answer."""
-    kept = [w for w in words(text) if w not in _STOP and w not in _ASKING and w not in NEGATIONS and len(w) > 1]
-    return list(dict.fromkeys(stem(w) for w in kept))
+    kept = [w for w in words(text) if w not in _STOP and w not in NEGATIONS and len(w) > 1]
+    return list(dict.fromkeys(stem(w) for w in kept if w not in _ASKING and w.removesuffix("s") not in _ASKING))
 
 
 def surface(text: str) -> dict[str, str]:
