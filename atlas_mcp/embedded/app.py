@@ -51,6 +51,8 @@ def create_app(
         version=VERSION,
         openapi_url=None,
         redirect_slashes=False,
+        # Its own spans would start a trace at each request and cut ours in two.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=running,
     )
     app.state.services = services

@@ -219,6 +219,7 @@ def _mended(answer: AIMessage) -> AIMessage:
             "id": call.get("id") or new_id("call"),
             "name": call.get("name") or "unknown",
             "args": {"__unreadable__": str(call.get("args") or call.get("error") or "")[:500]},
+            "type": "tool_call",
         }
         for call in answer.invalid_tool_calls
     ]
