@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from atlas_mcp.constellation import turn_rows
+from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.names import busy_marks, caller_hash, turn_lock
 from atlas_mcp.constellation.phrases import phrase
 from atlas_mcp.errors import AtlasError, InvalidInput, LettaLost, LettaUnavailable, OverLimit
@@ -132,7 +133,7 @@ class Turns:
             kept = await self._keeper.agent(row.agent)
             job = Job(row, spec, kept, tools or self._toolbox.session(spec, None), on_event)
             result = await self._run(job)
-            self._record_usage(opened, result)
+            self._record_usage(opened, spec, result)
             return result
 
     async def _run(self, job: Job) -> TurnResult:
@@ -170,7 +171,7 @@ class Turns:
             agent=job.spec.name,
             conversation=job.row.conversation,
             reply=answer.text,
-            model=handle,
+            model=shown_model(handle),
             memory_changes=changes,
             usage=self._usage(handle, answer),
         )
@@ -232,12 +233,12 @@ class Turns:
             cost_usd=self._models.cost(handle, answer.input_tokens, answer.output_tokens),
         )
 
-    def _record_usage(self, opened: Span, result: TurnResult) -> None:
+    def _record_usage(self, opened: Span, spec: AgentSpec, result: TurnResult) -> None:
         spans.outputs(opened, result.reply)
         used = result.usage
         spans.usage(
             opened,
-            model=result.model,
+            model=self._keeper.handle(spec),
             input_tokens=used.input_tokens,
             output_tokens=used.output_tokens,
             cost_usd=used.cost_usd,

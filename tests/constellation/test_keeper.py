@@ -134,7 +134,7 @@ async def test_what_an_agent_or_its_caller_made_of_a_persona_is_kept_when_someth
         edited = (await world.of().get_memory("librarian", "persona"))[0].value
     async with open_world(home, handle="test/other") as world:
         turn = await world.of().take_turn("librarian", "hello", conversation=None, key="1")
-        assert turn.model == "test/other"
+        assert turn.model == "test:other"
         assert (await world.of().get_memory("librarian", "persona"))[0].value == edited
         (agent,) = await world.letta.find_agents(tags(ME, "librarian"))
         assert agent.model == "test/other"

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 async def test_an_agent_answers_and_the_cost_is_known(world: World) -> None:
     turn = await world.of().take_turn("librarian", "hello", conversation=None, key="k")
     assert turn.reply == "ok: hello"
-    assert (turn.agent, turn.model) == ("librarian", "test/obedient")
+    assert (turn.agent, turn.model) == ("librarian", "test:obedient")
     assert (turn.usage.turns, turn.usage.input_tokens, turn.usage.output_tokens) == (1, 10, 5)
     assert turn.usage.cost_usd == pytest.approx(0.015)
 
