@@ -117,8 +117,7 @@ async def serve_app(app: Starlette, listener: socket.socket) -> None:
     server = _Server(config)
 
     async def stop() -> None:
-        await stop_signal()
-        server.should_exit = True
+        server.handle_exit(await stop_signal(), None)  # open streams end as well: sse-starlette listens here
 
     async with anyio.create_task_group() as group:
         group.start_soon(stop)

@@ -6,11 +6,13 @@ import anyio
 from uvicorn.server import HANDLED_SIGNALS  # which signals mean "stop" on this platform; the SDK has loaded it already
 
 
-async def stop_signal() -> None:
-    """Wait until the process is told to stop. A second signal afterwards acts as if nobody listened, and ends it."""
+async def stop_signal() -> int:
+    """Wait until the process is told to stop; by which signal. A second one acts as if nobody listened, and ends it."""
     try:
         with anyio.open_signal_receiver(*HANDLED_SIGNALS) as signals:
-            async for _ in signals:
-                return
+            async for number in signals:
+                return number
     except NotImplementedError:  # where the event loop has no signals, an interrupt is a KeyboardInterrupt
-        await anyio.sleep_forever()
+        pass
+    await anyio.sleep_forever()
+    raise AssertionError("unreachable")

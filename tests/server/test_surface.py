@@ -1,0 +1,118 @@
+"""What clients are promised: names, arguments, annotations, size."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atlas_mcp.server.app import core_tools
+from atlas_mcp.server.schemas import input_schema, output_schema
+from atlas_mcp.server.table import tool_table
+from tests.server.doors import MODERN, TOOLS, over_stdio
+
+if TYPE_CHECKING:
+    from mcp.client import Client
+    from mcp.types import Tool
+
+    from atlas_mcp.atlas import Atlas
+
+pytestmark = pytest.mark.anyio
+
+ARGUMENTS = {
+    "list_agents": ["team"],
+    "chat_with_agent": ["agent", "message", "conversation", "wait_seconds"],
+    "run_team_task": ["goal", "materials", "teams", "criteria", "project", "max_rounds", "wait_seconds"],
+    "get_run": ["run_id", "since", "wait_seconds"],
+    "list_runs": ["status", "limit", "cursor"],
+    "cancel_run": ["run_id"],
+    "get_agent_memory": ["agent", "label"],
+    "update_agent_memory": ["agent", "label", "value", "append", "replace", "expected_revision"],
+    "get_status": [],
+}
+READ_ONLY = {"list_agents", "get_run", "list_runs", "get_agent_memory", "get_status"}
+_TOKENS = re.compile(r"[A-Za-z]+|\d|[^\sA-Za-z\d]|\n+| {2,}")
+
+
+def tokens(text: str) -> float:
+    """About how many tokens a model sees: words by length, digits and signs by kind."""
+    return sum(_weight(match.group()) for match in _TOKENS.finditer(text))
+
+
+def _weight(part: str) -> float:
+    if part.isalpha():
+        return 1 if len(part) <= 6 else len(part) / 5
+    return 0.5 if part.isdigit() else 0.75
+
+
+def as_sent(tool: Tool) -> str:
+    return tool.model_dump_json(by_alias=True, exclude_none=True)
+
+
+async def test_the_tools_and_their_arguments_are_those_promised(client: Client) -> None:
+    tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert set(tools) == TOOLS
+    assert {name: list(tool.input_schema["properties"]) for name, tool in tools.items()} == ARGUMENTS
+
+
+async def test_every_tool_is_described_and_annotated(client: Client) -> None:
+    for tool in (await client.list_tools()).tools:
+        assert tool.title
+        assert tool.description
+        assert tool.output_schema is not None
+        assert all("description" in one for one in tool.input_schema["properties"].values()), tool.name
+        assert tool.annotations is not None
+        assert tool.annotations.read_only_hint == (tool.name in READ_ONLY)
+        for hint in (tool.annotations.destructive_hint, tool.annotations.idempotent_hint):
+            assert hint is not None
+
+
+async def test_the_core_set_stays_small_in_a_models_context(client: Client) -> None:
+    tools = (await client.list_tools()).tools
+    assert sum(tokens(as_sent(tool)) for tool in tools) < 6_000
+    assert sum(len(as_sent(tool)) for tool in tools) / 4 < 6_000
+
+
+async def test_schemas_carry_no_generated_titles(client: Client) -> None:
+    for tool in (await client.list_tools()).tools:
+        assert '"title":' not in json.dumps([tool.input_schema, tool.output_schema]), tool.name
+
+
+async def test_unknown_arguments_are_refused_by_the_schema_too(client: Client) -> None:
+    assert all(tool.input_schema["additionalProperties"] is False for tool in (await client.list_tools()).tools)
+
+
+async def test_the_server_says_who_it_is_and_how_to_use_it(client: Client) -> None:
+    assert client.server_info is not None
+    assert client.server_info.name == "atlas"
+    assert client.instructions is not None
+    assert all(name in client.instructions for name in ("list_agents", "run_team_task", "get_run", "get_status"))
+
+
+async def test_the_tool_table_names_every_tool_and_argument(atlas: Atlas) -> None:
+    table = tool_table(core_tools(atlas, "stdio"))
+    for name, arguments in ARGUMENTS.items():
+        row = next(line for line in table.splitlines() if line.startswith(f"| `{name}` |"))
+        assert all(re.search(rf"`{argument}\b", row) for argument in arguments)
+
+
+async def test_what_is_listed_over_a_process_is_the_same(client: Client) -> None:
+    async with over_stdio(MODERN) as other:
+        assert (await other.list_tools()).tools == (await client.list_tools()).tools
+
+
+def test_a_property_named_title_survives() -> None:
+    schema = {"title": "T", "properties": {"title": {"title": "Title", "type": "string"}}}
+    assert input_schema(schema) == {"properties": {"title": {"type": "string"}}}
+
+
+def test_an_output_schema_shows_as_many_levels_as_asked() -> None:
+    schema = {
+        "properties": {"inner": {"$ref": "#/$defs/Inner"}},
+        "$defs": {"Inner": {"type": "object", "properties": {"x": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}},
+    }
+    assert output_schema(schema, depth=1) == {"properties": {"inner": {"type": "object"}}}
+    shown = {"type": "object", "properties": {"x": {"type": ["string", "null"]}}}
+    assert output_schema(schema, depth=2) == {"properties": {"inner": shown}}
