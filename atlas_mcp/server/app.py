@@ -20,7 +20,6 @@ from atlas_mcp.server.run_tools import RunTools
 from atlas_mcp.server.status_tools import StatusTools
 
 if TYPE_CHECKING:
-    from mcp.server.context import ServerMiddleware
     from mcp.server.mcpserver.tools import Tool
 
     from atlas_mcp.atlas import Atlas
@@ -50,7 +49,7 @@ def create_server(atlas: Atlas, *, transport: Transport) -> MCPServer[Any]:
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(logging.StreamHandler(sys.stderr))
     guarded = transport == "http"
-    return MCPServer(
+    server: MCPServer[Any] = MCPServer(
         "atlas",
         title="ATLAS",
         description="A constellation of persistent agents: talk to one, set teams to work, read what they remember.",
@@ -58,13 +57,10 @@ def create_server(atlas: Atlas, *, transport: Transport) -> MCPServer[Any]:
         version=atlas.version,
         tools=core_tools(atlas, transport),
         log_level="WARNING",
-        middleware=_middleware(atlas),
         token_verifier=KeyVerifier(atlas.http_key()) if guarded else None,
         # The SDK asks for an issuer; nothing is issued here and no address of one is published.
         auth=AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None) if guarded else None,
     )
-
-
-def _middleware(atlas: Atlas) -> list[ServerMiddleware[Any]]:
-    traced = getattr(atlas, "traced_calls", None)
-    return [traced] if traced else []
+    # The first place is the SDK's own tracing, which ours replaces.
+    server.middleware[0] = atlas.traced_calls
+    return server

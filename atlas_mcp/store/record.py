@@ -7,6 +7,7 @@ schema is brought up to date before the record opens; a record of a newer ATLAS 
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from atlas_mcp.errors import LockTimeout
 from atlas_mcp.store._schema import upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable
+    from collections.abc import AsyncGenerator, Awaitable, Coroutine
     from pathlib import Path
 
     import aiosqlite
@@ -72,34 +73,63 @@ async def open_record(home: Path) -> AsyncGenerator[Record]:
 
 @asynccontextmanager
 async def _transaction(engine: AsyncEngine, *, commit: bool) -> AsyncGenerator[AsyncConnection]:
-    # Begin and end are shielded: a cancellation between them and their answer would leave a transaction open in the
-    # connection's thread, and with it the whole record locked.
     connection = engine.connect()
-    with anyio.CancelScope(shield=True):
-        await connection.start()
-        try:
-            await connection.begin()
-        except BaseException as error:
-            await connection.close()
-            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-                raise LockTimeout(
-                    "another process keeps the record to itself.", next_step="Try again in a moment."
-                ) from error
-            raise
+    begun, cancelled = await _unbroken(_begin(connection))
+    if cancelled is None:
+        begun.result()
+    elif begun.exception() is not None:
+        raise cancelled
     done = False
     try:
+        if cancelled is not None:
+            raise cancelled
         await anyio.lowlevel.checkpoint_if_cancelled()
         yield connection
         done = True
     finally:
-        with anyio.CancelScope(shield=True):
+        ended, cancelled = await _unbroken(_end(connection, commit=done and commit))
+        if cancelled is not None:
+            _ = ended.exception()  # of no use to a cancelled caller, but must be looked at
+            raise cancelled
+        ended.result()
+
+
+async def _begin(connection: AsyncConnection) -> None:
+    await connection.start()
+    try:
+        await connection.begin()
+    except BaseException as error:
+        await connection.close()
+        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+            raise LockTimeout(
+                "another process keeps the record to itself.", next_step="Try again in a moment."
+            ) from error
+        raise
+
+
+async def _end(connection: AsyncConnection, *, commit: bool) -> None:
+    try:
+        await (connection.commit() if commit else connection.rollback())
+    finally:
+        await connection.close()
+
+
+async def _unbroken(work: Coroutine[Any, Any, None]) -> tuple[asyncio.Task[None], asyncio.CancelledError | None]:
+    """The ended task of the work, and the cancellation that came meanwhile, for the caller to go on with.
+
+    Cut between its begin and the answer to it, a transaction would stay open in the connection's thread, and with it
+    the whole record locked. A shield of anyio's is not enough: LangGraph and DBOS cancel in asyncio's own way. So the
+    work has a task of its own, and its caller waits the millisecond until it is over.
+    """
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not task.done():
             try:
-                if done and commit:
-                    await connection.commit()
-                else:
-                    await connection.rollback()
-            finally:
-                await connection.close()
+                await asyncio.wait({task})
+            except asyncio.CancelledError as error:
+                cancelled = error
+    return task, cancelled
 
 
 def _engine(path: Path, begin: str, connections: int) -> AsyncEngine:

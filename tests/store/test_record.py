@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, text
 
 from atlas_mcp.errors import LockTimeout, NewerRecord
 from atlas_mcp.store import _schema
@@ -224,3 +225,27 @@ def test_a_current_record_opens_without_importing_alembic(home: Path):
         "anyio.run(main); assert 'alembic' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(home)], check=True, timeout=60)
+
+
+async def test_a_write_cut_by_a_bare_task_cancel_leaves_the_record_usable(home: Path):
+    async with open_record(home) as record:
+        async with record.write() as connection:
+            await connection.execute(text("CREATE TABLE cut (n INTEGER)"))
+
+        async def write(n: int):
+            async with record.write() as connection:
+                await connection.execute(text("INSERT INTO cut VALUES (:n)"), {"n": n})
+                await connection.execute(text("INSERT INTO cut VALUES (:n)"), {"n": n})
+
+        for steps in range(60):
+            task = asyncio.create_task(write(steps))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+            with anyio.fail_after(5):
+                await write(1000 + steps)
+        async with record.read() as connection:
+            found = (await connection.execute(text("SELECT n, count(*) FROM cut GROUP BY n"))).all()
+    assert {count for _, count in found} == {2}, "each write is whole or absent"
+    assert len([n for n, _ in found if n >= 1000]) == 60
