@@ -63,7 +63,6 @@ class Atlas:
         self.settings = settings
         self._keeper = keeper
         self.version = __version__
-        self.traced_calls = CallTracing()
 
     # -- who is asking
 
@@ -78,6 +77,10 @@ class Atlas:
     def http_key(self) -> str:
         """The bearer key for loopback HTTP; created (0600) at the first call."""
         return self._keeper.home.key(HTTP_KEY)
+
+    def tracing_of(self, caller: Caller) -> CallTracing:
+        """What a server runs each of this caller's requests through: every tool call becomes a trace."""
+        return CallTracing(lambda _: caller.id)
 
     # -- agents
 

@@ -62,5 +62,6 @@ def create_server(atlas: Atlas, *, transport: Transport) -> MCPServer[Any]:
         auth=AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None) if guarded else None,
     )
     # The first place is the SDK's own tracing, which ours replaces.
-    server.middleware[0] = atlas.traced_calls
+    caller = atlas.key_caller() if guarded else atlas.local_caller()
+    server.middleware[0] = atlas.tracing_of(caller)
     return server
