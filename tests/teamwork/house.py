@@ -113,4 +113,4 @@ async def main(path: str, url: str, run_id: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:])
+    anyio.run(main, sys.argv[1], sys.argv[2], *sys.argv[3:4])

@@ -51,6 +51,16 @@ async def test_a_task_is_done_by_persistent_agents_with_evidence_and_ratings(
     assert [t for t in dict.fromkeys(types) if t in story] == story
 
 
+async def test_checkpoints_hold_no_texts(home: Path, scripted_model: ScriptedModel) -> None:
+    with anyio.fail_after(60):
+        async with open_house(home, scripted(scripted_model.url)) as house:
+            run = await house.ended(await house.submit())
+    kept = b"".join(path.read_bytes() for path in home.glob("checkpoints.db*"))
+    assert run.run_id.encode() in kept
+    assert QUOTE.encode() not in kept
+    assert b"It was lit at dusk" not in kept
+
+
 async def test_a_quotation_found_with_tools_stands_in_the_result(home: Path, scripted_model: ScriptedModel) -> None:
     def looks_up(request: dict[str, Any]) -> bool:
         offered = {tool["function"]["name"] for tool in request.get("tools", [])}
@@ -105,6 +115,7 @@ def _killed_while_held(home: Path, model: ScriptedModel, title: str, finished: i
         for event in _events(process):
             seen[event["type"]] += 1
             if seen["turn_finished"] == finished:
+                model.wait_for_calls(finished + 1)  # the one that is held back
                 return event["run_id"]
     raise AssertionError(f"the process ended early: {seen}")
 
