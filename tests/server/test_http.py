@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -87,10 +88,18 @@ async def test_health_needs_no_key_and_tells_nothing_secret(running: Running) ->
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals between processes")
 async def test_the_server_ends_cleanly_while_a_client_listens(running: Running) -> None:
     address, key, process = running
-    async with over_http(address, key, "/sse", "2026-07-28") as client:
-        await client.list_tools()
+    headers = {"Authorization": f"Bearer {key}"}
+    async with (
+        httpx2.AsyncClient(base_url=address, headers=headers, timeout=30) as http,
+        http.stream("GET", "/sse") as stream,
+    ):
+        arriving = stream.aiter_lines()
+        assert await anext(arriving) == "event: endpoint"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        with contextlib.suppress(httpx2.RemoteProtocolError):  # the stream ends in the middle
+            async for _ in arriving:
+                pass
+    assert process.wait(15) == 0
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
 
