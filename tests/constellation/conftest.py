@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio
 import httpx
 import pytest
+import uvicorn
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -18,7 +19,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from atlas_mcp.constellation.constellation import Constellation
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.embedded import StreamingASGITransport, create_app, running
-from atlas_mcp.letta.connect import open_in_process
+from atlas_mcp.letta.connect import open_in_process, open_server
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.turn import ToolSpec
 from atlas_mcp.store.home import open_home
@@ -205,6 +206,7 @@ class World:
 
 @asynccontextmanager
 async def open_world(home: Path, script: Script | None = None, handle: str = "test/obedient") -> AsyncIterator[World]:
+    """A process on that home, with its embedded Letta inside."""
     script = script or Script()
     where = open_home(home)
     locks, models = Locks(where.locks), FakeModels(script, handle)
@@ -215,6 +217,26 @@ async def open_world(home: Path, script: Script | None = None, handle: str = "te
         wire = Wire(StreamingASGITransport(app))
         letta = await stack.enter_async_context(open_in_process(wire))
         yield World(record, locks, letta, wire, script, models, load_roster())
+
+
+@asynccontextmanager
+async def open_world_over_http(home: Path, key: str) -> AsyncIterator[World]:
+    """A process on that home whose Letta is a server on a loopback port, which wants a key."""
+    script = Script()
+    where = open_home(home)
+    locks, models = Locks(where.locks), FakeModels(script)
+    app = create_app(where.letta, models, lock=locks.hold, key=key)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    listening = uvicorn.Config(app, port=0).bind_socket()
+    address = "http://{}:{}".format(*listening.getsockname())
+    async with AsyncExitStack() as stack:
+        record = await stack.enter_async_context(open_record(where.path))
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        tasks.start_soon(server.serve, [listening])
+        letta = await stack.enter_async_context(open_server(address, key=key))
+        wire = Wire(httpx.AsyncHTTPTransport())
+        yield World(record, locks, letta, wire, script, models, load_roster())
+        server.should_exit = True
 
 
 @pytest.fixture
