@@ -162,8 +162,9 @@ class Turns:
             answer = await self._sent(job)
         except LettaLost:
             await self._replace_lost(job)
-            before = await self._blocks.before_turn(job.kept, fresh=True)
-            answer = await self._sent(job)
+            async with self._locks.hold(turn_lock(job.spec.name, job.row.conversation)):
+                before = await self._blocks.before_turn(job.kept, fresh=True)
+                answer = await self._sent(job)
         changes = await self._blocks.record_turn(job.kept, before, answer.tool_calls, job.row.id)
         handle = self._keeper.handle(job.spec)
         return TurnResult(
