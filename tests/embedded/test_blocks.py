@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -33,21 +34,18 @@ async def test_a_block_lives_from_create_to_delete(letta: AsyncLetta) -> None:
 async def test_a_value_over_its_limit_is_refused_and_says_both_lengths(
     letta: AsyncLetta, agent: Any, door: str
 ) -> None:
-    long, said = "x" * 50, r"50 characters.*40 characters"
+    long: Any = {"label": "c", "value": "x" * 50, "limit": 40}
     block = await letta.blocks.create(label="b", value="ok", limit=40)
-    with pytest.raises(BadRequestError, match=said):
-        if door == "create":
-            await letta.blocks.create(label="c", value=long, limit=40)
-        elif door == "update":
-            await letta.blocks.update(block.id, value=long)
-        elif door == "by label":
-            await letta.agents.blocks.update("human", agent_id=agent.id, value=long)
-        elif door == "in an agent":
-            new = {"label": "c", "value": long, "limit": 40}
-            await letta.agents.create(name="x", model="test/scripted", memory_blocks=[new])  # type: ignore[list-item]
-        else:
-            wide = await letta.blocks.create(label="w", value=long)
-            await letta.blocks.update(wide.id, limit=40)
+    wide = await letta.blocks.create(label="w", value="x" * 50)
+    doors: dict[str, Callable[[], Awaitable[Any]]] = {
+        "create": lambda: letta.blocks.create(**long),
+        "update": lambda: letta.blocks.update(block.id, value="x" * 50),
+        "by label": lambda: letta.agents.blocks.update("human", agent_id=agent.id, value="x" * 50),
+        "in an agent": lambda: letta.agents.create(name="x", memory_blocks=[long]),
+        "smaller limit": lambda: letta.blocks.update(wide.id, limit=40),
+    }
+    with pytest.raises(BadRequestError, match=r"50 characters.*40 characters"):
+        await doors[door]()
     assert (await letta.blocks.retrieve(block.id)).value == "ok"
 
 

@@ -22,7 +22,8 @@ ASK = 'call search {"q": "a"}'
 async def give(letta: AsyncLetta, agent_id: str, returns: dict[str, str], **extra: Any) -> Any:
     """Sends the caller's tool returns, by call id."""
     parts = [
-        {"type": "tool", "tool_call_id": id, "tool_return": text, "status": "success"} for id, text in returns.items()
+        {"type": "tool", "tool_call_id": call, "tool_return": text, "status": "success"}
+        for call, text in returns.items()
     ]
     message: Any = {"type": "tool_return", "tool_returns": parts} | extra
     return await letta.agents.messages.create(agent_id, messages=[message], client_tools=[SEARCH])
@@ -104,8 +105,8 @@ async def test_a_waiting_thread_refuses_new_messages_until_it_is_answered(letta:
     [call] = waiting(await say(letta, agent.id, ASK, client_tools=[SEARCH]))
     with pytest.raises(ConflictError, match="PENDING_APPROVAL"):
         await say(letta, agent.id, "never mind")
+    message: Any = {"role": "user", "content": "never mind"}
     with pytest.raises(ConflictError, match="PENDING_APPROVAL"):
-        message: Any = {"role": "user", "content": "never mind"}
         await letta.agents.messages.create(agent.id, messages=[message], streaming=True)
     conversation = await letta.conversations.create(agent_id=agent.id)
     other: Any = {"role": "user", "content": "other thread"}
@@ -132,7 +133,8 @@ async def test_cancelling_by_run_or_conversation_touches_no_other_thread(letta: 
     message: Any = {"role": "user", "content": ASK}
     create = letta.conversations.messages.create
     async with await create(conversation.id, messages=[message], client_tools=[SEARCH]) as stream:
-        run_id = [event async for event in stream][0].run_id
+        run_id = (await anext(aiter(stream))).run_id
+        assert [event.message_type async for event in stream][-1] == "usage_statistics"
     await say(letta, agent.id, ASK, client_tools=[SEARCH])
     assert list(await letta.agents.messages.cancel(agent.id, run_ids=[run_id])) == [run_id]
     assert [m async for m in letta.conversations.messages.list(conversation.id)] == []
@@ -181,11 +183,8 @@ async def test_returns_that_do_not_fit_the_waiting_calls_change_nothing(letta: A
         await give(letta, agent.id, {first: "only one"})
     with pytest.raises(BadRequestError, match="stranger"):
         await give(letta, agent.id, {first: "1", second: "2", "stranger": "3"})
+    approval: Any = {"type": "approval", "approvals": [{"type": "approval", "approve": True, "tool_call_id": first}]}
     with pytest.raises(UnprocessableEntityError, match="send its tool_return"):
-        approval: Any = {
-            "type": "approval",
-            "approvals": [{"type": "approval", "approve": True, "tool_call_id": first}],
-        }
         await letta.agents.messages.create(agent.id, messages=[approval])
     assert (await give(letta, agent.id, {first: "1", second: "2"})).stop_reason.stop_reason == "end_turn"
 

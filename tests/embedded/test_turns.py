@@ -74,9 +74,10 @@ async def test_tokens_arrive_while_the_model_is_still_speaking(
 ) -> None:
     chat.hold()
     message: Any = {"role": "user", "content": "hold on a moment"}
+    create = letta.agents.messages.create
     got: list[Any] = []
     with anyio.fail_after(10):
-        async with await letta.agents.messages.stream(agent.id, messages=[message], stream_tokens=True) as stream:
+        async with await create(agent.id, messages=[message], streaming=True, stream_tokens=True) as stream:
             async for event in stream:
                 if event.message_type == "assistant_message":
                     got.append(event)
@@ -162,10 +163,11 @@ async def test_a_failing_model_is_told_in_lettas_shape_and_leaves_nothing(
 
 async def test_a_model_that_fails_in_a_stream_raises_in_the_client(letta: AsyncLetta, agent: Any) -> None:
     message: Any = {"role": "user", "content": "fail 429"}
-    with pytest.raises(APIStatusError, match="llm_rate_limit"):
-        async with await letta.agents.messages.create(agent.id, messages=[message], streaming=True) as stream:
-            async for _ in stream:
-                pass
+    async with await letta.agents.messages.create(agent.id, messages=[message], streaming=True) as stream:
+        events = aiter(stream)
+        assert (await anext(events)).message_type == "ping"
+        with pytest.raises(APIStatusError, match="llm_rate_limit"):
+            await anext(events)
     assert await listed(letta, agent.id) == []
 
 
@@ -241,8 +243,9 @@ async def test_a_caller_who_goes_away_in_mid_stream_frees_the_thread_and_nothing
 ) -> None:
     chat.hold()
     message: Any = {"role": "user", "content": "hold this", "otid": "o"}
+    create = letta.agents.messages.create
     with anyio.fail_after(10):
-        async with await letta.agents.messages.stream(agent.id, messages=[message], stream_tokens=True) as stream:
+        async with await create(agent.id, messages=[message], streaming=True, stream_tokens=True) as stream:
             async for event in stream:
                 if event.message_type == "assistant_message":
                     break
