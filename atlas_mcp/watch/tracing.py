@@ -154,8 +154,10 @@ class Tracing:
 
     def _drain(self) -> None:
         waited_for = not self._idle.is_set()
-        while self._queue:
+        due = len(self._queue)  # what comes meanwhile waits for the next round, or files would be of one span each
+        while due > 0:
             lines = self._next_lines()
+            due -= len(lines)
             self._guarded(partial(self._write, lines), lost=len(lines))
         if waited_for:
             self._idle.set()
