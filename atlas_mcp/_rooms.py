@@ -116,7 +116,12 @@ class Rooms:
         agent = run.input["agent"]
         await run.emit(agent, "turn_started", f"{agent} is thinking", key="started")
         turn = await self.constellation(caller).take_turn(
-            agent, run.input["message"], conversation=run.input["conversation"], key=run.run_id, run_id=run.run_id
+            agent,
+            run.input["message"],
+            conversation=run.input["conversation"],
+            key=run.run_id,
+            run_id=run.run_id,
+            on_event=run.emit,
         )
         await run.add_usage(turn.usage, key=turn.turn_id)
         await run.save("turn", turn.model_dump_json())

@@ -17,7 +17,7 @@ import anyio
 
 from atlas_mcp.constellation import turn_rows
 from atlas_mcp.constellation.agents import shown_model
-from atlas_mcp.constellation.names import busy_marks, caller_hash, turn_lock
+from atlas_mcp.constellation.names import busy_marks, turn_lock
 from atlas_mcp.constellation.phrases import phrase
 from atlas_mcp.errors import AtlasError, InvalidInput, LettaLost, LettaUnavailable, OverLimit
 from atlas_mcp.letta.states import Answer
@@ -25,6 +25,7 @@ from atlas_mcp.model.task import MAX_MESSAGE
 from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.watch import spans
+from atlas_mcp.watch.calls import hashed_caller
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -261,7 +262,7 @@ class Turns:
             kind="AGENT",
             inputs=row.message,
             session__id=row.conversation,
-            user__id=caller_hash(self._caller),
+            user__id=hashed_caller(self._caller.id),
             gen_ai__agent__name=row.agent,
             turn_id=row.id,
         )
