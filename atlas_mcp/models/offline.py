@@ -29,8 +29,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from atlas_mcp.models import offline_chat, offline_typed
 from atlas_mcp.models.catalog import OFFLINE
-from atlas_mcp.models.offline_prompt import read_prompt
-from atlas_mcp.models.offline_tools import Tools, tools_of
+from atlas_mcp.models.offline_prompt import is_summary, read_prompt
+from atlas_mcp.models.offline_tools import Call, Tools, tools_of
 from atlas_mcp.models.tokens import estimate_tokens
 
 _CHUNK = re.compile(r"(?:\S+\s*){1,8}|\s+")
@@ -103,12 +103,12 @@ class OfflineModel(BaseChatModel):
 
     def _waits(self, messages: list[BaseMessage]) -> bool:
         """Once a turn: at its first call, which is the one that ends with the user's message."""
-        return self.delay > 0 and bool(messages) and isinstance(messages[-1], HumanMessage)
+        first = bool(messages) and isinstance(messages[-1], HumanMessage)
+        return self.delay > 0 and first and not is_summary(messages)
 
 
 def _think(messages: list[BaseMessage], tools: Tools) -> AIMessage:
-    prompt = read_prompt(messages)
-    said = offline_typed.respond(prompt, tools) if prompt else offline_chat.respond(messages, tools)
+    said = _say(messages, tools)
     usage = _usage(messages, tools, said if isinstance(said, str) else json.dumps(said[1]))
     metadata = {"model_name": OFFLINE, "model_provider": "atlas"}
     if isinstance(said, str):
@@ -117,6 +117,13 @@ def _think(messages: list[BaseMessage], tools: Tools) -> AIMessage:
     key = json.dumps([len(messages), name, arguments, messages[-1].text], sort_keys=True, default=str)
     call = tool_call(name=name, args=arguments, id=f"call_{hashlib.sha256(key.encode()).hexdigest()[:24]}")
     return AIMessage(content="", tool_calls=[call], usage_metadata=usage, response_metadata=metadata)
+
+
+def _say(messages: list[BaseMessage], tools: Tools) -> Call | str:
+    if is_summary(messages):
+        return offline_chat.summarise(messages)
+    prompt = read_prompt(messages)
+    return offline_typed.respond(prompt, tools) if prompt else offline_chat.respond(messages, tools)
 
 
 def _usage(messages: list[BaseMessage], tools: Tools, answer: str) -> UsageMetadata:

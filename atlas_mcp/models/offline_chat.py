@@ -23,6 +23,7 @@ from atlas_mcp.models.offline_words import asked_terms, surface
 
 LONG = 600
 MOST_SENTENCES = 4
+MOST_IN_SUMMARY = 8
 _REMEMBERS = re.compile(
     r"\bwhat (?:do|can|did) you (?:remember|know|recall|learn)\b|\bdo you (?:remember|know|recall)\b|\bwho am i\b|"
     r"\bwhat(?:'s| is) my name\b|\byour memory\b",
@@ -45,14 +46,20 @@ def respond(messages: list[BaseMessage], tools: Tools) -> Call | str:
     message, persona = messages[turn].text, read_persona(messages)
     results = tool_results(messages[turn:])
     told = facts(message)
-    done = [r for r in results if r.name.startswith("memory_")]
-    if len(done) < len(told):
-        call = memory_call(told[len(done)], persona.blocks, tools)
-        if call:
+    for fact in told:
+        if not _result_of(fact, results) and (call := memory_call(fact, persona.blocks, tools)):
             return call
     if (call := _search(message, messages[:turn], persona, results, tools)) and not told:
         return call
     return _signed(_answer(message, messages[:turn], persona, results, told), persona)
+
+
+def summarise(messages: Sequence[BaseMessage]) -> str:
+    """The telling sentences of a transcript, in order; without a note, as it goes into prompts."""
+    text = "\n\n".join(m.text for m in messages if isinstance(m, HumanMessage)).replace(OFFLINE_NOTE, "")
+    spoken = [p for p in passages(text) if '{"' not in p.text and '":' not in p.text]
+    chosen = in_order(choose(spoken, {}, MOST_IN_SUMMARY, variety=0.6))
+    return " ".join(p.line for p in chosen) or "Nothing of note was said."
 
 
 def _answer(
@@ -75,23 +82,28 @@ def _answer(
 
 def _noted(told: Sequence[Fact], results: Sequence[ToolResult], persona: Persona) -> list[str]:
     """What became of the facts the user told."""
-    done = [r for r in results if r.name.startswith("memory_")]
     found: list[str] = []
-    for n, fact in enumerate(told):
-        if n >= len(done):
+    for fact in told:
+        done = _result_of(fact, results)
+        if not done:
             known = fact.line in persona.blocks.get(label_of_user(persona.blocks), "")
             found.append(
                 f"I already have that in my memory: “{fact.line}”"
                 if known
                 else f"I have no memory tool in this turn, so I know it only in this conversation: “{fact.line}”"
             )
-        elif done[n].failed or done[n].text.lower().startswith("error"):
-            found.append(f"I could not put “{fact.line}” into my memory: {done[n].text[:200]}")
+        elif done.failed or done.text.lower().startswith("error"):
+            found.append(f"I could not put “{fact.line}” into my memory: {done.text[:200]}")
         else:
-            verb = "corrected" if done[n].name == "memory_replace" else "noted"
-            label = done[n].arguments.get("label", "human")
+            verb = "corrected" if done.name == "memory_replace" else "noted"
+            label = done.arguments.get("label", "human")
             found.append(f"I have {verb} this in my memory (block {label!r}): “{fact.line}”")
     return found
+
+
+def _result_of(fact: Fact, results: Sequence[ToolResult]) -> ToolResult | None:
+    """What became of the call that was to keep the fact."""
+    return next((r for r in results if r.name.startswith("memory_") and fact.line in r.arguments.values()), None)
 
 
 def _memory(persona: Persona, message: str) -> str:
@@ -108,8 +120,9 @@ def _introduction(persona: Persona) -> str:
     """Who it is, from its own persona."""
     name = persona.name.replace("_", " ")
     first = sentences(persona.blocks.get("persona", ""))[:2]
-    about = sentences(persona.about)[:1]
-    parts = [f"I am the {name}." if name else "", *about, *first]
+    about = " ".join(sentences(persona.about)[:1])
+    opening = f"I am the {name}" + (f": {about[0].lower()}{about[1:]}" if about else ".") if name else ""
+    parts = [opening, *first]
     return " ".join(" ".join(p.split()) for p in parts if p) or "I am an agent of this constellation."
 
 
@@ -131,7 +144,7 @@ def _found(message: str, before: Sequence[BaseMessage], persona: Persona, result
         written = surface(message)
         words = ", ".join(written.get(t, t) for t in asked[:5])
         return (
-            f"{_introduction(persona)} I have nothing about {words} in my memory or in this conversation. "
+            f"I have nothing about {words} in my memory or in this conversation. "
             "Give me a text, or set a team task with materials, and I will find the sentences that answer."
         )
     return "What I have on that:\n" + "\n".join(f"- {p.line} ({p.source})" for p in chosen)
@@ -142,6 +155,7 @@ def _at_hand(before: Sequence[BaseMessage], persona: Persona, results: Sequence[
     found: list[Passage] = []
     for label, value in persona.blocks.items():
         found += passages(value, f"my memory: {label}")
+    found += passages(persona.earlier, "earlier in our conversation")
     for message in before:
         if isinstance(message, HumanMessage):
             found += [p for p in passages(message.text, "you, earlier") if not p.text.endswith("?")]

@@ -163,7 +163,10 @@ def coverage(goal: str, lines: Sequence[Line], base: Grounds) -> Coverage:
 
 @dataclass(frozen=True)
 class Form:
-    """How a text reads: words a sentence, the longest sentence, repetitions, headings, the longest paragraph."""
+    """How a text reads: words a sentence, the longest sentence, repetitions, headings, the longest paragraph.
+
+    The mean is that of the sentence a word stands in: short sentences beside an endless one do not mend it.
+    """
 
     mean: float
     longest: Line | None
@@ -186,7 +189,7 @@ class Form:
 
 def form(draft: Draft, lines: Sequence[Line]) -> Form:
     """How the draft reads."""
-    counts = [line.words for line in lines]
+    counts = [line.words for line in lines if not is_command(line.text)]
     places = [(line.section, line.paragraph) for line in lines]
     repeated = [
         (a, b)
@@ -195,7 +198,7 @@ def form(draft: Draft, lines: Sequence[Line]) -> Form:
         if overlap(a.passage.bag, b.passage.bag) >= _REPEATED and len(a.passage.bag) > 2
     ]
     return Form(
-        mean=sum(counts) / len(counts) if counts else 0.0,
+        mean=sum(n * n for n in counts) / sum(counts) if counts else 0.0,
         longest=max(lines, key=lambda line: line.words, default=None),
         repeated=tuple(repeated),
         headed=_share([bool(s.heading.strip()) for s in draft.sections]),

@@ -26,16 +26,19 @@ _PLAIN_BLOCK = re.compile(
     r"<(?P<label>\w+)>(?P<body>(?:(?!<memory_blocks>).)*?<value>.*?</value>)\s*</(?P=label)>", re.DOTALL
 )
 _VALUE = re.compile(r"<value>\n?(?P<value>.*?)\n?</value>", re.DOTALL)
+_EARLIER = re.compile(r"<summary_of_older_messages>\n(?P<text>.*?)\n</summary_of_older_messages>", re.DOTALL)
+_SUMMARY = re.compile(r"\bsummary\b.{0,60}\b(?:messages|conversation)\b", re.IGNORECASE | re.DOTALL)
 _NAME = re.compile(r"\bYou are (?P<name>[a-z][a-z0-9_]*)\b(?:[:,] (?P<about>[^\n]*))?")
 
 
 @dataclass(frozen=True)
 class Persona:
-    """Who the model is to be: its agent's name, one line about it, and its memory blocks by label."""
+    """Who the model is to be: its agent's name, a line about it, its memory blocks, and older messages in short."""
 
     name: str = ""
     about: str = ""
     blocks: dict[str, str] = field(default_factory=dict[str, str])
+    earlier: str = ""
 
     @property
     def character(self) -> str:
@@ -124,6 +127,12 @@ def read_prompt(messages: list[BaseMessage]) -> Prompt | None:
     )
 
 
+def is_summary(messages: list[BaseMessage]) -> bool:
+    """Whether the system message asks for a summary of a conversation, which is nobody's turn."""
+    text = "\n".join(m.text for m in messages if isinstance(m, SystemMessage))
+    return bool(_SUMMARY.search(text)) and "<memory_blocks>" not in text and not _NAME.search(text)
+
+
 def tool_results(messages: Iterable[BaseMessage]) -> list[ToolResult]:
     """Every tool call in these messages that was answered, in order."""
     calls: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -143,7 +152,13 @@ def read_persona(messages: list[BaseMessage]) -> Persona:
     name = _NAME.search(text)
     found = [*_BLOCK.finditer(text)] or [*_PLAIN_BLOCK.finditer(text)]
     blocks = {m["label"]: value["value"].strip() for m in found if (value := _VALUE.search(m["body"]))}
-    return Persona(name["name"] if name else "", (name["about"] or "").strip() if name else "", blocks)
+    earlier = _EARLIER.search(text)
+    return Persona(
+        name["name"] if name else "",
+        (name["about"] or "").strip() if name else "",
+        blocks,
+        earlier["text"].strip() if earlier else "",
+    )
 
 
 def read_json(text: str, model: type[T]) -> T | None:

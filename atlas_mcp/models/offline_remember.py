@@ -25,6 +25,7 @@ _PREFERS = re.compile(
     r"work (?:as|at|for|on)|want you to always|am allergic)\b.+)",
     re.IGNORECASE,
 )
+_AND_I = re.compile(r",?\s+and\s+(?=(?:i|my)\b)", re.IGNORECASE)
 _QUESTION = re.compile(r"\?\s*$")
 _SECRET = re.compile(r"\b(?:password|passphrase|api[ _-]?key|secret key|pin code)\b", re.IGNORECASE)
 
@@ -40,7 +41,7 @@ class Fact:
 def facts(message: str) -> list[Fact]:
     """What the message tells about the user, at most MOST_FACTS; passwords and keys are never among it."""
     found: list[Fact] = []
-    for sentence in sentences(" ".join(message.split())):
+    for sentence in (part for s in sentences(" ".join(message.split())) for part in _AND_I.split(s)):
         if _QUESTION.search(sentence) or _SECRET.search(sentence):
             continue
         if match := _NAME.search(sentence):

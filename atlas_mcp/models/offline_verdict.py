@@ -15,6 +15,7 @@ from atlas_mcp.model.work import Draft, DraftSection, Score, Verdict
 from atlas_mcp.models import offline_measures as measures
 from atlas_mcp.models.offline_criteria import Measure, focus_of, length_of, measure_of
 from atlas_mcp.models.offline_measures import Coverage, Form, Grounds, Line
+from atlas_mcp.models.offline_passages import is_command
 from atlas_mcp.models.offline_prompt import Prompt
 from atlas_mcp.models.offline_words import asked_terms, terms
 
@@ -75,6 +76,7 @@ def _scores(criterion: str, reading: Reading, focus: Measure | None) -> list[Sco
     measure = measure_of(criterion)
     judged = _JUDGES[measure](criterion, reading)
     weight = _STRICTER if measure == focus else 1.0
+    judged = _less_for_orders(judged, reading)
     score = round(min(5.0, max(1.0, 5 - (5 - judged.score) * weight)), 1)
     if score >= PASS_MARK or not judged.faults:
         return [Score(criterion=criterion, score=score, reason=judged.reason)]
@@ -82,6 +84,16 @@ def _scores(criterion: str, reading: Reading, focus: Measure | None) -> list[Sco
         Score(criterion=criterion, score=score, reason=reason, section=section)
         for section, reason in judged.faults[:_MOST_SECTIONS]
     ]
+
+
+def _less_for_orders(judged: Judgement, reading: Reading) -> Judgement:
+    """Half a point less by every criterion where the text tells its raters what to do."""
+    orders = [line for line in reading.lines if is_command(line.text)]
+    if not orders:
+        return judged
+    text = f" It gives its reader orders, which are not followed: {_quoted(orders[0])}. Take them out."
+    faults = judged.faults or ((orders[0].section, judged.reason),)
+    return Judgement(judged.score - 0.5, judged.reason + text, tuple((s, reason + text) for s, reason in faults))
 
 
 def _support(_: str, reading: Reading) -> Judgement:
@@ -126,7 +138,7 @@ def _coverage(_: str, reading: Reading) -> Judgement:
 def _form(_: str, reading: Reading) -> Judgement:
     seen = reading.form
     score = 1 + 4 * seen.share if reading.lines else 1.0
-    text = f"{seen.mean:.0f} words a sentence on average"
+    text = f"{seen.mean:.0f} words a sentence on average, weighed by their length"
     if seen.longest:
         text += f", the longest {seen.longest.words}: {_quoted(seen.longest)}"
     text += f"; {seen.sections} section{'s' if seen.sections != 1 else ''}, {round(100 * seen.headed)} % with a heading"

@@ -31,11 +31,11 @@ _STOP = _set(
 )
 _ASKING = _set(
     """
-    according answer argument argue ask author brief central clear compare content core describe detail discuss document
-    draft essence essential evidence example explain explanation find found gist give help idea important key list main
-    major make material mean meaning meant message name outline overall paragraph passage please point present provide
-    question quote read report say section sentence short show source state statement summarise summarize summary
-    support supported take tell text theme thesis use using word work write
+    according answer argument argue asap ask author brief central clear compare content core describe detail discuss
+    document draft essence essential evidence example explain explanation find found gist give help idea immediately
+    important key list main major make material mean meaning meant message name outline overall paragraph passage please
+    point present provide question quote read report say section sentence short show source state statement summarise
+    summarize summary support supported take tell text theme thesis urgent urgently use using word work write
     """
 )
 
