@@ -37,7 +37,7 @@ class Checkpoints:
             return self._saver
 
     async def forget(self, run_id: str) -> None:
-        """Delete what a run left, once it has ended."""
+        """Delete where a run stands, once it has ended: its result is kept elsewhere."""
         saver = await self.saver()
         await saver.adelete_thread(run_id)
 

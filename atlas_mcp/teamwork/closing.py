@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 from atlas_mcp.model.result import Evidence, Missing, Result
 from atlas_mcp.model.work import Draft, Findings
 from atlas_mcp.teamwork import scores
+from atlas_mcp.teamwork.job import RESULT, Job
 from atlas_mcp.teamwork.planning import count
 from atlas_mcp.teamwork.rating import load_verdicts
 from atlas_mcp.teamwork.team import team_reports
 from atlas_mcp.teamwork.writing import reports_as_text
 
 if TYPE_CHECKING:
-    from atlas_mcp.teamwork.job import Job
     from atlas_mcp.teamwork.state import State
-
-RESULT = "result"
 
 
 async def gather(job: Job, state: State) -> Result | None:

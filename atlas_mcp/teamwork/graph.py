@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from atlas_mcp.model.plan import MAX_PARTS
 from atlas_mcp.teamwork.closing import finish, keep_best
@@ -89,7 +89,7 @@ def _node(name: str, do: Node) -> Any:
         info = runtime.execution_info
         if info is None:
             raise LookupError("LangGraph gave the node no task id")
-        with _own_graph_hidden(), span(name, kind="TASK", inputs=_shown(state)) as opened:
+        with _own_graph_hidden(), span(_title(name, state), kind="TASK", inputs=_shown(state)) as opened:
             update = await do(runtime.context, f"{runtime.context.run.run_id}:{info.task_id}", state)
             outputs(opened, update)
         return update
@@ -111,6 +111,13 @@ def _own_graph_hidden() -> Generator[None]:
         yield
     finally:
         var_child_runnable_config.reset(token)
+
+
+def _title(name: str, state: dict[str, Any]) -> str:
+    """The node's name, and whose work it is where several do the same."""
+    part = cast("dict[str, Any]", state.get("part") or {})
+    whose = state.get("worker") or state.get("rater") or part.get("id")
+    return f"{name} {whose}" if whose else name
 
 
 def _shown(state: dict[str, Any]) -> dict[str, Any]:

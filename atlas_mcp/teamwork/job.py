@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from atlas_mcp.teamwork.contract import Agents, Journal
 
 
+RESULT = "result"
+"""The artifact that says a task is done."""
+
+
 @dataclass
 class Job:
     """The run, its agents and its task.

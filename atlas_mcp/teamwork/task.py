@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from atlas_mcp.errors import AtlasError, RunLost
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.task import DEFAULT_CRITERIA, TeamTask
 from atlas_mcp.runs.outcome import RunOutcome
-from atlas_mcp.teamwork.job import Job
+from atlas_mcp.teamwork.job import RESULT, Job
 from atlas_mcp.teamwork.planning import count
 from atlas_mcp.watch.spans import outputs, span
 
@@ -43,14 +44,23 @@ async def run_team_task(run: Journal, agents: Agents, task: TeamTask, checkpoint
 
 async def _work(job: Job, checkpoints: Checkpoints) -> Result:
     # Building the graph imports LangGraph, which takes a third of a second: in a thread, so that nobody else waits.
+    if done := await job.find(RESULT):
+        return Result.model_validate_json(done)
     saver = await checkpoints.saver()
     graph, steps = await anyio.to_thread.run_sync(_graph, saver)
     config: Any = {"configurable": {"thread_id": job.run.run_id}, "recursion_limit": steps(job.task.max_rounds)}
     stand = await graph.aget_state(config)
-    if stand.next or not stand.values:
-        job.done = job.total = sum(stand.values.get("turns", {}).values())
+    job.done = job.total = sum(stand.values.get("turns", {}).values())
+    try:
         await graph.ainvoke(None if stand.next else {"turns": {}}, config, context=job, durability="sync")
-    return Result.model_validate_json(await job.text("result"))
+    except RunLost:
+        raise  # another process may be at it, from these checkpoints
+    except AtlasError:
+        await checkpoints.forget(job.run.run_id)
+        raise
+    result = Result.model_validate_json(await job.text(RESULT))
+    await checkpoints.forget(job.run.run_id)
+    return result
 
 
 def _graph(saver: Any) -> tuple[Any, Any]:

@@ -29,7 +29,9 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     team = job.agents.roster.team(place["team"])
     part = await _part(job, place)
     workers = able_workers(job, team.name)
-    await job.say(team.supervisor, "part_started", f"{team.name} starts: {shorten(part.task, 160)}", key=f"{node}:part")
+    await job.say(
+        team.supervisor, "part_started", f"{named(place)} starts: {shorten(part.task, 160)}", key=f"{node}:part"
+    )
     job.expect(2 + len(workers))
     question = Question(
         agent=team.supervisor,
@@ -92,31 +94,33 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     delivered = {i: w for i, w in enumerate(state["assigned"]) if state["reports"].get(str(i)) == "done"}
     if not delivered:
         return await _lose_part(job, node, place, team.name, "none of its workers delivered")
-    found = {i: Findings.model_validate_json(await job.text(f"part/{place['id']}/{i}")) for i in delivered}
+    reports = {i: Findings.model_validate_json(await job.text(f"part/{place['id']}/{i}")) for i in delivered}
     labels = labelled(delivered)
     absent = [w for i, w in enumerate(state["assigned"]) if i not in delivered]
     part = await _part(job, place)
     question = Question(
         agent=team.supervisor,
         prompt=prompts.merging(
-            job.task.goal, part.task, {labels[i]: f.model_dump_json() for i, f in found.items()}, absent
+            job.task.goal, part.task, {labels[i]: f.model_dump_json() for i, f in reports.items()}, absent
         ),
         answer=Findings,
-        doing=f"{team.supervisor} merges {count(len(found), 'report')}",
+        doing=f"{team.supervisor} merges {count(len(reports), 'report')}",
         done=lambda f: f"{team.supervisor} merged them, with {count(len(f.evidence), 'quotation')}",
         conversation=state["thread"],
     )
     asked = await try_ask(job, node, question)
     if isinstance(asked, Failed):
-        merged = joined(list(found.values()))
+        merged = joined(list(reports.values()))
         missing = [Missing(agent=team.supervisor, what="merging its team's findings", why=asked.why)]
     else:
         evidence, missing = verify(team.supervisor, asked.answer.evidence, job.task.materials)
-        merged = asked.answer.model_copy(update={"evidence": tuple(evidence)})
+        # A supervisor that forgot the evidence has not made it untrue.
+        merged = asked.answer.model_copy(
+            update={"evidence": tuple(evidence) or joined(list(reports.values())).evidence}
+        )
     await job.keep(f"part/{part.id}", merged)
-    text = (
-        f"{team.name} is done: {count(len(merged.evidence), 'quotation')}, {count(len(merged.gaps), 'open question')}"
-    )
+    found, gaps = count(len(merged.evidence), "quotation"), count(len(merged.gaps), "open question")
+    text = f"{named(place)} is done: {found}, {gaps}"
     await job.say(team.supervisor, "part_finished", text, key=f"{node}:part")
     return {
         "done": {part.id: "done"},
@@ -133,6 +137,11 @@ def refuse(delegation: Delegation, workers: list[str]) -> str | None:
     if len(delegation.assignments) > MAX_ASSIGNMENTS:
         return f"{len(delegation.assignments)} assignments are too many: at most {MAX_ASSIGNMENTS}"
     return None
+
+
+def named(place: PartState) -> str:
+    """The part for people: its team, with the part's own id where that says something else."""
+    return place["team"] if place["id"] == place["team"] else f"{place['team']} ({place['id']})"
 
 
 def labelled(workers: dict[int, str]) -> dict[int, str]:
@@ -174,6 +183,6 @@ _ABSENT = Findings(text="This part delivered nothing.", gaps=("everything that w
 
 
 async def _lose_part(job: Job, node: str, place: PartState, actor: str, why: str) -> dict[str, Any]:
-    await job.say(actor, "part_finished", f"{place['team']} delivered nothing: {why}", key=f"{node}:part-lost")
+    await job.say(actor, "part_finished", f"{named(place)} delivered nothing: {why}", key=f"{node}:part-lost")
     lost = Missing(agent=place["team"], what=f"part {place['id']}", why=why)
     return {"done": {place["id"]: "missing"}, "assigned": [], "missing": [lost.model_dump()]}

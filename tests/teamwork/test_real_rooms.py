@@ -15,6 +15,8 @@ import anyio
 import pytest
 
 from atlas_mcp.model.sections import sections
+from atlas_mcp.model.task import DEFAULT_CRITERIA, Material, TeamTask
+from atlas_mcp.models.config import ModelConfig
 from tests.scripted_model import ScriptedModel, last_user_text
 from tests.teamwork.house import QUOTE, good_answer, open_house, scripted
 
@@ -55,7 +57,7 @@ async def test_checkpoints_hold_no_texts(home: Path, scripted_model: ScriptedMod
     with anyio.fail_after(60):
         async with open_house(home, scripted(scripted_model.url)) as house:
             run = await house.ended(await house.submit())
-    kept = b"".join(path.read_bytes() for path in home.glob("checkpoints.db*"))
+            kept = b"".join(path.read_bytes() for path in home.glob("checkpoints.db*"))  # the log, before it is folded
     assert run.run_id.encode() in kept
     assert QUOTE.encode() not in kept
     assert b"It was lit at dusk" not in kept
@@ -82,6 +84,23 @@ async def test_a_quotation_found_with_tools_stands_in_the_result(home: Path, scr
     merging = [last_user_text(r) for r in scripted_model.requests if "reported. Merge" in last_user_text(r)]
     [report, *_] = sections(merging[0], "report")
     assert json.loads(report.body)["evidence"][0]["quote"] == "oil and bread"
+
+
+async def test_the_offline_model_does_a_whole_task_with_quotes_that_are_in_the_text(home: Path) -> None:
+    text = (Path(__file__).parents[2] / "LICENSE").read_text()
+    goal = "What rights does the License grant, and which conditions apply to redistribution?"
+    task = TeamTask(goal=goal, materials=(Material(name="LICENSE", text=text),))
+    with anyio.fail_after(100):
+        async with open_house(home, ModelConfig()) as house:
+            run = await house.ended(await house.submit(task))
+    assert run.status == "completed", run.error
+    assert run.result is not None
+    assert run.result.evidence
+    assert all(e.quote in text for e in run.result.evidence)
+    assert {r.criterion for r in run.result.ratings} == set(DEFAULT_CRITERIA)
+    assert len({r.rater for r in run.result.ratings}) >= 2
+    assert any("searched the materials" in e.text for e in run.events)
+    assert run.progress.done == run.progress.total == run.usage.turns
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import anyio
@@ -219,7 +220,7 @@ async def test_a_part_without_any_findings_is_missing_and_the_others_go_on(tmp_p
     result, run = await do(agents, tmp_path)
     assert result.passed
     assert {"thinker", "analysis"} <= {m.agent for m in result.missing}
-    assert "analysis delivered nothing: none of its workers delivered" in run.texts("part_finished")
+    assert "analysis (sense) delivered nothing: none of its workers delivered" in run.texts("part_finished")
 
 
 async def test_a_run_without_any_findings_fails_with_the_reasons(tmp_path: Path) -> None:
@@ -358,6 +359,8 @@ async def test_a_finished_task_asked_for_again_gives_its_result_without_a_turn(t
         again = await run_team_task(run, agents, task(), checkpoints)
     assert again == first
     assert len(agents.turns) == turns
+    with sqlite3.connect(tmp_path / "c.db") as database:
+        assert database.execute("SELECT count(*) FROM checkpoints").fetchone() == (0,)
 
 
 async def test_tasks_in_two_connections_on_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
