@@ -13,12 +13,9 @@ def main() -> None:
     """Run the command line; exits with 0, with 2 and one line on stderr for what the user can mend, or with 130."""
     arguments = sys.argv[1:]
     if arguments == ["serve"] or (not arguments and not _at_terminal()):
-        from atlas_mcp.server.stdio import claim_wire
-
-        wire = claim_wire()
         from atlas_mcp.cli.stdio import run_stdio
 
-        sys.exit(run_stdio(wire))
+        sys.exit(run_stdio())
     from atlas_mcp.cli.app import run
 
     sys.exit(run(arguments))

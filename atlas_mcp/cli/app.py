@@ -26,6 +26,8 @@ app = typer.Typer(
 for command in (demo, serve, status, traces, letta):
     app.command()(command)
 
+_INTERRUPTED = 130
+
 
 @app.callback(invoke_without_command=True)
 def _main(  # pyright: ignore[reportUnusedFunction]  # typer calls it
@@ -44,11 +46,14 @@ def run(arguments: list[str]) -> int:
     try:
         app(arguments, prog_name="atlas-mcp")
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
+        code = end.code if isinstance(end.code, int) else 0
     except AtlasError as error:
         sys.stderr.write(f"atlas-mcp: {error}\n")
         return 2
     except KeyboardInterrupt:
+        code = _INTERRUPTED
+    else:
+        return 0
+    if code == _INTERRUPTED:
         sys.stderr.write("atlas-mcp: interrupted\n")
-        return 130
-    return 0
+    return code

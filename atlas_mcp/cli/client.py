@@ -49,8 +49,8 @@ class Server:
 
 
 @asynccontextmanager
-async def start_server(client_name: str) -> AsyncGenerator[Server]:
-    """Start `atlas-mcp serve` as a subprocess with this process's environment, and connect to it over stdio.
+async def start_server(client_name: str, **environment: str) -> AsyncGenerator[Server]:
+    """Start `atlas-mcp serve` as a subprocess with this process's environment and more, and connect to it over stdio.
 
     Raises Unavailable with the server's last words when it does not come up.
     """
@@ -58,7 +58,7 @@ async def start_server(client_name: str) -> AsyncGenerator[Server]:
         parameters = StdioServerParameters(
             command=sys.executable,
             args=["-m", "atlas_mcp", "serve"],
-            env=dict(os.environ),  # handed on unread: the server reads its own settings
+            env={**os.environ, **environment},  # handed on unread: the server reads its own settings
         )
         name = Implementation(name=client_name, version=__version__)
         try:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 AGENT = "librarian"
 GREETING = "Please remember: I am trying out ATLAS for the first time, and I like short answers with their sources."
 POLL_SECONDS = 20
+WATCHABLE_SECONDS = 0.6
 
 
 @dataclass(frozen=True)
@@ -76,17 +77,19 @@ async def _show(job: _Job, rounds: int) -> str:
     from atlas_mcp.settings import load_settings
 
     console = Console(highlight=False)
-    load_settings()  # what is wrong with them is told before anything is started
-    console.print("[bold]ATLAS[/]: one MCP server, a constellation of persistent agents.\n")
-    async with start_server("atlas-mcp demo") as server:
+    settings = load_settings()  # what is wrong with them is told before anything is started
+    slowed = console.is_terminal and settings.model is None and not settings.offline_delay
+    environment = {"ATLAS_OFFLINE_DELAY": str(WATCHABLE_SECONDS)} if slowed else {}
+    async with start_server("atlas-mcp demo", **environment) as server:
         tools = await server.tools()
+        console.print("[bold]ATLAS[/]: one MCP server, a constellation of persistent agents.\n")
         console.print(
             f"A real server runs as a subprocess; a real client speaks MCP {server.protocol_version} with it over "
             f"stdio and sees {len(tools)} tools: [cyan]{', '.join(tools)}[/]"
         )
         await _introduce(console, server)
         await _chat(console, server)
-        run = await _work(console, server, job, rounds)
+        run = await _work(console, server, job, rounds, slowed=slowed)
         await _remembered(console, server)
     _farewell(console, run)
     return run.status
@@ -126,7 +129,7 @@ async def _chat(console: Console, server: Server) -> None:
         console.print("It changed nothing in its memory this time.", style="dim")
 
 
-async def _work(console: Console, server: Server, job: _Job, rounds: int) -> Run:
+async def _work(console: Console, server: Server, job: _Job, rounds: int, *, slowed: bool) -> Run:
     from rich.text import Text
 
     from atlas_mcp.cli.pages import plan_page, result_page
@@ -144,7 +147,10 @@ async def _work(console: Console, server: Server, job: _Job, rounds: int) -> Run
         max_rounds=rounds,
         wait_seconds=0,
     )
-    console.print(f"It is stored as run [cyan]{run.run_id}[/] and goes on whether or not we watch.\n")
+    console.print(f"It is stored as run [cyan]{run.run_id}[/] and goes on whether or not we watch.")
+    if slowed:
+        console.print(f"The offline model waits {WATCHABLE_SECONDS} s a turn, so that there is something to watch.")
+    console.print()
     with TeamView(console) as view:
         view.show(run)
         since = run.events[-1].seq if run.events else 0

@@ -32,9 +32,8 @@ def serve(
             next_step="Add --http.",
         )
     from atlas_mcp.cli.stdio import run_stdio
-    from atlas_mcp.server.stdio import claim_wire
 
-    raise typer.Exit(run_stdio(claim_wire()))
+    raise typer.Exit(run_stdio())
 
 
 async def _serve_http(host: str, port: int) -> None:

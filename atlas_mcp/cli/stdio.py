@@ -5,17 +5,23 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from atlas_mcp.errors import AtlasError
+
 if TYPE_CHECKING:
     from atlas_mcp.server.stdio import Wire
 
 
-def run_stdio(wire: Wire) -> int:
-    """Serve the host at the other end of the wire until it closes the pipe; the exit code."""
-    import anyio
+def run_stdio() -> int:
+    """Serve the host at the other end of stdin and stdout until it closes the pipe; the exit code.
 
-    from atlas_mcp.errors import AtlasError
+    The pipe is taken for the protocol before anything is imported that might print.
+    """
+    from atlas_mcp.server.stdio import claim_wire
 
     try:
+        wire = claim_wire()
+        import anyio
+
         anyio.run(_serve, wire)
     except AtlasError as error:
         sys.stderr.write(f"atlas-mcp: {error}\n")

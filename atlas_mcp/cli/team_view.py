@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from rich import box
 from rich.console import Group
@@ -34,10 +34,12 @@ def _short(text: str) -> str:
 
 @dataclass
 class _Row:
-    state: Literal["working", "done", "failed"]
-    text: str
-    since: float
+    """An agent's row; one agent may be in several turns at once, each in a conversation of its own."""
+
+    text: str = ""
+    working: int = 0
     turns: int = 0
+    failed: bool = False
     spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
 
@@ -73,13 +75,13 @@ class TeamView:
     def _take(self, event: Event) -> None:
         text = event.text.removeprefix(event.actor).lstrip(" :")
         if event.type == "turn_started":
-            row = self._rows.setdefault(event.actor, _Row("working", text, time.monotonic()))
-            row.state, row.text, row.since = "working", text, time.monotonic()
-        elif event.type == "turn_finished" and event.actor in self._rows:
-            row = self._rows[event.actor]
-            row.state, row.text, row.turns = "done", text, row.turns + 1
-        elif event.type.endswith("failed") and event.actor in self._rows:
-            self._rows[event.actor].state = "failed"
+            row = self._rows.setdefault(event.actor, _Row())
+            row.working, row.text, row.failed = row.working + 1, text, False
+        elif row := self._rows.get(event.actor):
+            if event.type == "turn_finished":
+                row.working, row.turns, row.text = max(0, row.working - 1), row.turns + 1, text
+            elif event.type.endswith("failed"):
+                row.working, row.failed, row.text = max(0, row.working - 1), True, text
         line = Text.assemble((f"{time.monotonic() - self._started:6.1f} s  ", "dim"), _short(event.text))
         if self._console.is_terminal:
             self._feed = [*self._feed, line][-_FEED:]
@@ -95,8 +97,7 @@ class TeamView:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column in ("", "agent", "turns", "doing"):
             table.add_column(column, no_wrap=column != "doing", overflow="ellipsis")
-        signs = {"done": Text("✓", "green"), "failed": Text("✗", "red")}
         for name, row in self._rows.items():
-            sign = row.spinner if row.state == "working" else signs[row.state]
-            table.add_row(sign, name, str(row.turns), Text(row.text, "" if row.state == "working" else "dim"))
+            sign = row.spinner if row.working else Text("✗", "red") if row.failed else Text("✓", "green")
+            table.add_row(sign, name, str(row.turns), Text(row.text, "" if row.working else "dim"))
         return table

@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from atlas_mcp.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
@@ -30,8 +32,16 @@ class Wire:
 
 
 def claim_wire() -> Wire:
-    """Take stdin and stdout for the protocol alone: descriptor 0 then reads nothing, and 1 leads to stderr."""
-    wire = Wire(os.dup(0), os.dup(1))
+    """Take stdin and stdout for the protocol alone: descriptor 0 then reads nothing, and 1 leads to stderr.
+
+    Raises ConfigurationError where one of them is closed.
+    """
+    try:
+        wire = Wire(os.dup(0), os.dup(1))
+    except OSError:
+        raise ConfigurationError(
+            "serving stdio needs an open stdin and stdout.", next_step="Let a host start it, or add --http."
+        ) from None
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     try:

@@ -120,3 +120,11 @@ def test_a_home_that_cannot_be_written_ends_it_with_one_line(monkeypatch: pytest
 def test_mcp_json_starts_this_server() -> None:
     path = Path(__file__).parents[2] / "mcp.json"
     assert json.loads(path.read_text()) == {"mcpServers": {"atlas": {"command": "atlas-mcp", "args": ["serve"]}}}
+
+
+def test_without_a_pipe_it_says_what_it_needs() -> None:
+    command = f"exec {' '.join(COMMAND)} serve <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "stdin" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -11,6 +11,7 @@ from mcp.client import Client
 
 from atlas_mcp.atlas import Atlas, open_atlas
 from atlas_mcp.server import create_server
+from atlas_mcp.server.progress import HEARTBEAT_SECONDS
 from atlas_mcp.settings import load_settings
 from tests.server.doors import call, refused, text_of, until_ended
 
@@ -119,6 +120,24 @@ async def test_a_waiting_client_hears_of_each_event_in_growing_numbers(client: C
     assert numbers == sorted(set(numbers))
     assert len(numbers) > 5
     assert any("global_supervisor" in message for _, message in heard)
+
+
+async def test_a_waiting_client_gets_signs_of_life_while_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATLAS_OFFLINE_DELAY", "2")
+    monkeypatch.setattr("atlas_mcp.server.progress.HEARTBEAT_SECONDS", 0.2)
+    heard: list[str] = []
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append(message or "")
+
+    async with open_atlas(load_settings()) as slow, connected(slow) as client:
+        arguments = {"agent": "librarian", "message": "Hello."}
+        await client.call_tool("chat_with_agent", arguments, progress_callback=hear)
+    assert sum("still working" in message for message in heard) > 3
+
+
+def test_the_signs_of_life_come_more_often_than_every_ten_seconds() -> None:
+    assert HEARTBEAT_SECONDS < 10
 
 
 async def test_a_slow_turn_becomes_a_run_whose_reply_is_found(monkeypatch: pytest.MonkeyPatch, atlas: Atlas) -> None:
