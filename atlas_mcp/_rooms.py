@@ -57,7 +57,7 @@ async def open_rooms(settings: Settings) -> AsyncGenerator[RoomsKeeper]:
             tasks.start_soon(keeper.keep)
             try:
                 yield keeper
-            except Exception as error:  # raised again below: out of a task group it would come wrapped in a group
+            except Exception as error:  # noqa: BLE001 - raised again below: a task group would wrap it in a group
                 failure = error
             finally:
                 keeper.close()
