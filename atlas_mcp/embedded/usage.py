@@ -5,7 +5,7 @@ The estimate is four characters to a token. It is only a rule of thumb, good eno
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 _CHARS_PER_TOKEN = 4
@@ -44,7 +44,7 @@ class Usage:
         self.estimated = self.estimated or other.estimated
 
     def stored(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     def wire(self, run_ids: list[str] | None = None) -> dict[str, Any]:
         """Letta's usage_statistics; `estimated` is an addition."""

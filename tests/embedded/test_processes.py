@@ -83,7 +83,7 @@ def test_tokens_come_one_by_one_and_a_cut_connection_frees_the_thread(
 ) -> None:
     _, letta = start()
     conversation = letta.conversations.create(agent_id=letta.agents.create(name="a").id).id
-    scripted_model.script([{"text": "one two three", "hold_after": 1}, "after the cut"])
+    scripted_model.script([{"text": "one two three", "hold_after": 2}, "after the cut"])
     message: Any = {"role": "user", "content": "count"}
     with letta.conversations.messages.create(conversation, messages=[message], stream_tokens=True) as stream:
         for event in stream:
