@@ -23,11 +23,12 @@ _FRONT = re.compile(r"# [^\n]+(?:\n(?!#)[^\n]{0,300})*?(?=\n##|$)")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+]|\d+[.)])[ \t]+")
 _CLAUSE = re.compile(r"(?<=[;:])\s+|(?<=[—–])\s*")
 _COMMAND = re.compile(
-    r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|task|prompt|rule|above|previous|prior|criteria|"
-    r"everything|goal)|\b(?:rate|score|grade|mark|give)\s+(?:this|it|them|everything|the\s+(?:draft|text|answer|report|"
-    r"work))\b.{0,40}(?:\b[1-5]\b|\bfive\b|\bfull\b|\btop\b|\bhighest\b|\bperfect\b)|\byou (?:are now|must now|will "
-    r"now)\b|\bas an (?:ai|llm)\b|\bsystem prompt\b|\b(?:assistant|language model|rater|reviewer)s?\b.{0,30}"
-    r"\b(?:must|should|shall|are to|is to)\b",
+    r"(?:^|[.!?:;,]\s+|\b(?:please|and|must|should|now)\s+)(?:ignore|disregard|forget|override)\b.{0,40}"
+    r"\b(?:instruction|task|prompt|rule|above|previous|prior|criteria|everything|goal)|"
+    r"\b(?:rate|score|grade|mark|give)\s+(?:this|it|them|everything|the\s+(?:draft|text|answer|report|work))\b.{0,40}"
+    r"(?:\b[1-5]\b|\bfive\b|\bfull\b|\btop\b|\bhighest\b|\bperfect\b)|"
+    r"\byou (?:are now|must now|will now)\b|\bas an (?:ai|llm)\b|\bsystem prompt\b|"
+    r"\b(?:assistant|language model|rater|reviewer)s?\b.{0,30}\b(?:must|should|shall|are to|is to)\b",
     re.IGNORECASE | re.DOTALL,
 )
 

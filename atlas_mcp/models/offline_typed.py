@@ -22,7 +22,7 @@ def respond(prompt: Prompt, tools: Tools) -> Call | str:
     answer = _answer(prompt, merging)
     if answer is None:
         return f"The offline model knows no answer of the kind {prompt.answer!r}, only {', '.join(KNOWN)}."
-    return answer.model_dump_json(exclude_defaults=False)
+    return answer.model_dump_json()
 
 
 def _answer(prompt: Prompt, merging: bool) -> BaseModel | None:

@@ -86,7 +86,8 @@ def stem(word: str) -> str:
         if root != word and len(root) >= 4:
             word = _undoubled(root)
             break
-    return word.removesuffix("e") if len(word) > 4 else word
+    word = word.removesuffix("e") if len(word) > 4 else word
+    return word[:-1] if word.endswith("ll") and len(word) > 5 else word
 
 
 def _singular(word: str) -> str:
