@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 async def run_team_task(run: Journal, agents: Agents, task: TeamTask, checkpoints: Checkpoints) -> RunOutcome:
     """Do the task, or go on with it where an earlier process left it.
 
-    Raises what kept the task from coming to
-    any result: ConfigurationError when no team can work, UnusableAnswer or Unavailable when no plan or no part came.
+    Raises what kept it from any result: ConfigurationError when no team can work, what the global supervisor failed
+    with (UnusableAnswer, ModelFailed, ...) when there is no plan, and Unavailable when no part was done.
     """
     task = task if task.criteria else task.model_copy(update={"criteria": DEFAULT_CRITERIA})
     with span("team_task", kind="WORKFLOW", inputs={"goal": task.goal}, run_id=run.run_id) as opened:
@@ -43,10 +43,10 @@ async def run_team_task(run: Journal, agents: Agents, task: TeamTask, checkpoint
 
 
 async def _work(job: Job, checkpoints: Checkpoints) -> Result:
-    # Building the graph imports LangGraph, which takes a third of a second: in a thread, so that nobody else waits.
     if done := await job.find(RESULT):
         return Result.model_validate_json(done)
     saver = await checkpoints.saver()
+    # Building the graph imports LangGraph, which takes a third of a second: in a thread, so that nobody else waits.
     graph, steps = await anyio.to_thread.run_sync(_graph, saver)
     config: Any = {"configurable": {"thread_id": job.run.run_id}, "recursion_limit": steps(job.task.max_rounds)}
     stand = await graph.aget_state(config)

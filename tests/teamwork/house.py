@@ -1,7 +1,7 @@
 """The real rooms behind a team task, in this process or in one that can be killed: record, embedded Letta,
 constellation, engine. Only the model is the test's.
 
-    python house.py HOME MODEL_URL [RUN_ID]      submits a task, or takes up what is unfinished; prints each event
+    python -m tests.teamwork.house HOME MODEL_URL [RUN_ID]      submits a task or takes that one up; prints its events
 """
 
 from __future__ import annotations

@@ -261,6 +261,14 @@ async def test_a_quote_that_is_not_in_the_material_is_thrown_out_and_said(tmp_pa
     assert [m.why for m in result.missing if m.agent == "checker"] == ["there is no material 'a book I know'"]
 
 
+async def test_evidence_that_a_supervisor_forgot_is_kept(tmp_path: Path) -> None:
+    agents = ScriptedAgents()
+    agents.on("research_lead", "Findings", {"text": "it was lit"})
+    agents.on("analysis_lead", "Findings", {"text": "it was lit"})
+    result, _ = await do(agents, tmp_path)
+    assert [e.quote for e in result.evidence] == [QUOTE]
+
+
 async def test_what_an_agent_submits_with_its_tool_is_its_answer(tmp_path: Path) -> None:
     agents = ScriptedAgents()
 
