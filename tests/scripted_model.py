@@ -199,10 +199,6 @@ class ScriptedModel:
         finally:
             self._watchers.remove(news)
 
-    async def _released(self, since: int) -> None:
-        """Wait until a release after the count `since`."""
-        await self._until(lambda: self._releases != since)
-
     def _tell(self) -> None:
         """Wake everyone who waits, in threads and in the server's loop."""
         self._changed.notify_all()
@@ -256,7 +252,7 @@ class ScriptedModel:
     async def _complete(self, request: Request, key: str, answer: _Answer) -> None:
         since, reply = self._take(request, key)
         if reply.get("hold"):
-            await self._released(since)
+            await self._until(lambda: self._releases != since)
         if "status" in reply:
             error = {"error": {"message": reply.get("message", "scripted failure"), "type": "scripted", "code": None}}
             return await answer.json(error, reply["status"], {"retry-after-ms": "1", **reply.get("headers", {})})
@@ -273,7 +269,7 @@ class ScriptedModel:
         await answer.start("text/event-stream")
         for n, chunk in enumerate(chunks):
             if reply.get("hold_after") == n:
-                await self._released(since)
+                await self._until(lambda: self._releases != since)
             if reply.get("break_after") == n:
                 raise ConnectionResetError("scripted break of the stream")
             await answer.part({**frame, "object": "chat.completion.chunk", **chunk})
@@ -339,9 +335,8 @@ def last_user_text(request: Request) -> str:
 
 def system_text(request: Request) -> str:
     """The text of the system messages."""
-    return "\n".join(
-        text_of(m.get("content")) for m in request.get("messages", []) if m.get("role") in ("system", "developer")
-    )
+    messages = request.get("messages", [])
+    return "\n".join(text_of(m.get("content")) for m in messages if m.get("role") in ("system", "developer"))
 
 
 def tool_results(request: Request) -> int:

@@ -40,7 +40,7 @@ def test_every_price_is_positive_and_output_costs_more_than_input():
 FOX = "The quick brown fox jumps over the lazy dog."
 
 
-@pytest.mark.parametrize(("text", "least", "most"), [("", 0, 0), (FOX, 8, 12), ("日本語の文章です", 7, 10)])
+@pytest.mark.parametrize(("text", "least", "most"), [("", 0, 0), (FOX, 8, 12), ("日本語の文章", 5, 8)])
 def test_tokens_are_estimated_within_reason(text: str, least: int, most: int):
     assert least <= estimate_tokens(text) <= most
 
