@@ -48,8 +48,12 @@ def test_tokens_are_estimated_within_reason(text: str, least: int, most: int):
 def test_sentences_end_where_people_end_them():
     text = 'Dr. Meyer saw it at 3.15 p.m. today. "It rusts," he said. See No. 7, e.g. the girder! Is it closed? Yes.'
     assert sentences(text) == [
-        "Dr. Meyer saw it at 3.15 p.m. today.", '"It rusts," he said.', "See No. 7, e.g. the girder!", "Is it closed?", "Yes.",
-    ]  # fmt: skip
+        "Dr. Meyer saw it at 3.15 p.m. today.",
+        '"It rusts," he said.',
+        "See No. 7, e.g. the girder!",
+        "Is it closed?",
+        "Yes.",
+    ]
 
 
 def test_passages_are_pieces_of_their_text_word_for_word():
