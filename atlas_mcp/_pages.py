@@ -7,12 +7,11 @@ import webbrowser
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from atlas_mcp._rooms import model_config
+from atlas_mcp._rooms import destination, model_config
 from atlas_mcp.constellation.sandbox import run_source
 from atlas_mcp.models.chat import Models
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.locks import Locks
-from atlas_mcp.watch.destination import Destination
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +58,7 @@ def open_traces_page(
     from atlas_mcp.watch.page import serve_page
 
     home = open_home(settings.home)
-    destination = Destination(tracking_uri=settings.mlflow_tracking_uri)
-    with suppress(KeyboardInterrupt), serve_page(home.path, destination=destination, port=port) as page:
+    with suppress(KeyboardInterrupt), serve_page(home.path, destination=destination(settings), port=port) as page:
         if on_open is not None:
             on_open(page)
         if browser:

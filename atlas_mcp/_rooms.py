@@ -87,6 +87,18 @@ def model_config(settings: Settings) -> ModelConfig:
     )
 
 
+def destination(settings: Settings) -> Destination:
+    """Where traces go by the settings. ConfigurationError for an address that cannot take them."""
+    where = Destination(
+        tracking_uri=settings.mlflow_tracking_uri,
+        username=settings.mlflow_tracking_username,
+        password=settings.mlflow_tracking_password,
+        token=settings.mlflow_tracking_token,
+    )
+    _ = where.kind  # judged now, not when the first trace is sent
+    return where
+
+
 @dataclass
 class Rooms:
     """The heavy rooms, open."""
@@ -153,7 +165,7 @@ class RoomsKeeper:
         self.roster = load_roster(settings.roster)
         self.models = Models(model_config(settings))
         self.models.check()
-        self.destination = Destination(tracking_uri=settings.mlflow_tracking_uri)
+        self.destination = destination(settings)
         self.tracing: Tracing | None = None
         self.locks = Locks(self.home.locks)
         self.toolbox = Toolbox(settings.tools)

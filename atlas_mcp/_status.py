@@ -11,6 +11,9 @@ from atlas_mcp import __version__
 from atlas_mcp.constellation.sandbox import sandbox_means
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.status import Room, Status
+from atlas_mcp.watch.state import tracing_health
+
+_LOG = "See logs/ingest.log in the home folder; traces are kept in the spool meanwhile."
 
 if TYPE_CHECKING:
     from atlas_mcp._rooms import RoomsKeeper
@@ -95,9 +98,11 @@ def _tracing(keeper: RoomsKeeper) -> Room:
     where = keeper.settings.mlflow_tracking_uri or "MLflow's database in the home folder"
     if tracing is None:
         return Room(name="tracing", health="failing", text="Tracing is not running.", next_step="Restart atlas-mcp.")
-    counts = tracing.counts
-    text = f"To {where}; {counts.written} spans written by this process."
-    if counts.lost:
-        text = f"{text} {counts.lost} spans were lost."
-        return Room(name="tracing", health="warning", text=text, next_step="See logs/ingest.log in the home folder.")
-    return Room(name="tracing", health="ok", text=text)
+    health, lost = tracing_health(keeper.home.path), tracing.counts.lost
+    if health.ingest.error:
+        return Room(
+            name="tracing", health="warning", text=f"To {where}, which fails: {health.ingest.error}.", next_step=_LOG
+        )
+    if lost:
+        return Room(name="tracing", health="warning", text=f"To {where}; {lost} spans were lost.", next_step=_LOG)
+    return Room(name="tracing", health="ok", text=f"To {where}; {health.waiting_bytes:,} bytes wait in the spool.")

@@ -61,6 +61,15 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str | None = Field(
         default=None, validation_alias="MLFLOW_TRACKING_URI", description="An MLflow server for the traces."
     )
+    mlflow_tracking_username: str | None = Field(
+        default=None, validation_alias="MLFLOW_TRACKING_USERNAME", description="That server's user."
+    )
+    mlflow_tracking_password: SecretStr | None = Field(
+        default=None, validation_alias="MLFLOW_TRACKING_PASSWORD", description="That user's password."
+    )
+    mlflow_tracking_token: SecretStr | None = Field(
+        default=None, validation_alias="MLFLOW_TRACKING_TOKEN", description="A token instead of user and password."
+    )
     provider_keys: dict[str, SecretStr] = Field(
         default_factory=dict[str, SecretStr], description="The providers' own variables, as far as they are set."
     )
@@ -102,17 +111,12 @@ def load_settings(**command_line: Any) -> Settings:
             )
     home = Path(given.get("home") or os.environ.get("ATLAS_HOME") or default_home()).expanduser()
     filed = _read_file(home / "settings.toml")
-    in_environment = {
-        name
-        for name, field in Settings.model_fields.items()
-        if os.environ.get(str(field.validation_alias or f"ATLAS_{name.upper()}"))
-    }
+    in_environment = {name for name in Settings.model_fields if os.environ.get(_variable(name))}
     keys = {name: value for name in PROVIDER_VARIABLES if (value := filed.pop(name, None))}
     keys |= {name: value for name in PROVIDER_VARIABLES if (value := os.environ.get(name))}
     merged: dict[str, Any] = {k: v for k, v in filed.items() if k not in in_environment} | given
     merged["provider_keys"] = keys
-    if "mlflow_tracking_uri" in merged:
-        merged["MLFLOW_TRACKING_URI"] = merged.pop("mlflow_tracking_uri")
+    merged = {_variable(name) if name.startswith("mlflow_") else name: value for name, value in merged.items()}
     try:
         return Settings(**merged)
     except ValidationError as error:
@@ -121,6 +125,11 @@ def load_settings(**command_line: Any) -> Settings:
         raise ConfigurationError(
             f"{first['msg']}.", argument=name, next_step="See the configuration table in the README."
         ) from None
+
+
+def _variable(name: str) -> str:
+    """The environment variable of a field."""
+    return str(Settings.model_fields[name].validation_alias or f"ATLAS_{name.upper()}")
 
 
 def _read_file(path: Path) -> dict[str, Any]:
