@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from atlas_mcp.models.offline_passages import sentences
 from atlas_mcp.models.offline_prompt import Persona
 
 Measure = Literal["length", "support", "form", "coverage", "other"]
@@ -61,8 +62,12 @@ def length_of(criterion: str) -> Length | None:
 
 
 def focus_of(persona: Persona) -> Measure | None:
-    """What a rater of that character watches most: what its name and description speak of, else its persona."""
-    return _most_named(f"{persona.name.replace('_', ' ')} {persona.about}") or _most_named(persona.character)
+    """What a rater of that character watches most: what its name and description speak of, else its persona.
+
+    Only the description's first sentence counts: what follows tells of its team, not of it.
+    """
+    about = " ".join(sentences(persona.about)[:1])
+    return _most_named(f"{persona.name.replace('_', ' ')} {about}") or _most_named(persona.character)
 
 
 def _most_named(text: str) -> Measure | None:

@@ -1,7 +1,7 @@
 """Verdicts: a score for every criterion, from what was measured, with the figures and the words it refers to.
 
 The scale is fixed: nine in ten sentences supported is 4.0 for support; for the goal's coverage and for form 4.0 is
-three quarters of what can be had. A rater counts a quarter more of what is missing where it watches most, so raters
+three quarters of what can be had. A rater counts half as much again of what is missing where it watches most, so raters
 differ a little, always in the same way. Nothing that the text says about itself is heard.
 """
 
@@ -19,7 +19,7 @@ from atlas_mcp.models.offline_passages import is_command
 from atlas_mcp.models.offline_prompt import Prompt
 from atlas_mcp.models.offline_words import asked_terms, terms
 
-_STRICTER = 1.25
+_STRICTER = 1.5
 _MOST_SECTIONS = 4
 _LONG_LINE = 55
 
