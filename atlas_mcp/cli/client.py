@@ -75,8 +75,13 @@ def _innermost(failure: Exception) -> Exception:
 
 
 def _told(failure: Exception, log: IO[str]) -> Exception:
-    """A lost server as its own last words; what else went wrong as it was."""
-    return Unavailable(_last_words(log) or str(failure)) if isinstance(failure, MCPError | OSError) else failure
+    """A lost server as its own last words; a fault of its with what it logged of it; what else went wrong as it was."""
+    words = _last_words(log)
+    if isinstance(failure, MCPError | OSError):
+        return Unavailable(words or str(failure))
+    if isinstance(failure, AtlasError) and "unexpected error" in str(failure) and words:
+        return AtlasError(f"{failure}\n{words}")
+    return failure
 
 
 def _last_words(log: IO[str]) -> str:
