@@ -139,8 +139,10 @@ def _with_summary(parts: list[Part]) -> list[Part]:
 
 
 def _nearest(lines: Sequence[Passage], heading: str) -> Passage:
-    """The sentence that answers the heading most directly."""
-    return rank(lines, weights((asked_terms(heading), 1.0)), shape=shape_of(heading))[0][1]
+    """The sentence that answers the heading most directly: with most of its words, then the most relevant."""
+    asked = frozenset(asked_terms(heading))
+    ranked = rank(lines, weights((asked, 1.0)), shape=shape_of(heading))
+    return max(ranked, key=lambda pair: (len(pair[1].bag & asked), pair[0]))[1]
 
 
 def _title(goal: str) -> str:
