@@ -1,7 +1,7 @@
 """Memory blocks: labelled texts of limited size, which agents carry in their prompt and may share.
 
-A value over its block's limit is never stored. Every change of a value counts the block's `version` up; a change that
-names the version it was made from (`If-Match: <version>`) is refused with a 409 when that is no longer the newest.
+A value over its block's limit is never stored. Every change of what a block holds or may hold counts its `version` up;
+a change that names the version it was made from (`If-Match: <version>`) is a 409 when that is no longer the newest.
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ def change(
     limit = sent.get("limit") or row["size_limit"]
     if "value" in sent or "limit" in sent:
         _check_length(value, limit)
+    read_only = bool(row["read_only"]) if sent.get("read_only") is None else sent["read_only"]
     label = sent.get("label") or row["label"]
     if label != row["label"]:
         _check_label(connection, row["id"], label)
@@ -123,11 +124,11 @@ def change(
             value,
             limit,
             sent.get("description", row["description"]),
-            row["read_only"] if sent.get("read_only") is None else sent["read_only"],
+            read_only,
             sent.get("hidden", row["hidden"]),
             row["metadata"] if sent.get("metadata") is None else json.dumps(sent["metadata"]),
             row["tags"] if sent.get("tags") is None else json.dumps(sent["tags"]),
-            value != row["value"],
+            (value, limit, read_only) != (row["value"], row["size_limit"], bool(row["read_only"])),
             now(),
             row["id"],
         ),

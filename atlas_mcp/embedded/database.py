@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 
 from atlas_mcp.embedded import migrations
-from atlas_mcp.embedded.faults import Refused
+from atlas_mcp.embedded.faults import Refused, Unusable
 
 T = TypeVar("T")
 _BUSY_SECONDS = 30.0
@@ -70,6 +70,14 @@ class Database:
         return await anyio.to_thread.run_sync(work, limiter=self._limiter)
 
     def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return self._attempt(begin, work)
+        except (sqlite3.DatabaseError, OSError, migrations.NewerDatabase) as error:
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise  # a mistake of this program, not of the file
+            raise Unusable(f"The database {self._path} cannot be used: {error}") from error
+
+    def _attempt(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._connection or self._open()
         connection.execute(begin)
         try:
@@ -88,6 +96,7 @@ class Database:
         )
         try:
             connection.row_factory = sqlite3.Row
+            migrations.check(connection)  # before anything is written: opening in WAL mode changes the file
             for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
                 connection.execute(f"PRAGMA {pragma}")
             migrations.migrate(connection)

@@ -2,6 +2,7 @@
 
 Fault
 ├── Refused        a request that cannot be done: `{"detail": ...}` with a 4xx status
+├── Unusable       the database cannot be used: `{"detail": ...}` with 503
 └── ModelFault     the language model failed: `{"error": {"type": "llm_...", "message", "detail"}}`
 """
 
@@ -45,6 +46,12 @@ class Refused(Fault):
 
     def body(self) -> dict[str, Any]:
         return {"detail": self.detail}
+
+
+class Unusable(Fault):
+    """Raised when the database file cannot be opened, read or written; whatever was being written is undone."""
+
+    status = 503
 
 
 class ModelFault(Fault):

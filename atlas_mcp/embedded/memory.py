@@ -146,20 +146,28 @@ def dump(memory: WorkingMemory) -> str:
 def commit(connection: sqlite3.Connection, agent_id: str, memory: WorkingMemory) -> None:
     """Makes the changes real, in the turn's transaction. Raises a 409 when a block changed so that they do not fit."""
     moment = now()
-    by_id = {block.id: block for block in memory.blocks.values()}
+    copies = {block.id: block for block in memory.blocks.values()}
     for block_id in dict.fromkeys(change.block_id for change in memory.changes):
-        row = connection.execute("SELECT value, size_limit, version FROM block WHERE id = ?", (block_id,)).fetchone()
-        if row is None:
-            raise Refused(409, f"CONFLICT: block '{block_id}' was deleted while the agent changed it")
-        value: str = by_id[block_id].value if row["version"] == by_id[block_id].version else row["value"]
-        if row["version"] != by_id[block_id].version:
-            for change in memory.changes:
-                value = _again(change, value, row["size_limit"]) if change.block_id == block_id else value
+        value = _final(connection, block_id, copies.get(block_id), memory.changes)
         connection.execute(
             "UPDATE block SET value = ?, version = version + 1, updated_at = ? WHERE id = ?", (value, moment, block_id)
         )
     for note in memory.notes:
         add_passage(connection, agent_id, note.text, note.tags, moment)
+
+
+def _final(connection: sqlite3.Connection, block_id: str, copy: WorkingBlock | None, changes: list[Change]) -> str:
+    row = connection.execute("SELECT value, size_limit, read_only, version FROM block WHERE id = ?", (block_id,))
+    now_there = row.fetchone()
+    if now_there is None or now_there["read_only"]:
+        gone = "deleted" if now_there is None else "made read-only"
+        raise Refused(409, f"CONFLICT: block '{block_id}' was {gone} while the agent changed it")
+    if copy is not None and copy.version == now_there["version"]:
+        return copy.value
+    value: str = now_there["value"]
+    for change in changes:
+        value = _again(change, value, now_there["size_limit"]) if change.block_id == block_id else value
+    return value
 
 
 def add_passage(connection: sqlite3.Connection, agent_id: str, text: str, tags: tuple[str, ...], moment: str) -> str:

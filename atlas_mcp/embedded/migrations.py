@@ -184,18 +184,21 @@ END;
 _STEPS: tuple[str, ...] = (_FIRST,)
 
 
+def check(connection: sqlite3.Connection) -> None:
+    """Raises NewerDatabase for a file from a newer program; only reads."""
+    done = _version(connection)
+    if done > len(_STEPS):
+        raise NewerDatabase(f"it has schema {done}, this program knows {len(_STEPS)}: use a newer program")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Brings the file to this program's schema. Raises NewerDatabase for a file from a newer program."""
     if _version(connection) == len(_STEPS):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        done = _version(connection)  # again, under the lock: another process may have been faster
-        if done > len(_STEPS):
-            raise NewerDatabase(
-                f"The database has schema {done}, this program knows {len(_STEPS)}: use a newer program."
-            )
-        for script in _STEPS[done:]:
+        check(connection)  # again, under the lock: another process may have been faster
+        for script in _STEPS[_version(connection) :]:
             for statement in _statements(script):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(_STEPS)}")

@@ -69,12 +69,12 @@ class ScriptedChat(BaseChatModel):
         for index, word in enumerate(re.findall(r"\S+\s*", str(reply.content))):
             if index == 1:
                 await self._wait(messages)
-            yield ChatGenerationChunk(message=AIMessageChunk(word))
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
         calls: list[Any] = [
             {"name": c["name"], "args": json.dumps(c["args"]), "id": c["id"], "index": i, "type": "tool_call_chunk"}
             for i, c in enumerate(reply.tool_calls)
         ]
-        last = AIMessageChunk("", tool_call_chunks=calls, usage_metadata=reply.usage_metadata)
+        last = AIMessageChunk(content="", tool_call_chunks=calls, usage_metadata=reply.usage_metadata)
         yield ChatGenerationChunk(message=last)
 
     async def _wait(self, messages: list[BaseMessage]) -> None:

@@ -3,18 +3,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from letta_client import AsyncLetta, ConflictError, NotFoundError, UnprocessableEntityError
+from letta_client import ConflictError, NotFoundError, UnprocessableEntityError
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_health_and_models_answer(letta: AsyncLetta) -> None:
+async def test_health_and_models_answer(letta: Any) -> None:
     assert (await letta.health()).status == "ok"
     assert [model.handle for model in await letta.models.list()] == ["test/scripted", "test/other"]
     assert await letta.models.embeddings.list() == []
 
 
-async def test_an_agent_is_created_with_its_blocks_tools_and_tags(letta: AsyncLetta) -> None:
+async def test_an_agent_is_created_with_its_blocks_tools_and_tags(letta: Any) -> None:
     shared = await letta.blocks.create(label="team", value="us")
     created = await letta.agents.create(
         name="ada",
@@ -34,7 +34,7 @@ async def test_an_agent_is_created_with_its_blocks_tools_and_tags(letta: AsyncLe
     assert {tool.name for tool in agent.tools} >= {"memory_insert", "memory_replace", "conversation_search"}
 
 
-async def test_base_tools_can_be_left_out_and_named_again(letta: AsyncLetta) -> None:
+async def test_base_tools_can_be_left_out_and_named_again(letta: Any) -> None:
     bare = await letta.agents.create(name="bare", model="test/scripted", include_base_tools=False)
     assert bare.tools == []
     named = await letta.agents.create(
@@ -43,7 +43,7 @@ async def test_base_tools_can_be_left_out_and_named_again(letta: AsyncLetta) -> 
     assert [tool.name for tool in named.tools] == ["memory_insert"]
 
 
-async def test_an_unknown_model_is_refused_with_the_handles_there_are(letta: AsyncLetta) -> None:
+async def test_an_unknown_model_is_refused_with_the_handles_there_are(letta: Any) -> None:
     with pytest.raises(NotFoundError, match="test/scripted"):
         await letta.agents.create(name="x", model="nope/nope")
     agent = await letta.agents.create(name="x")
@@ -52,7 +52,7 @@ async def test_an_unknown_model_is_refused_with_the_handles_there_are(letta: Asy
         await letta.agents.update(agent.id, model="nope/nope")
 
 
-async def test_names_may_repeat_and_tags_select(letta: AsyncLetta) -> None:
+async def test_names_may_repeat_and_tags_select(letta: Any) -> None:
     first = await letta.agents.create(name="same", model="test/scripted", tags=["x", "y"])
     second = await letta.agents.create(name="same", model="test/scripted", tags=["x"])
 
@@ -66,13 +66,13 @@ async def test_names_may_repeat_and_tags_select(letta: AsyncLetta) -> None:
     assert await ids(name="other") == set()
 
 
-async def test_paging_through_agents_visits_each_once_and_ends(letta: AsyncLetta) -> None:
+async def test_paging_through_agents_visits_each_once_and_ends(letta: Any) -> None:
     made = [(await letta.agents.create(name=f"a{i}", model="test/scripted")).id for i in range(7)]
     assert [agent.id async for agent in letta.agents.list(limit=2)] == made[::-1]
     assert [agent.id async for agent in letta.agents.list(limit=3, order="asc")] == made
 
 
-async def test_an_update_changes_what_it_names_and_nothing_else(letta: AsyncLetta) -> None:
+async def test_an_update_changes_what_it_names_and_nothing_else(letta: Any) -> None:
     block = await letta.blocks.create(label="new", value="v")
     agent = await letta.agents.create(
         name="a", model="test/scripted", system="s", memory_blocks=[{"label": "old", "value": "o"}], tags=["t"]
@@ -88,7 +88,7 @@ async def test_an_update_changes_what_it_names_and_nothing_else(letta: AsyncLett
     assert changed.llm_config.handle == "test/other"
 
 
-async def test_a_deleted_agent_is_gone_with_its_messages_but_its_blocks_stay(letta: AsyncLetta, agent: Any) -> None:
+async def test_a_deleted_agent_is_gone_with_its_messages_but_its_blocks_stay(letta: Any, agent: Any) -> None:
     await letta.agents.messages.create(agent.id, messages=[{"role": "user", "content": "hi"}])
     conversation = await letta.conversations.create(agent_id=agent.id)
     await letta.agents.delete(agent.id)
@@ -101,7 +101,7 @@ async def test_a_deleted_agent_is_gone_with_its_messages_but_its_blocks_stay(let
     assert {block.label async for block in letta.blocks.list()} == {"persona", "human"}
 
 
-async def test_two_blocks_of_one_label_leave_no_half_made_agent(letta: AsyncLetta) -> None:
+async def test_two_blocks_of_one_label_leave_no_half_made_agent(letta: Any) -> None:
     twice = [{"label": "same", "value": "1"}, {"label": "same", "value": "2"}]
     with pytest.raises(ConflictError, match="same"):
         await letta.agents.create(name="x", model="test/scripted", memory_blocks=twice)
@@ -109,6 +109,6 @@ async def test_two_blocks_of_one_label_leave_no_half_made_agent(letta: AsyncLett
     assert [b async for b in letta.blocks.list()] == []
 
 
-async def test_a_body_that_makes_no_sense_names_the_field(letta: AsyncLetta) -> None:
+async def test_a_body_that_makes_no_sense_names_the_field(letta: Any) -> None:
     with pytest.raises(UnprocessableEntityError, match="memory_blocks"):
         await letta.agents.create(name="x", model="test/scripted", memory_blocks=[{"value": "no label"}])  # type: ignore[list-item]

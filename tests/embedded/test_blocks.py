@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from letta_client import AsyncLetta, BadRequestError, ConflictError, NotFoundError
+from letta_client import BadRequestError, ConflictError, NotFoundError
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_block_lives_from_create_to_delete(letta: AsyncLetta) -> None:
+async def test_a_block_lives_from_create_to_delete(letta: Any) -> None:
     block = await letta.blocks.create(
         label="notes", value="one", limit=50, description="d", metadata={"k": 1}, tags=["t"]
     )
@@ -31,9 +31,7 @@ async def test_a_block_lives_from_create_to_delete(letta: AsyncLetta) -> None:
 
 
 @pytest.mark.parametrize("door", ["create", "update", "by label", "in an agent", "smaller limit"])
-async def test_a_value_over_its_limit_is_refused_and_says_both_lengths(
-    letta: AsyncLetta, agent: Any, door: str
-) -> None:
+async def test_a_value_over_its_limit_is_refused_and_says_both_lengths(letta: Any, agent: Any, door: str) -> None:
     long: Any = {"label": "c", "value": "x" * 50, "limit": 40}
     block = await letta.blocks.create(label="b", value="ok", limit=40)
     wide = await letta.blocks.create(label="w", value="x" * 50)
@@ -49,7 +47,7 @@ async def test_a_value_over_its_limit_is_refused_and_says_both_lengths(
     assert (await letta.blocks.retrieve(block.id)).value == "ok"
 
 
-async def test_a_shared_block_is_one_value_for_all_its_agents(letta: AsyncLetta, agent: Any) -> None:
+async def test_a_shared_block_is_one_value_for_all_its_agents(letta: Any, agent: Any) -> None:
     other = await letta.agents.create(name="bob", model="test/scripted")
     shared = await letta.blocks.create(label="team", value="v1")
     for each in (agent, other):
@@ -64,7 +62,7 @@ async def test_a_shared_block_is_one_value_for_all_its_agents(letta: AsyncLetta,
         await letta.agents.blocks.retrieve("team", agent_id=other.id)
 
 
-async def test_an_agent_has_at_most_one_block_of_a_label(letta: AsyncLetta, agent: Any) -> None:
+async def test_an_agent_has_at_most_one_block_of_a_label(letta: Any, agent: Any) -> None:
     second = await letta.blocks.create(label="persona", value="another")
     with pytest.raises(ConflictError, match="persona"):
         await letta.agents.blocks.attach(second.id, agent_id=agent.id)
@@ -73,7 +71,7 @@ async def test_an_agent_has_at_most_one_block_of_a_label(letta: AsyncLetta, agen
         await letta.blocks.update(human.id, label="persona")
 
 
-async def test_a_change_made_from_an_old_version_is_a_conflict(letta: AsyncLetta) -> None:
+async def test_a_change_made_from_an_old_version_is_a_conflict(letta: Any) -> None:
     block: Any = await letta.blocks.create(label="b", value="1")
     version = {"If-Match": str(block.version)}
     changed: Any = await letta.blocks.update(block.id, value="2", extra_headers=version)
@@ -83,7 +81,7 @@ async def test_a_change_made_from_an_old_version_is_a_conflict(letta: AsyncLetta
     assert (await letta.blocks.retrieve(block.id)).value == "4"
 
 
-async def test_read_only_binds_the_agents_tools_but_not_its_owner(letta: AsyncLetta, agent: Any) -> None:
+async def test_read_only_binds_the_agents_tools_but_not_its_owner(letta: Any, agent: Any) -> None:
     human = await letta.agents.blocks.retrieve("human", agent_id=agent.id)
     await letta.blocks.update(human.id, read_only=True)
     text = 'call memory_insert {"label": "human", "new_string": "x"}'
@@ -92,7 +90,7 @@ async def test_read_only_binds_the_agents_tools_but_not_its_owner(letta: AsyncLe
     assert (await letta.agents.blocks.update("human", agent_id=agent.id, value="by hand")).value == "by hand"
 
 
-async def test_paging_through_blocks_ends_on_both_paths(letta: AsyncLetta) -> None:
+async def test_paging_through_blocks_ends_on_both_paths(letta: Any) -> None:
     made = [(await letta.blocks.create(label=f"b{i}", value="")).id for i in range(5)]
     assert [b.id async for b in letta.blocks.list(limit=2)] == made
     agent = await letta.agents.create(name="a", model="test/scripted", block_ids=made)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from letta_client import APIStatusError, AsyncLetta, BadRequestError, ConflictError, UnprocessableEntityError
+from letta_client import APIStatusError, BadRequestError, ConflictError, UnprocessableEntityError
 
 from tests.embedded.conftest import listed, open_letta, say
 from tests.embedded.scripted_chat import ScriptedChat, Source
@@ -19,7 +19,7 @@ SEARCH: Any = {
 ASK = 'call search {"q": "a"}'
 
 
-async def give(letta: AsyncLetta, agent_id: str, returns: dict[str, str], **extra: Any) -> Any:
+async def give(letta: Any, agent_id: str, returns: dict[str, str], **extra: Any) -> Any:
     """Sends the caller's tool returns, by call id."""
     parts = [
         {"type": "tool", "tool_call_id": call, "tool_return": text, "status": "success"}
@@ -35,7 +35,7 @@ def waiting(reply: Any) -> list[str]:
 
 
 async def test_the_turn_stops_for_the_caller_and_goes_on_with_what_it_returns(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     reply = await say(letta, agent.id, ASK, client_tools=[SEARCH])
     assert reply.stop_reason.stop_reason == "requires_approval"
@@ -55,7 +55,7 @@ async def test_the_turn_stops_for_the_caller_and_goes_on_with_what_it_returns(
     ]
 
 
-async def test_it_works_the_same_in_a_stream_of_a_conversation(letta: AsyncLetta, agent: Any) -> None:
+async def test_it_works_the_same_in_a_stream_of_a_conversation(letta: Any, agent: Any) -> None:
     conversation = await letta.conversations.create(agent_id=agent.id)
 
     async def send(message: Any) -> list[Any]:
@@ -76,7 +76,7 @@ async def test_it_works_the_same_in_a_stream_of_a_conversation(letta: AsyncLetta
     assert "".join(e.content for e in events if e.message_type == "assistant_message") == "tools said: x"
 
 
-async def test_several_calls_of_both_kinds_in_one_step_are_all_answered(letta: AsyncLetta, agent: Any) -> None:
+async def test_several_calls_of_both_kinds_in_one_step_are_all_answered(letta: Any, agent: Any) -> None:
     text = 'call search {"q": "a"} and memory_insert {"label": "human", "new_string": "tea"} and search {"q": "b"}'
     reply = await say(letta, agent.id, text, client_tools=[SEARCH])
     assert [m.message_type for m in reply.messages] == [
@@ -90,9 +90,7 @@ async def test_several_calls_of_both_kinds_in_one_step_are_all_answered(letta: A
     assert (await letta.agents.blocks.retrieve("human", agent_id=agent.id)).value == "unknown\ntea"
 
 
-async def test_memory_changed_before_the_pause_is_real_only_when_the_turn_is_done(
-    letta: AsyncLetta, agent: Any
-) -> None:
+async def test_memory_changed_before_the_pause_is_real_only_when_the_turn_is_done(letta: Any, agent: Any) -> None:
     text = 'call memory_insert {"label": "human", "new_string": "tea"} and search {"q": "b"}'
     [call] = waiting(await say(letta, agent.id, text, client_tools=[SEARCH]))
     assert (await letta.agents.blocks.retrieve("human", agent_id=agent.id)).value == "unknown"
@@ -101,7 +99,7 @@ async def test_memory_changed_before_the_pause_is_real_only_when_the_turn_is_don
     assert (await letta.agents.blocks.retrieve("human", agent_id=agent.id)).value == "by hand\ntea"
 
 
-async def test_a_waiting_thread_refuses_new_messages_until_it_is_answered(letta: AsyncLetta, agent: Any) -> None:
+async def test_a_waiting_thread_refuses_new_messages_until_it_is_answered(letta: Any, agent: Any) -> None:
     [call] = waiting(await say(letta, agent.id, ASK, client_tools=[SEARCH]))
     with pytest.raises(ConflictError, match="PENDING_APPROVAL"):
         await say(letta, agent.id, "never mind")
@@ -116,7 +114,7 @@ async def test_a_waiting_thread_refuses_new_messages_until_it_is_answered(letta:
     assert (await say(letta, agent.id, "hi")).messages[-1].content == "ok: hi"
 
 
-async def test_cancelling_takes_the_waiting_turn_away(letta: AsyncLetta, agent: Any) -> None:
+async def test_cancelling_takes_the_waiting_turn_away(letta: Any, agent: Any) -> None:
     await say(letta, agent.id, "before")
     text = 'call memory_insert {"label": "human", "new_string": "tea"} and search {"q": "b"}'
     reply = await say(letta, agent.id, text, client_tools=[SEARCH], otid="o")
@@ -128,7 +126,7 @@ async def test_cancelling_takes_the_waiting_turn_away(letta: AsyncLetta, agent: 
     assert (await say(letta, agent.id, "hi", otid="o")).messages[-1].content == "ok: hi"
 
 
-async def test_cancelling_by_run_or_conversation_touches_no_other_thread(letta: AsyncLetta, agent: Any) -> None:
+async def test_cancelling_by_run_or_conversation_touches_no_other_thread(letta: Any, agent: Any) -> None:
     conversation = await letta.conversations.create(agent_id=agent.id)
     message: Any = {"role": "user", "content": ASK}
     create = letta.conversations.messages.create
@@ -165,7 +163,7 @@ async def test_the_waiting_turn_survives_a_restart(database: Path, chat: Scripte
         assert len(chat.seen) == 2
 
 
-async def test_tool_returns_with_an_otid_are_taken_once(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_tool_returns_with_an_otid_are_taken_once(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     [call] = waiting(await say(letta, agent.id, ASK, client_tools=[SEARCH]))
     first = await give(letta, agent.id, {call: "x"}, otid="r")
     again = await give(letta, agent.id, {call: "y"}, otid="r")
@@ -173,7 +171,7 @@ async def test_tool_returns_with_an_otid_are_taken_once(letta: AsyncLetta, agent
     assert len(chat.seen) == 2
 
 
-async def test_returns_that_do_not_fit_the_waiting_calls_change_nothing(letta: AsyncLetta, agent: Any) -> None:
+async def test_returns_that_do_not_fit_the_waiting_calls_change_nothing(letta: Any, agent: Any) -> None:
     with pytest.raises(BadRequestError, match="No tool call is waiting"):
         await give(letta, agent.id, {"call_1": "x"})
     first, second = waiting(
@@ -189,7 +187,7 @@ async def test_returns_that_do_not_fit_the_waiting_calls_change_nothing(letta: A
     assert (await give(letta, agent.id, {first: "1", second: "2"})).stop_reason.stop_reason == "end_turn"
 
 
-async def test_a_denied_call_and_a_failed_tool_are_told_to_the_model(letta: AsyncLetta, agent: Any) -> None:
+async def test_a_denied_call_and_a_failed_tool_are_told_to_the_model(letta: Any, agent: Any) -> None:
     await say(letta, agent.id, ASK, client_tools=[SEARCH])
     denial: Any = {"type": "approval", "approve": False, "reason": "not now"}
     reply = await letta.agents.messages.create(agent.id, messages=[denial], client_tools=[SEARCH])
@@ -202,7 +200,7 @@ async def test_a_denied_call_and_a_failed_tool_are_told_to_the_model(letta: Asyn
 
 
 async def test_a_model_that_fails_after_the_pause_leaves_the_turn_waiting_as_it_was(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     [call] = waiting(await say(letta, agent.id, ASK, client_tools=[SEARCH]))
     before = await listed(letta, agent.id)
@@ -218,9 +216,7 @@ async def test_a_model_that_fails_after_the_pause_leaves_the_turn_waiting_as_it_
     assert (await give(letta, agent.id, {call: "x"}, otid="r")).messages[-1].content == "tools said: x"
 
 
-async def test_the_caller_can_be_asked_again_and_again_in_one_turn(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
-) -> None:
+async def test_the_caller_can_be_asked_again_and_again_in_one_turn(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     from langchain_core.messages import AIMessage, ToolMessage
 
     def twice(messages: list[Any]) -> AIMessage:
@@ -239,7 +235,7 @@ async def test_the_caller_can_be_asked_again_and_again_in_one_turn(
     assert [m.content for m in chat.seen[-1][1:]] == ["hi", "looking", "more", "looking", "more"]
 
 
-async def test_client_tools_work_in_the_background_too(letta: AsyncLetta, agent: Any) -> None:
+async def test_client_tools_work_in_the_background_too(letta: Any, agent: Any) -> None:
     message: Any = {"role": "user", "content": ASK}
     run = await letta.agents.messages.create_async(agent.id, messages=[message], client_tools=[SEARCH])
     while run.status in {"created", "running"}:

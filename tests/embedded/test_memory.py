@@ -4,7 +4,7 @@ from typing import Any
 
 import anyio
 import pytest
-from letta_client import APIStatusError, AsyncLetta, ConflictError
+from letta_client import APIStatusError, ConflictError
 
 from tests.embedded.conftest import listed, say
 from tests.embedded.scripted_chat import ScriptedChat
@@ -12,11 +12,11 @@ from tests.embedded.scripted_chat import ScriptedChat
 pytestmark = pytest.mark.anyio
 
 
-async def value(letta: AsyncLetta, agent_id: str, label: str = "human") -> str:
+async def value(letta: Any, agent_id: str, label: str = "human") -> str:
     return (await letta.agents.blocks.retrieve(label, agent_id=agent_id)).value
 
 
-async def test_the_agents_tools_change_its_blocks(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_the_agents_tools_change_its_blocks(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     await say(letta, agent.id, 'call memory_insert {"label": "human", "new_string": "likes tea"}')
     assert await value(letta, agent.id) == "unknown\nlikes tea"
     assert "likes tea" in str(chat.seen[-1][0].content)  # the model sees it in the same turn
@@ -40,7 +40,7 @@ async def test_the_agents_tools_change_its_blocks(letta: AsyncLetta, agent: Any,
     ],
 )
 async def test_what_a_memory_tool_refuses_is_told_to_the_model_and_changes_nothing(
-    letta: AsyncLetta, agent: Any, call: str, said: str
+    letta: Any, agent: Any, call: str, said: str
 ) -> None:
     reply = await say(letta, agent.id, f"call {call}")
     [returned] = [m for m in reply.messages if m.message_type == "tool_return_message"]
@@ -48,7 +48,7 @@ async def test_what_a_memory_tool_refuses_is_told_to_the_model_and_changes_nothi
     assert await value(letta, agent.id) == "unknown"
 
 
-async def test_a_failed_turn_leaves_its_memory_as_it_was(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_a_failed_turn_leaves_its_memory_as_it_was(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     calls = 0
 
     def fail_second(messages: list[Any]) -> Any:
@@ -70,7 +70,7 @@ async def test_a_failed_turn_leaves_its_memory_as_it_was(letta: AsyncLetta, agen
     assert await listed(letta, agent.id) == []
 
 
-async def meanwhile(letta: AsyncLetta, agent_id: str, chat: ScriptedChat, call: str, change: Any) -> Any:
+async def meanwhile(letta: Any, agent_id: str, chat: ScriptedChat, call: str, change: Any) -> Any:
     """A turn in whose middle, after its tools, `change` happens."""
     reached, gate = anyio.Event(), anyio.Event()
     real = type(chat)._agenerate
@@ -103,7 +103,7 @@ async def meanwhile(letta: AsyncLetta, agent_id: str, chat: ScriptedChat, call: 
 
 
 async def test_a_line_added_elsewhere_during_the_turn_is_kept_beside_its_own(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     async def change() -> None:
         await letta.agents.blocks.update("human", agent_id=agent.id, value="unknown\nby another")
@@ -114,7 +114,7 @@ async def test_a_line_added_elsewhere_during_the_turn_is_kept_beside_its_own(
 
 
 async def test_a_change_whose_text_was_taken_away_meanwhile_is_a_conflict_and_nothing_is_kept(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     async def change() -> None:
         await letta.agents.blocks.update("human", agent_id=agent.id, value="rewritten")
@@ -127,7 +127,19 @@ async def test_a_change_whose_text_was_taken_away_meanwhile_is_a_conflict_and_no
     assert await listed(letta, agent.id) == []
 
 
-async def test_agents_that_write_to_a_shared_block_at_once_all_keep_their_line(letta: AsyncLetta) -> None:
+async def test_a_block_made_read_only_meanwhile_stays_as_it_is(letta: Any, agent: Any, chat: ScriptedChat) -> None:
+    human = await letta.agents.blocks.retrieve("human", agent_id=agent.id)
+
+    async def change() -> None:
+        await letta.blocks.update(human.id, read_only=True)
+
+    call = 'call memory_insert {"label": "human", "new_string": "tea"}'
+    error = await meanwhile(letta, agent.id, chat, call, change)
+    assert isinstance(error, ConflictError)
+    assert await value(letta, agent.id) == "unknown"
+
+
+async def test_agents_that_write_to_a_shared_block_at_once_all_keep_their_line(letta: Any) -> None:
     shared = await letta.blocks.create(label="team", value="start", limit=2000)
     agents = [await letta.agents.create(name=f"a{i}", block_ids=[shared.id]) for i in range(6)]
     async with anyio.create_task_group() as tasks:
@@ -138,7 +150,7 @@ async def test_agents_that_write_to_a_shared_block_at_once_all_keep_their_line(l
     assert sorted(lines[1:]) == [f"line {i}" for i in range(6)]
 
 
-async def test_the_archive_is_filled_and_searched_by_the_agent(letta: AsyncLetta, agent: Any) -> None:
+async def test_the_archive_is_filled_and_searched_by_the_agent(letta: Any, agent: Any) -> None:
     both = (
         'call archival_memory_insert {"content": "The lighthouse was built in 1811.", "tags": ["history"]}'
         ' and archival_memory_search {"query": "lighthouse"}'
@@ -153,7 +165,7 @@ async def test_the_archive_is_filled_and_searched_by_the_agent(letta: AsyncLetta
     assert (passage.text, passage.tags) == ("The lighthouse was built in 1811.", ["history"])
 
 
-async def test_the_agent_finds_its_older_messages(letta: AsyncLetta, agent: Any) -> None:
+async def test_the_agent_finds_its_older_messages(letta: Any, agent: Any) -> None:
     await say(letta, agent.id, "my cat is called Ferdinand")
     await letta.agents.messages.list(agent.id)
     reply = await say(letta, agent.id, 'call conversation_search {"query": "cat ferdinand"}')

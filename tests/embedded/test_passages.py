@@ -3,16 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from letta_client import AsyncLetta, NotFoundError, UnprocessableEntityError
+from letta_client import NotFoundError, UnprocessableEntityError
 
 pytestmark = pytest.mark.anyio
 
 
-async def texts(letta: AsyncLetta, agent_id: str, query: str, **options: Any) -> list[str]:
+async def texts(letta: Any, agent_id: str, query: str, **options: Any) -> list[str]:
     return [hit.content for hit in (await letta.agents.passages.search(agent_id, query=query, **options)).results]
 
 
-async def test_passages_are_created_listed_in_pages_and_deleted(letta: AsyncLetta, agent: Any) -> None:
+async def test_passages_are_created_listed_in_pages_and_deleted(letta: Any, agent: Any) -> None:
     made = [(await letta.agents.passages.create(agent.id, text=f"p{i}", tags=["t"]))[0] for i in range(5)]
     assert [p.text for p in await letta.agents.passages.list(agent.id)] == ["p0", "p1", "p2", "p3", "p4"]
     page = await letta.agents.passages.list(agent.id, limit=2, after=made[1].id)
@@ -24,7 +24,7 @@ async def test_passages_are_created_listed_in_pages_and_deleted(letta: AsyncLett
         await letta.agents.passages.delete(made[0].id, agent_id=agent.id)
 
 
-async def test_the_best_match_comes_first_and_words_match_from_their_beginning(letta: AsyncLetta, agent: Any) -> None:
+async def test_the_best_match_comes_first_and_words_match_from_their_beginning(letta: Any, agent: Any) -> None:
     for text in ("Sailing boats need wind.", "A boat is a boat is a boat.", "Trains run on rails."):
         await letta.agents.passages.create(agent.id, text=text)
     assert await texts(letta, agent.id, "boat") == ["A boat is a boat is a boat.", "Sailing boats need wind."]
@@ -35,19 +35,19 @@ async def test_the_best_match_comes_first_and_words_match_from_their_beginning(l
 @pytest.mark.parametrize(
     "query", ['"', "'", "a AND", "NEAR(", "*", "-", "col:x", "(", "%_\\", "\x00", "🦊", "NOT", "^x"]
 )
-async def test_a_query_of_any_characters_is_safe(letta: AsyncLetta, agent: Any, query: str) -> None:
+async def test_a_query_of_any_characters_is_safe(letta: Any, agent: Any, query: str) -> None:
     await letta.agents.passages.create(agent.id, text="plain text")
     assert await texts(letta, agent.id, query) in ([], ["plain text"])
 
 
-async def test_text_without_spaces_and_accents_are_found(letta: AsyncLetta, agent: Any) -> None:
+async def test_text_without_spaces_and_accents_are_found(letta: Any, agent: Any) -> None:
     for text in ("東京は日本の首都です", "Café crème"):
         await letta.agents.passages.create(agent.id, text=text)
     assert await texts(letta, agent.id, "首都") == ["東京は日本の首都です"]
     assert await texts(letta, agent.id, "cafe") == ["Café crème"]
 
 
-async def test_tags_and_times_narrow_a_search(letta: AsyncLetta, agent: Any) -> None:
+async def test_tags_and_times_narrow_a_search(letta: Any, agent: Any) -> None:
     await letta.agents.passages.create(agent.id, text="old fact", tags=["a"], created_at="2020-01-01T00:00:00Z")
     await letta.agents.passages.create(agent.id, text="new fact", tags=["a", "b"])
     assert await texts(letta, agent.id, "fact", tags=["b"]) == ["new fact"]
@@ -58,7 +58,7 @@ async def test_tags_and_times_narrow_a_search(letta: AsyncLetta, agent: Any) -> 
         await letta.agents.passages.search(agent.id, query="x", extra_query={"start_datetime": "soon"})
 
 
-async def test_archives_of_two_agents_are_apart(letta: AsyncLetta, agent: Any) -> None:
+async def test_archives_of_two_agents_are_apart(letta: Any, agent: Any) -> None:
     other = await letta.agents.create(name="other")
     await letta.agents.passages.create(agent.id, text="mine")
     assert await texts(letta, other.id, "mine") == []

@@ -16,7 +16,7 @@ from tests.scripted import scripted_model  # noqa: F401  # a fixture
 from tests.scripted_model import ScriptedModel
 
 KEY = "the-key"
-Start = Callable[[], tuple["subprocess.Popen[str]", Letta]]
+Start = Callable[[], tuple["subprocess.Popen[str]", Any]]
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -25,7 +25,7 @@ def start(tmp_path: Path, scripted_model: ScriptedModel) -> Iterator[Start]:  # 
     """Starts a server on the test's one database file and gives it with a plain letta-client for it."""
     processes: list[subprocess.Popen[str]] = []
 
-    def run() -> tuple[subprocess.Popen[str], Letta]:
+    def run() -> tuple[subprocess.Popen[str], Any]:
         arguments = [str(tmp_path / "letta.db"), scripted_model.url, str(tmp_path / "locks"), KEY]
         command = [sys.executable, "-m", "tests.embedded.server", *arguments]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -42,13 +42,13 @@ def start(tmp_path: Path, scripted_model: ScriptedModel) -> Iterator[Start]:  # 
             process.stdout.close()
 
 
-def send(letta: Letta, conversation: str, text: str, otid: str) -> list[Any]:
+def send(letta: Any, conversation: str, text: str, otid: str) -> list[Any]:
     message: Any = {"role": "user", "content": text, "otid": otid}
     with letta.conversations.messages.create(conversation, messages=[message], stream_tokens=True) as stream:
         return list(stream)
 
 
-def thread(letta: Letta, conversation: str) -> list[str]:
+def thread(letta: Any, conversation: str) -> list[str]:
     return [getattr(m, "content", "") for m in letta.conversations.messages.list(conversation, order="asc")]
 
 

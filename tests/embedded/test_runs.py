@@ -17,11 +17,11 @@ from tests.embedded.scripted_chat import ScriptedChat, Source
 pytestmark = pytest.mark.anyio
 
 
-async def start(letta: AsyncLetta, agent_id: str, text: str) -> Any:
+async def start(letta: Any, agent_id: str, text: str) -> Any:
     return await letta.agents.messages.create_async(agent_id, messages=[{"role": "user", "content": text}])
 
 
-async def ended(letta: AsyncLetta, run_id: str) -> Any:
+async def ended(letta: Any, run_id: str) -> Any:
     with anyio.fail_after(10):
         while (run := await letta.runs.retrieve(run_id)).status in {"created", "running"}:
             await anyio.lowlevel.checkpoint()
@@ -29,7 +29,7 @@ async def ended(letta: AsyncLetta, run_id: str) -> Any:
 
 
 async def test_a_run_in_the_background_is_created_runs_and_completes(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     chat.hold()
     run = await start(letta, agent.id, "hold")
@@ -45,7 +45,7 @@ async def test_a_run_in_the_background_is_created_runs_and_completes(
     assert [m.content async for m in letta.runs.messages.list(run.id)] == ["hold", "ok: hold"]
 
 
-async def test_usage_and_steps_of_a_run_are_kept(letta: AsyncLetta, agent: Any) -> None:
+async def test_usage_and_steps_of_a_run_are_kept(letta: Any, agent: Any) -> None:
     reply = await say(letta, agent.id, 'call conversation_search {"query": "x"}')
     run_id = reply.messages[0].run_id
     used = await letta.runs.usage.retrieve(run_id)
@@ -56,14 +56,14 @@ async def test_usage_and_steps_of_a_run_are_kept(letta: AsyncLetta, agent: Any) 
     assert {m.step_id for m in reply.messages} == {step.id for step in steps}
 
 
-async def test_a_failing_run_in_the_background_says_why(letta: AsyncLetta, agent: Any) -> None:
+async def test_a_failing_run_in_the_background_says_why(letta: Any, agent: Any) -> None:
     run = await ended(letta, (await start(letta, agent.id, "fail 429")).id)
     assert (run.status, run.stop_reason) == ("failed", "llm_api_error")
     assert run.metadata["error"]["error"]["type"] == "llm_rate_limit"
     assert await listed(letta, agent.id) == []
 
 
-async def test_a_run_in_the_background_can_be_cancelled(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_a_run_in_the_background_can_be_cancelled(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     chat.hold()
     run = await start(letta, agent.id, "hold")
     with anyio.fail_after(10):
@@ -85,7 +85,7 @@ async def test_leaving_the_app_cancels_its_background_runs_and_notes_it(database
         assert await listed(letta, agent.id) == []
 
 
-async def test_a_run_whose_process_died_is_told_as_failed(letta: AsyncLetta, agent: Any, database: Path) -> None:
+async def test_a_run_whose_process_died_is_told_as_failed(letta: Any, agent: Any, database: Path) -> None:
     reply = await say(letta, agent.id, "hi")
     run_id = reply.messages[0].run_id
     with sqlite3.connect(database) as other:  # as if its process had been killed a minute ago
@@ -105,7 +105,7 @@ async def test_outside_of_its_context_the_app_serves_all_but_background_runs(tmp
             await start(letta, agent.id, "hi")
 
 
-async def test_runs_are_listed_newest_first_and_by_status(letta: AsyncLetta, agent: Any) -> None:
+async def test_runs_are_listed_newest_first_and_by_status(letta: Any, agent: Any) -> None:
     ids = [(await say(letta, agent.id, f"m{i}")).messages[0].run_id for i in range(3)]
     with pytest.raises(APIStatusError):
         await say(letta, agent.id, "fail 400")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from letta_client import APIStatusError, AsyncLetta
+from letta_client import APIStatusError
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -32,7 +32,7 @@ def named(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
 
 
 async def test_a_turn_its_model_calls_and_its_tools_are_one_tree_of_spans(
-    letta: AsyncLetta, agent: Any, exporter: InMemorySpanExporter
+    letta: Any, agent: Any, exporter: InMemorySpanExporter
 ) -> None:
     await say(letta, agent.id, 'call memory_insert {"label": "nope", "new_string": "x"}')
     spans = named(exporter)
@@ -51,7 +51,7 @@ async def test_a_turn_its_model_calls_and_its_tools_are_one_tree_of_spans(
 
 
 async def test_a_failed_model_is_an_error_in_every_span_around_it(
-    letta: AsyncLetta, agent: Any, exporter: InMemorySpanExporter
+    letta: Any, agent: Any, exporter: InMemorySpanExporter
 ) -> None:
     with pytest.raises(APIStatusError):
         await say(letta, agent.id, "fail 429")
@@ -60,9 +60,7 @@ async def test_a_failed_model_is_an_error_in_every_span_around_it(
     assert "429" in (spans["chat test/scripted"].status.description or "")
 
 
-async def test_long_inputs_are_bounded_and_still_json(
-    letta: AsyncLetta, agent: Any, exporter: InMemorySpanExporter
-) -> None:
+async def test_long_inputs_are_bounded_and_still_json(letta: Any, agent: Any, exporter: InMemorySpanExporter) -> None:
     await say(letta, agent.id, "x" * 100_000)
     for span in named(exporter).values():
         text: Any = (span.attributes or {})["mlflow.spanInputs"]

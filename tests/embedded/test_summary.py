@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
-from letta_client import AsyncLetta
+from langchain_core.messages import AIMessage, ToolMessage
 
 from tests.embedded.conftest import listed, open_letta, say
 from tests.embedded.scripted_chat import ScriptedChat, Source
@@ -28,7 +27,7 @@ async def letta(database: Path, chat: ScriptedChat) -> Any:
         yield client
 
 
-async def fill(letta: AsyncLetta, agent_id: str, turns: int = 12) -> None:
+async def fill(letta: Any, agent_id: str, turns: int = 12) -> None:
     for i in range(turns):
         await say(letta, agent_id, f"{i} {LONG}")
 
@@ -37,7 +36,7 @@ def size(messages: list[Any]) -> int:
     return sum(len(str(message.content)) // 4 for message in messages)
 
 
-async def test_older_messages_are_summarised_and_stay_listed(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_older_messages_are_summarised_and_stay_listed(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     chat.answer = summarising
     await fill(letta, agent.id)
     assert max(size(messages) for messages in chat.seen) <= TOKENS
@@ -49,7 +48,7 @@ async def test_older_messages_are_summarised_and_stay_listed(letta: AsyncLetta, 
 
 
 async def test_a_later_summary_builds_on_the_earlier_one_and_not_every_turn_makes_one(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     chat.answer = summarising
     await fill(letta, agent.id, 24)
@@ -70,7 +69,7 @@ async def test_a_summary_survives_a_restart(database: Path, chat: ScriptedChat) 
 
 
 async def test_when_summarising_fails_the_turn_goes_on_without_the_oldest(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     def failing(messages: list[Any]) -> AIMessage:
         if "notes of a long conversation" in str(messages[0].content):
@@ -86,15 +85,15 @@ async def test_when_summarising_fails_the_turn_goes_on_without_the_oldest(
     assert "THE SUMMARY" in str(chat.seen[-1][0].content)
 
 
-async def test_a_tool_call_is_never_parted_from_its_return(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_a_tool_call_is_never_parted_from_its_return(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     for i in range(12):
         await say(letta, agent.id, f'call conversation_search {{"query": "{i} {LONG.strip()}"}}')
     for messages in chat.seen:
         asked = {call["id"] for m in messages if isinstance(m, AIMessage) for call in m.tool_calls}
-        assert {m.tool_call_id for m in messages if m.type == "tool"} <= asked
+        assert {m.tool_call_id for m in messages if isinstance(m, ToolMessage)} <= asked
 
 
-async def test_an_agent_may_have_a_context_of_its_own(letta: AsyncLetta, chat: ScriptedChat) -> None:
+async def test_an_agent_may_have_a_context_of_its_own(letta: Any, chat: ScriptedChat) -> None:
     chat.answer = summarising
     agent = await letta.agents.create(name="wide", context_window_limit=100_000)
     await fill(letta, agent.id)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from letta_client import AsyncLetta, BadRequestError, ConflictError, NotFoundError, PermissionDeniedError
+from letta_client import BadRequestError, ConflictError, NotFoundError, PermissionDeniedError
 
 from tests.embedded.conftest import open_letta, say
 from tests.embedded.scripted_chat import ScriptedChat, Source
@@ -48,7 +48,7 @@ async def letta(database: Path, chat: ScriptedChat) -> Any:
         yield client
 
 
-async def test_the_schema_follows_from_hints_and_docstring(letta: AsyncLetta) -> None:
+async def test_the_schema_follows_from_hints_and_docstring(letta: Any) -> None:
     tool: Any = await letta.tools.upsert(source_code=SOURCE)
     assert tool.json_schema == {
         "name": "roll",
@@ -66,7 +66,7 @@ async def test_the_schema_follows_from_hints_and_docstring(letta: AsyncLetta) ->
     }
 
 
-async def test_an_upsert_replaces_the_tool_of_that_name(letta: AsyncLetta) -> None:
+async def test_an_upsert_replaces_the_tool_of_that_name(letta: Any) -> None:
     first = await letta.tools.upsert(source_code=SOURCE)
     second = await letta.tools.upsert(source_code=SOURCE, description="Rolls.", tags=["x"])
     assert first.id == second.id
@@ -95,14 +95,12 @@ async def test_an_upsert_replaces_the_tool_of_that_name(letta: AsyncLetta) -> No
         ('def f(*x: int) -> str:\n    """F."""', "named arguments"),
     ],
 )
-async def test_source_that_cannot_be_a_tool_is_refused_with_the_reason(
-    letta: AsyncLetta, source: str, said: str
-) -> None:
+async def test_source_that_cannot_be_a_tool_is_refused_with_the_reason(letta: Any, source: str, said: str) -> None:
     with pytest.raises(BadRequestError, match=said):
         await letta.tools.upsert(source_code=source)
 
 
-async def test_a_given_schema_is_kept_and_must_name_a_function_of_the_source(letta: AsyncLetta) -> None:
+async def test_a_given_schema_is_kept_and_must_name_a_function_of_the_source(letta: Any) -> None:
     schema = {"name": "roll", "description": "d", "parameters": {"type": "object", "properties": {}}}
     tool: Any = await letta.tools.upsert(source_code=SOURCE, json_schema=schema)
     assert tool.json_schema == schema
@@ -112,7 +110,7 @@ async def test_a_given_schema_is_kept_and_must_name_a_function_of_the_source(let
         await letta.tools.upsert(source_code=SOURCE.replace("def roll", "def memory_insert"))
 
 
-async def test_an_attached_tool_is_run_by_the_given_runner(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_an_attached_tool_is_run_by_the_given_runner(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     tool = await letta.tools.upsert(source_code=SOURCE)
     await letta.agents.tools.attach(tool.id, agent_id=agent.id)
     assert "roll" in [t.name async for t in letta.agents.tools.list(agent.id)]
@@ -125,7 +123,7 @@ async def test_an_attached_tool_is_run_by_the_given_runner(letta: AsyncLetta, ag
     assert "roll" not in [t.name for t in chat.tools]
 
 
-async def test_a_long_return_is_cut_at_the_tools_limit(letta: AsyncLetta, agent: Any) -> None:
+async def test_a_long_return_is_cut_at_the_tools_limit(letta: Any, agent: Any) -> None:
     tool = await letta.tools.upsert(source_code=SOURCE, return_char_limit=5)
     await letta.agents.tools.attach(tool.id, agent_id=agent.id)
     reply = await say(letta, agent.id, 'call roll {"sides": 6}')

@@ -8,7 +8,6 @@ import pytest
 from langchain_core.messages import AIMessage
 from letta_client import (
     APIStatusError,
-    AsyncLetta,
     BadRequestError,
     ConflictError,
     InternalServerError,
@@ -23,7 +22,7 @@ from tests.embedded.scripted_chat import ScriptedChat, Source
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_turn_answers_with_its_usage_and_is_listed(letta: AsyncLetta, agent: Any) -> None:
+async def test_a_turn_answers_with_its_usage_and_is_listed(letta: Any, agent: Any) -> None:
     reply = await say(letta, agent.id, "hello")
     assert [(type(m).__name__, m.content) for m in reply.messages] == [("AssistantMessage", "ok: hello")]
     assert reply.stop_reason.stop_reason == "end_turn"
@@ -31,14 +30,14 @@ async def test_a_turn_answers_with_its_usage_and_is_listed(letta: AsyncLetta, ag
     assert await listed(letta, agent.id) == [("user_message", "hello"), ("assistant_message", "ok: hello")]
 
 
-async def test_the_thread_is_the_context_of_the_next_turn(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_the_thread_is_the_context_of_the_next_turn(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     await say(letta, agent.id, "one")
     await say(letta, agent.id, "two")
     assert [m.content for m in chat.seen[-1][1:]] == ["one", "ok: one", "two"]
 
 
 async def test_the_system_prompt_holds_the_agents_text_and_its_blocks_as_they_are_now(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     await letta.agents.update(agent.id, system="You test things.")
     await letta.agents.blocks.update("human", agent_id=agent.id, value="likes tea")
@@ -52,7 +51,7 @@ async def test_the_system_prompt_holds_the_agents_text_and_its_blocks_as_they_ar
     assert str(chat.seen[-1][0].content).startswith("Only this once.")
 
 
-async def test_an_estimated_usage_says_so(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_an_estimated_usage_says_so(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     chat.usage = False
     reply = await say(letta, agent.id, "hello")
     assert reply.usage.estimated
@@ -60,7 +59,7 @@ async def test_an_estimated_usage_says_so(letta: AsyncLetta, agent: Any, chat: S
     assert reply.usage.completion_tokens == 3  # "ok: hello" and "[]" at four characters to a token
 
 
-async def test_a_stream_begins_with_the_run_and_ends_with_its_usage(letta: AsyncLetta, agent: Any) -> None:
+async def test_a_stream_begins_with_the_run_and_ends_with_its_usage(letta: Any, agent: Any) -> None:
     message: Any = {"role": "user", "content": "hi"}
     async with await letta.agents.messages.create(agent.id, messages=[message], streaming=True) as stream:
         events = [event async for event in stream]
@@ -69,9 +68,7 @@ async def test_a_stream_begins_with_the_run_and_ends_with_its_usage(letta: Async
     assert (run.status, run.stop_reason) == ("completed", "end_turn")
 
 
-async def test_tokens_arrive_while_the_model_is_still_speaking(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
-) -> None:
+async def test_tokens_arrive_while_the_model_is_still_speaking(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     chat.hold()
     message: Any = {"role": "user", "content": "hold on a moment"}
     create = letta.agents.messages.create
@@ -88,7 +85,7 @@ async def test_tokens_arrive_while_the_model_is_still_speaking(
 
 
 async def test_conversations_have_contexts_of_their_own_and_share_the_blocks(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     first = await letta.conversations.create(agent_id=agent.id, summary="s")
     second = await letta.conversations.create(agent_id=agent.id)
@@ -107,14 +104,14 @@ async def test_conversations_have_contexts_of_their_own_and_share_the_blocks(
     assert retrieved.last_message_at is not None
 
 
-async def test_the_default_conversation_is_the_agents_own_thread(letta: AsyncLetta, agent: Any) -> None:
+async def test_the_default_conversation_is_the_agents_own_thread(letta: Any, agent: Any) -> None:
     body = {"messages": [{"role": "user", "content": "hi"}], "agent_id": agent.id, "streaming": False}
     reply: Any = await letta.post("/v1/conversations/default/messages", cast_to=object, body=body)
     assert reply["messages"][0]["content"] == "ok: hi"
     assert await listed(letta, agent.id) == [("user_message", "hi"), ("assistant_message", "ok: hi")]
 
 
-async def test_listing_pages_in_both_directions_and_ends(letta: AsyncLetta, agent: Any) -> None:
+async def test_listing_pages_in_both_directions_and_ends(letta: Any, agent: Any) -> None:
     for i in range(4):
         await say(letta, agent.id, f"m{i}")
     every = [f"{prefix}m{i}" for i in range(4) for prefix in ("", "ok: ")]
@@ -132,7 +129,7 @@ async def test_listing_pages_in_both_directions_and_ends(letta: AsyncLetta, agen
     ]
 
 
-async def test_resetting_forgets_the_agents_own_thread(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_resetting_forgets_the_agents_own_thread(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     await say(letta, agent.id, "secret", otid="o")
     await letta.agents.messages.reset(agent.id)
     assert await listed(letta, agent.id) == []
@@ -150,7 +147,7 @@ async def test_resetting_forgets_the_agents_own_thread(letta: AsyncLetta, agent:
     ],
 )
 async def test_a_failing_model_is_told_in_lettas_shape_and_leaves_nothing(
-    letta: AsyncLetta, agent: Any, status: int, error: type[APIStatusError], kind: str
+    letta: Any, agent: Any, status: int, error: type[APIStatusError], kind: str
 ) -> None:
     with pytest.raises(error, match=f"the provider said {status}") as caught:
         await say(letta, agent.id, f"fail {status}")
@@ -161,7 +158,7 @@ async def test_a_failing_model_is_told_in_lettas_shape_and_leaves_nothing(
     assert (await say(letta, agent.id, "hi")).messages[0].content == "ok: hi"
 
 
-async def test_a_model_that_fails_in_a_stream_raises_in_the_client(letta: AsyncLetta, agent: Any) -> None:
+async def test_a_model_that_fails_in_a_stream_raises_in_the_client(letta: Any, agent: Any) -> None:
     message: Any = {"role": "user", "content": "fail 429"}
     async with await letta.agents.messages.create(agent.id, messages=[message], streaming=True) as stream:
         events = aiter(stream)
@@ -172,7 +169,7 @@ async def test_a_model_that_fails_in_a_stream_raises_in_the_client(letta: AsyncL
 
 
 async def test_the_same_otid_is_taken_once_and_answered_again(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat, database: Path
+    letta: Any, agent: Any, chat: ScriptedChat, database: Path
 ) -> None:
     first = await say(letta, agent.id, 'call memory_insert {"label": "human", "new_string": "x"}', otid="otid-1")
     again = await say(letta, agent.id, "something else", otid="otid-1")
@@ -188,7 +185,7 @@ async def test_the_same_otid_is_taken_once_and_answered_again(
 
 
 async def test_a_double_that_comes_while_the_turn_runs_waits_for_its_answer(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     chat.hold()
     replies: list[Any] = []
@@ -207,15 +204,13 @@ async def test_a_double_that_comes_while_the_turn_runs_waits_for_its_answer(
     assert len(chat.seen) == 1
 
 
-async def test_the_same_otid_in_another_thread_is_another_message(letta: AsyncLetta, agent: Any) -> None:
+async def test_the_same_otid_in_another_thread_is_another_message(letta: Any, agent: Any) -> None:
     other = await letta.agents.create(name="bob", model="test/scripted")
     assert (await say(letta, agent.id, "a", otid="o")).messages[0].content == "ok: a"
     assert (await say(letta, other.id, "b", otid="o")).messages[0].content == "ok: b"
 
 
-async def test_ten_sends_at_once_to_one_thread_are_ten_whole_turns(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
-) -> None:
+async def test_ten_sends_at_once_to_one_thread_are_ten_whole_turns(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     async with anyio.create_task_group() as tasks:
         for i in range(10):
             tasks.start_soon(say, letta, agent.id, f"m{i}")
@@ -225,7 +220,7 @@ async def test_ten_sends_at_once_to_one_thread_are_ten_whole_turns(
     assert [len(messages) - 1 for messages in chat.seen] == [1 + 2 * i for i in range(10)]
 
 
-async def test_different_threads_do_not_wait_for_each_other(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_different_threads_do_not_wait_for_each_other(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     chat.hold()
     conversation = await letta.conversations.create(agent_id=agent.id)
     async with anyio.create_task_group() as tasks:
@@ -239,7 +234,7 @@ async def test_different_threads_do_not_wait_for_each_other(letta: AsyncLetta, a
 
 
 async def test_a_caller_who_goes_away_in_mid_stream_frees_the_thread_and_nothing_is_kept(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     chat.hold()
     message: Any = {"role": "user", "content": "hold this", "otid": "o"}
@@ -256,7 +251,7 @@ async def test_a_caller_who_goes_away_in_mid_stream_frees_the_thread_and_nothing
 
 
 async def test_a_caller_cancelled_in_a_blocking_send_frees_the_thread(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
+    letta: Any, agent: Any, chat: ScriptedChat
 ) -> None:
     chat.hold()
     async with anyio.create_task_group() as tasks:
@@ -268,9 +263,7 @@ async def test_a_caller_cancelled_in_a_blocking_send_frees_the_thread(
         await say(letta, agent.id, "free again")
 
 
-async def test_a_running_turn_can_be_cancelled_and_keeps_nothing(
-    letta: AsyncLetta, agent: Any, chat: ScriptedChat
-) -> None:
+async def test_a_running_turn_can_be_cancelled_and_keeps_nothing(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     with pytest.raises(ConflictError, match="No active runs"):
         await letta.agents.messages.cancel(agent.id)
     chat.hold()
@@ -290,7 +283,7 @@ async def test_a_running_turn_can_be_cancelled_and_keeps_nothing(
     assert (await letta.runs.retrieve(run_id)).status == "cancelled"
 
 
-async def test_a_turn_ends_at_its_step_limit_and_keeps_what_was_done(letta: AsyncLetta, agent: Any) -> None:
+async def test_a_turn_ends_at_its_step_limit_and_keeps_what_was_done(letta: Any, agent: Any) -> None:
     text = 'call conversation_search {"query": "x"}'
     reply = await say(letta, agent.id, text, max_steps=1)
     assert reply.stop_reason.stop_reason == "max_steps"
@@ -298,7 +291,7 @@ async def test_a_turn_ends_at_its_step_limit_and_keeps_what_was_done(letta: Asyn
     assert (await say(letta, agent.id, "hi")).messages[-1].content == "ok: hi"
 
 
-async def test_a_tool_that_does_not_exist_is_told_to_the_model(letta: AsyncLetta, agent: Any) -> None:
+async def test_a_tool_that_does_not_exist_is_told_to_the_model(letta: Any, agent: Any) -> None:
     reply = await say(letta, agent.id, 'call no_such_tool {"a": 1}')
     assert [m.message_type for m in reply.messages] == ["tool_call_message", "tool_return_message", "assistant_message"]
     assert reply.messages[1].status == "error"
@@ -306,7 +299,7 @@ async def test_a_tool_that_does_not_exist_is_told_to_the_model(letta: AsyncLetta
     assert (await say(letta, agent.id, "hi")).messages[-1].content == "ok: hi"
 
 
-async def test_unreadable_arguments_are_told_to_the_model(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_unreadable_arguments_are_told_to_the_model(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     broken = AIMessage("", invalid_tool_calls=[{"name": "memory_insert", "args": "{oops", "id": "c1", "error": None}])
     answers = iter([broken, AIMessage("sorry")])
     chat.answer = lambda _: next(answers)
@@ -315,12 +308,12 @@ async def test_unreadable_arguments_are_told_to_the_model(letta: AsyncLetta, age
     assert reply.messages[-1].content == "sorry"
 
 
-async def test_an_answer_cut_off_by_its_length_says_so(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_an_answer_cut_off_by_its_length_says_so(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     chat.answer = lambda _: AIMessage("half a", response_metadata={"finish_reason": "length"})
     assert (await say(letta, agent.id, "hi")).stop_reason.stop_reason == "max_tokens_exceeded"
 
 
-async def test_reasoning_is_shown_apart_from_the_answer(letta: AsyncLetta, agent: Any, chat: ScriptedChat) -> None:
+async def test_reasoning_is_shown_apart_from_the_answer(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     parts: Any = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "yes"}]
     chat.answer = lambda _: AIMessage(parts)
     reply = await say(letta, agent.id, "hi")
@@ -330,13 +323,51 @@ async def test_reasoning_is_shown_apart_from_the_answer(letta: AsyncLetta, agent
     assert chat.seen[-1][2].content == parts  # given back as it was: providers check their signatures
 
 
-async def test_only_the_wanted_message_types_are_sent(letta: AsyncLetta, agent: Any) -> None:
+async def test_an_agent_without_tools_takes_turns_too(letta: Any, chat: ScriptedChat) -> None:
+    bare = await letta.agents.create(name="bare", include_base_tools=False)
+    assert (await say(letta, bare.id, "hi")).messages[0].content == "ok: hi"
+    message: Any = {"role": "user", "content": "say a b"}
+    create = letta.agents.messages.create
+    async with await create(bare.id, messages=[message], streaming=True, stream_tokens=True) as stream:
+        assert [e.content async for e in stream if e.message_type == "assistant_message"] == ["a ", "b"]
+
+
+async def test_system_messages_reach_the_model_beside_the_users(letta: Any, agent: Any, chat: ScriptedChat) -> None:
+    both: Any = [
+        {"role": "system", "content": "It is night."},
+        {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+    ]
+    await letta.agents.messages.create(agent.id, messages=both)
+    assert ["It is night." in str(m.content) for m in chat.seen[-1][1:]] == [True, False]
+    assert [kind for kind, _ in await listed(letta, agent.id)] == [
+        "system_message",
+        "user_message",
+        "assistant_message",
+    ]
+
+
+async def test_an_agent_deleted_during_its_turn_leaves_nothing(letta: Any, agent: Any, chat: ScriptedChat) -> None:
+    chat.hold()
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+
+            async def send() -> None:
+                with pytest.raises(NotFoundError):
+                    await say(letta, agent.id, "hold")
+
+            tasks.start_soon(send)
+            await chat.reached.wait()
+            await letta.agents.delete(agent.id)
+            chat.gate.set()
+
+
+async def test_only_the_wanted_message_types_are_sent(letta: Any, agent: Any) -> None:
     text = 'call conversation_search {"query": "x"}'
     reply = await say(letta, agent.id, text, include_return_message_types=["assistant_message"])
     assert [m.message_type for m in reply.messages] == ["assistant_message"]
 
 
-async def test_requests_that_cannot_be_a_turn_are_refused(letta: AsyncLetta, agent: Any) -> None:
+async def test_requests_that_cannot_be_a_turn_are_refused(letta: Any, agent: Any) -> None:
     with pytest.raises(UnprocessableEntityError, match="Messages must not be empty"):
         await letta.agents.messages.create(agent.id, messages=[])
     with pytest.raises(UnprocessableEntityError, match="empty"):
