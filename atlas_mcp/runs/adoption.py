@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import RunLost
 from atlas_mcp.runs import rows
-from atlas_mcp.runs._whole import read, write
 from atlas_mcp.runs.journal import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.runs.rows import RunRow
     from atlas_mcp.store.locks import Locks
@@ -54,7 +51,9 @@ async def adopt(
 ) -> list[str]:
     """Make up to `room` orphaned runs this process's, and give their ids; `mine` are those it has already."""
     adopted: list[str] = []
-    for row in await read(record, rows.unfinished):
+    async with record.read() as connection:
+        unfinished = await rows.unfinished(connection)
+    for row in unfinished:
         if len(adopted) >= room:
             break
         if row.id in mine or row.kind not in kinds or lacking(row, providers):
@@ -70,18 +69,16 @@ async def adopt(
 
 
 async def _claim(record: Record, row: RunRow, me: str) -> bool:
-    return await write(record, lambda c: rows.claim(c, row.id, row.executor, me))
+    async with record.write() as connection:
+        return await rows.claim(connection, row.id, row.executor, me)
 
 
 async def _give_up(record: Record, seen: RunRow) -> None:
     text = f"given up: the process that executed it ended in each of {seen.attempts} attempts."
-
-    async def work(connection: AsyncConnection) -> None:
-        row = await rows.find(connection, seen.id)
-        if row.executor == seen.executor and row.attempts == seen.attempts and row.status in ("queued", "working"):
-            await rows.move(connection, row, "failed", Entry("atlas", "run_failed", text), error=text)
-
     try:
-        await write(record, work)
+        async with record.write() as connection:
+            row = await rows.find(connection, seen.id)
+            if row.executor == seen.executor and row.attempts == seen.attempts and row.status in ("queued", "working"):
+                await rows.move(connection, row, "failed", Entry("atlas", "run_failed", text), error=text)
     except RunLost:
         return  # another process was first

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
@@ -17,7 +16,6 @@ from atlas_mcp.errors import RunLost
 from atlas_mcp.model.run import Event, Progress
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs import rows
-from atlas_mcp.runs._whole import read, write
 from atlas_mcp.runs.journal import Entry
 from atlas_mcp.store import tables
 
@@ -101,11 +99,8 @@ class RunContext:
     async def load(self, name: str) -> str | None:
         """The text kept under that name, also by an earlier attempt; None if there is none."""
         query = select(_ARTIFACT.c.text).where(_ARTIFACT.c.run_id == self.run_id, _ARTIFACT.c.name == name)
-
-        async def one(connection: AsyncConnection) -> str | None:
+        async with self._record.read() as connection:
             return (await connection.execute(query)).scalar_one_or_none()
-
-        return await read(self._record, one)
 
     async def _set(self, *, also_after_end: bool = False, **values: Any) -> None:
         await self._write(lambda c: rows.write(c, self.run_id, self._executor, also_after_end=also_after_end, **values))
@@ -136,7 +131,8 @@ class RunContext:
 
     async def _write(self, work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
         try:
-            return await write(self._record, partial(work))
+            async with self._record.write() as connection:
+                return await work(connection)
         except RunLost:
             self._lost()
             raise

@@ -15,7 +15,6 @@ import anyio
 
 from atlas_mcp.errors import AtlasError, RunLost
 from atlas_mcp.runs import rows
-from atlas_mcp.runs._whole import write
 from atlas_mcp.runs.context import RunContext
 from atlas_mcp.runs.engine import Engine
 from atlas_mcp.runs.journal import Entry
@@ -83,7 +82,7 @@ class Runner:
             self._mine.discard(run_id)
             if self._closing:
                 with anyio.CancelScope(shield=True):
-                    await write(self._record, lambda c: rows.release(c, run_id, self.name, began=False))
+                    await self._release(run_id, began=False)
 
     def stop(self, run_id: str) -> None:
         """Cancel the executor of that run, if it is at work here. Its row says why."""
@@ -105,7 +104,8 @@ class Runner:
         if self._closing:
             return
         try:
-            begun = await write(self._record, lambda c: rows.begin(c, run_id, self.name))
+            async with self._record.write() as connection:
+                begun = await rows.begin(connection, run_id, self.name)
             if begun is not None:
                 await self._attempt(*begun)
         except Exception as error:  # noqa: BLE001
@@ -145,7 +145,7 @@ class Runner:
         if error is None:
             await self._complete(run_id, attempt.task.result(), span)
         elif self._closing:
-            await write(self._record, lambda c: rows.release(c, run_id, self.name, began=True))
+            await self._release(run_id, began=True)
         elif not attempt.stopped:
             await self._fail(run_id, error, span)
 
@@ -155,10 +155,15 @@ class Runner:
             values["result"] = outcome.result.model_dump(mode="json")
         entry = Entry("atlas", "run_completed", "Completed.")
         try:
-            await write(self._record, lambda c: rows.end(c, run_id, self.name, "completed", entry, **values))
+            async with self._record.write() as connection:
+                await rows.end(connection, run_id, self.name, "completed", entry, **values)
         except RunLost:
             return
         span.settle("completed", "completed")
+
+    async def _release(self, run_id: str, *, began: bool) -> None:
+        async with self._record.write() as connection:
+            await rows.release(connection, run_id, self.name, began=began)
 
     async def _fail(self, run_id: str, error: BaseException, span: AttemptSpan | None = None) -> None:
         error = _cause(error)
@@ -169,7 +174,8 @@ class Runner:
             _log.error("run %s failed", run_id, exc_info=error)
         entry = Entry("atlas", "run_failed", text)
         try:
-            await write(self._record, lambda c: rows.end(c, run_id, self.name, "failed", entry, error=text))
+            async with self._record.write() as connection:
+                await rows.end(connection, run_id, self.name, "failed", entry, error=text)
         except AtlasError:
             return  # cancelled, taken over, or gone: then that is the truth
         except Exception:  # noqa: BLE001

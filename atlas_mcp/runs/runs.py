@@ -19,7 +19,6 @@ import anyio
 from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model.run import ENDED, Event, Run, RunKind, RunStatus
 from atlas_mcp.runs import journal, rows, view
-from atlas_mcp.runs._whole import read, write
 from atlas_mcp.runs.adoption import adopt, lacking, lock_of, orphaned
 from atlas_mcp.runs.bells import Bells
 from atlas_mcp.runs.rows import Order
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from anyio.abc import TaskGroup
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.runs.outcome import Executor
@@ -71,7 +69,8 @@ class Runs:
         order = Order(caller=caller, input=input, traceparent=current_traceparent())
         here = kind in self._runner.kinds and self._providers.issuperset(needs)
         executor = self._runner.name if here else None
-        await write(self._record, lambda c: rows.add(c, run_id, kind, goal, order, [*needs], executor))
+        async with self._record.write() as connection:
+            await rows.add(connection, run_id, kind, goal, order, [*needs], executor)
         if here:
             self._tasks.start_soon(self._runner.drive, run_id, run_id, name=run_id)
         return run_id
@@ -97,7 +96,8 @@ class Runs:
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidInput(f"must be between 1 and {MAX_PAGE}, not {limit}.", argument="limit")
         before = view.read_cursor(cursor) if cursor is not None else None
-        found = await read(self._record, lambda c: rows.page(c, caller.id, status, before, limit + 1))
+        async with self._record.read() as connection:
+            found = await rows.page(connection, caller.id, status, before, limit + 1)
         page = found[:limit]
         following = view.cursor_after(page[-1]) if len(found) > limit else None
         return [view.shown(row, note=self._why_waiting(row)) for row in page], following
@@ -105,7 +105,8 @@ class Runs:
     async def cancel(self, caller: Caller, run_id: str) -> Run:
         """Cancel the run, wherever it is executed, and give it with what was done. A run that had ended is left as it
         is, and its note says so. UnknownRun."""
-        cancelled = await write(self._record, lambda c: rows.cancel(c, run_id, caller.id))
+        async with self._record.write() as connection:
+            cancelled = await rows.cancel(connection, run_id, caller.id)
         self._runner.stop(run_id)
         self._bells.ring(run_id)
         run = await self.get(caller, run_id)
@@ -116,15 +117,18 @@ class Runs:
 
     async def count_open(self, caller: Caller) -> int:
         """How many of the caller's runs have not ended."""
-        return await read(self._record, lambda c: rows.count_unfinished(c, caller.id))
+        async with self._record.read() as connection:
+            return await rows.count_unfinished(connection, caller.id)
 
     async def load(self, caller: Caller, run_id: str, name: str) -> str | None:
         """A text that the run keeps under that name, None if there is none. UnknownRun."""
-        return await read(self._record, lambda c: rows.artifact(c, run_id, caller.id, name))
+        async with self._record.read() as connection:
+            return await rows.artifact(connection, run_id, caller.id, name)
 
     async def forget(self, caller: Caller, run_id: str) -> None:
         """Delete a run that has ended, with all it kept. UnknownRun, and IllegalChange for one that goes on."""
-        await write(self._record, lambda c: rows.remove(c, run_id, caller.id))
+        async with self._record.write() as connection:
+            await rows.remove(connection, run_id, caller.id)
 
     async def follow(self, run_id: str, since: int = 0) -> AsyncGenerator[Event]:
         """The run's events after number `since`, as they come, until it has ended. UnknownRun."""
@@ -171,7 +175,9 @@ class Runs:
 
     async def _stop_lost(self) -> None:
         if working := self._runner.working:
-            for run_id in await read(self._record, lambda c: rows.not_ours(c, working, self._runner.name)):
+            async with self._record.read() as connection:
+                lost = await rows.not_ours(connection, working, self._runner.name)
+            for run_id in lost:
                 self._runner.stop(run_id)
                 self._bells.ring(run_id)
 
@@ -184,11 +190,9 @@ class Runs:
     async def _row_and_events(
         self, run_id: str, since: int, caller: str | None = None
     ) -> tuple[RunRow, Sequence[Event]]:
-        async def work(connection: AsyncConnection) -> tuple[RunRow, Sequence[Event]]:
+        async with self._record.read() as connection:
             row = await rows.find(connection, run_id, caller)
             return row, await journal.after(connection, run_id, since)
-
-        return await read(self._record, work)
 
     def _why_waiting(self, row: RunRow) -> str | None:
         missing = lacking(row, self._providers) if row.status in ("queued", "working") else []
