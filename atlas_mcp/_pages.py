@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from atlas_mcp._rooms import destination, model_config
+from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.sandbox import run_source
 from atlas_mcp.models.chat import Models
 from atlas_mcp.store.home import open_home
@@ -34,7 +35,7 @@ def letta_app(settings: Settings, *, allow_tools: bool, port: int) -> FastAPI:
     from atlas_mcp.embedded import create_app
 
     home = open_home(settings.home)
-    models = Models(model_config(settings))
+    models = Models(model_config(settings, load_roster(settings.roster)))
     models.check()
     hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
     return create_app(

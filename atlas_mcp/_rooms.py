@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.constellation.constellation import Constellation
     from atlas_mcp.letta.door import Letta
-    from atlas_mcp.model.agent import Level
+    from atlas_mcp.model.agent import Level, Roster
     from atlas_mcp.model.run import RunKind
     from atlas_mcp.runs import Executor
     from atlas_mcp.runs.context import RunContext
@@ -66,8 +66,8 @@ async def open_rooms(settings: Settings) -> AsyncGenerator[RoomsKeeper]:
         raise failure
 
 
-def model_config(settings: Settings) -> ModelConfig:
-    """The models' share of the settings."""
+def model_config(settings: Settings, roster: Roster) -> ModelConfig:
+    """The models' share of the settings, with the models that the roster names for agents of their own."""
     levels: dict[Level, str | None] = {
         "routine": settings.model_routine,
         "interactive": settings.model_interactive,
@@ -84,6 +84,7 @@ def model_config(settings: Settings) -> ModelConfig:
         base_url=settings.model_base_url,
         offline_delay=settings.offline_delay,
         keys=settings.provider_keys,
+        own=tuple(sorted({agent.model for agent in roster.agents if agent.model})),
     )
 
 
@@ -163,7 +164,7 @@ class RoomsKeeper:
         self.settings = settings
         self.home = open_home(settings.home)
         self.roster = load_roster(settings.roster)
-        self.models = Models(model_config(settings))
+        self.models = Models(model_config(settings, self.roster))
         self.models.check()
         self.destination = destination(settings)
         self.tracing: Tracing | None = None
@@ -237,7 +238,7 @@ class RoomsKeeper:
         from atlas_mcp.teamwork.checkpoints import Checkpoints
 
         record = await stack.enter_async_context(open_record(self.home.path))
-        app = create_app(self.home.letta, self.models, lock=self.locks.hold)
+        app = create_app(self.home.letta, self.models, lock=self.locks.hold, run_tool=self.toolbox.run)
         await stack.enter_async_context(running(app))
         letta = await stack.enter_async_context(open_in_process(StreamingASGITransport(app)))
         checkpoints = await stack.enter_async_context(Checkpoints(self.home.checkpoints))

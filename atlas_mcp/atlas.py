@@ -12,7 +12,7 @@ caller does not exist. All that is refused or fails knowingly is an AtlasError.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -31,6 +31,7 @@ from atlas_mcp.watch.calls import CallTracing
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from atlas_mcp.errors import ConfigurationError
     from atlas_mcp.model.agent import AgentInfo
     from atlas_mcp.model.memory import Block, Replacement
     from atlas_mcp.model.run import RunStatus
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     OnEvent = Callable[[Event], Awaitable[None]]
 
-__all__ = ["MAX_WAIT_SECONDS", "Atlas", "letta_app", "open_atlas", "open_traces_page"]
+__all__ = ["MAX_WAIT_SECONDS", "Atlas", "letta_app", "open_atlas", "open_traces_page", "refusing"]
 
 MAX_WAIT_SECONDS = 45.0
 HTTP_KEY = "http"
@@ -226,6 +227,30 @@ class Atlas:
     def _noted(self, run: Run) -> Run:
         notes = [n for n in (run.note, self._keeper.model_note) if n]
         return run.model_copy(update={"note": " ".join(notes) or None})
+
+
+def refusing(reason: ConfigurationError) -> Atlas:
+    """In the place of an Atlas that cannot be opened: every call is answered with the reason.
+
+    A host shows its model what tools answer, and nobody what a server that has ended wrote to stderr.
+    """
+    return cast("Atlas", _Refusing(reason))
+
+
+class _Refusing:
+    version = __version__
+
+    def __init__(self, reason: ConfigurationError) -> None:
+        self._reason = reason
+
+    def local_caller(self, client: str = "") -> Caller:
+        return Caller(id="local:", client=client)
+
+    def tracing_of(self, caller: Caller) -> CallTracing:
+        return CallTracing(lambda _: caller.id)
+
+    def __getattr__(self, name: str) -> Any:
+        raise self._reason
 
 
 def _bounded(seconds: float) -> float:

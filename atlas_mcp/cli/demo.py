@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.cli.client import Server
     from atlas_mcp.model.run import Run
+    from atlas_mcp.model.status import Status
 
 AGENT = "librarian"
 GREETING = "Please remember: I am trying out ATLAS for the first time, and I like short answers with their sources."
@@ -74,6 +75,7 @@ async def _show(job: _Job, rounds: int) -> str:
     from rich.console import Console
 
     from atlas_mcp.cli.client import start_server
+    from atlas_mcp.model.status import Status
     from atlas_mcp.settings import load_settings
 
     console = Console(highlight=False)
@@ -82,12 +84,13 @@ async def _show(job: _Job, rounds: int) -> str:
     environment = {"ATLAS_OFFLINE_DELAY": str(WATCHABLE_SECONDS)} if slowed else {}
     async with start_server("atlas-mcp demo", **environment) as server:
         tools = await server.tools()
+        status = await server.call(Status, "get_status")  # and what the server itself finds wrong, before anything else
         console.print("[bold]ATLAS[/]: one MCP server, a constellation of persistent agents.\n")
         console.print(
             f"A real server runs as a subprocess; a real client speaks MCP {server.protocol_version} with it over "
             f"stdio and sees {len(tools)} tools: [cyan]{', '.join(tools)}[/]"
         )
-        await _introduce(console, server)
+        await _introduce(console, server, status)
         await _chat(console, server)
         run = await _work(console, server, job, rounds, slowed=slowed)
         await _remembered(console, server)
@@ -100,13 +103,12 @@ def _step(console: Console, number: int, title: str, call: str) -> None:
     console.rule(f"[bold]{number}. {title}[/]  [dim]{call}[/]", align="left")
 
 
-async def _introduce(console: Console, server: Server) -> None:
+async def _introduce(console: Console, server: Server, status: Status) -> None:
     from atlas_mcp.cli.pages import agents_page, status_page
-    from atlas_mcp.model.status import Status
     from atlas_mcp.server.results import AgentList
 
     _step(console, 1, "What works here", "get_status()")
-    console.print(status_page(await server.call(Status, "get_status")))
+    console.print(status_page(status))
     _step(console, 2, "Who there is", "list_agents()")
     console.print(agents_page((await server.call(AgentList, "list_agents")).agents))
 

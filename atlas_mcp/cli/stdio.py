@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from atlas_mcp.errors import AtlasError
+from atlas_mcp.errors import AtlasError, ConfigurationError
 
 if TYPE_CHECKING:
     from atlas_mcp.server.stdio import Wire
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 def run_stdio() -> int:
     """Serve the host at the other end of stdin and stdout until it closes the pipe; the exit code.
+
+    With a setting that must be mended first the server comes up all the same and every tool says what to mend.
 
     The pipe is taken for the protocol before anything is imported that might print.
     """
@@ -22,21 +24,26 @@ def run_stdio() -> int:
         wire = claim_wire()
         import anyio
 
-        anyio.run(_serve, wire)
+        return anyio.run(_serve, wire)
     except AtlasError as error:
         sys.stderr.write(f"atlas-mcp: {error}\n")
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
-async def _serve(wire: Wire) -> None:
-    from atlas_mcp.atlas import open_atlas
+async def _serve(wire: Wire) -> int:
+    from atlas_mcp.atlas import open_atlas, refusing
     from atlas_mcp.server.logs import log_to_stderr
     from atlas_mcp.server.stdio import serve_stdio
     from atlas_mcp.settings import load_settings
 
     log_to_stderr()
-    async with open_atlas(load_settings()) as atlas:
-        await serve_stdio(atlas, wire)
+    try:
+        async with open_atlas(load_settings()) as atlas:
+            await serve_stdio(atlas, wire)
+    except ConfigurationError as error:
+        sys.stderr.write(f"atlas-mcp: {error}\n")
+        await serve_stdio(refusing(error), wire)
+        return 2
+    return 0

@@ -23,6 +23,9 @@ def describe_agents(
         raise UnknownTeam(team, names, argument="team")
     labels = [b.label for b in roster.blocks]
     available = toolbox.available
+    shown = [a for a in roster.agents if team is None or a.team == team]
+    marks = {a.name: set(busy_marks(caller, a.name)) for a in shown}
+    held = locks.held_among(mark for own in marks.values() for mark in own)
 
     def info(agent: AgentSpec) -> AgentInfo:
         return AgentInfo(
@@ -31,12 +34,12 @@ def describe_agents(
             role=agent.role,
             description=agent.description,
             model=shown_model(models.handle(roster.tier(agent), agent.level, agent.model)),
-            busy=any(locks.is_held(mark) for mark in busy_marks(caller, agent.name)),
+            busy=not held.isdisjoint(marks[agent.name]),
             blocks=labels,
             needs=[tool for tool in agent.needs if tool not in available],
         )
 
-    return [info(a) for a in roster.agents if team is None or a.team == team]
+    return [info(a) for a in shown]
 
 
 def shown_model(handle: str) -> str:

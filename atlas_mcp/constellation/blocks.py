@@ -193,7 +193,7 @@ class Blocks:
             raise UnknownBlock(label, agent, labels)
 
     def _anyone_busy(self) -> bool:
-        return any(self._locks.is_held(m) for a in self._roster.agents for m in busy_marks(self._caller, a.name))
+        return bool(self._locks.held_among(m for a in self._roster.agents for m in busy_marks(self._caller, a.name)))
 
     def _shown(self, agent: str, kept: KeptBlock, state: BlockState, now: Revision | None) -> Block:
         return Block(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from atlas_mcp.constellation.run_files import RunFiles
+    from atlas_mcp.constellation.tool_source import ToolSource
     from atlas_mcp.model.agent import AgentSpec, Level, Tier
     from atlas_mcp.model.turn import ToolSpec
 
@@ -38,10 +39,16 @@ class Tools(Protocol):
     def session(self, agent: AgentSpec, run: RunFiles | None) -> ToolSession: ...
 
 
-class LockView(Protocol):
-    """Whether a lock is held, by anyone."""
+class SourceTools(Tools, Protocol):
+    """The tools there are, some of which a Letta can run itself."""
 
-    def is_held(self, name: str) -> bool: ...
+    def pure(self, agent: AgentSpec) -> Sequence[ToolSource]: ...
+
+
+class LockView(Protocol):
+    """Which locks are held, by anyone."""
+
+    def held_among(self, names: Iterable[str]) -> set[str]: ...
 
 
 class OnEvent(Protocol):

@@ -9,6 +9,7 @@ nothing behind. Not re-entrant: a task that asks for a lock it holds waits for e
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import time
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from atlas_mcp.errors import LockTimeout
 from atlas_mcp.store import _platform
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable
     from pathlib import Path
     from types import TracebackType
 
@@ -106,6 +107,11 @@ class Locks:
             return True
         _platform.release_probe(fd)
         return False
+
+    def held_among(self, names: Iterable[str]) -> set[str]:
+        """Those of the names whose lock is held by anybody. Many cost little: a lock that is free has no file."""
+        there = {entry.name for entry in os.scandir(self._folder)}
+        return {name for name in names if self._path(name).name in there and self.is_held(name)}
 
     async def _acquire(self, name: str, queue: _Queue, wait_seconds: float | None) -> Held:
         with anyio.move_on_after(wait_seconds):

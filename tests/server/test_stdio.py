@@ -117,6 +117,25 @@ def test_a_home_that_cannot_be_written_ends_it_with_one_line(monkeypatch: pytest
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("ATLAS_MODEL", "nobody:model", "nobody"),
+        ("ATLAS_MODEL", "openai:gpt-5", "OPENAI_API_KEY"),
+        ("ATLAS_ROSTER", "no-such-roster.toml", "ATLAS_ROSTER"),
+        ("LETTA_BASE_URL", "http://127.0.0.1:1", "LETTA_BASE_URL"),
+    ],
+)
+async def test_a_host_reads_from_every_tool_what_must_be_mended_first(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, named: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    async with over_stdio("2025-11-25") as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
+        assert named in await refused(client, "get_status")
+        assert named in await refused(client, "chat_with_agent", agent="librarian", message="Hello.")
+
+
 def test_mcp_json_starts_this_server() -> None:
     path = Path(__file__).parents[2] / "mcp.json"
     assert json.loads(path.read_text()) == {"mcpServers": {"atlas": {"command": "atlas-mcp", "args": ["serve"]}}}

@@ -103,10 +103,12 @@ def test_different_names_do_not_wait_for_each_other_whatever_they_are(tmp_path: 
     assert all(held)
     assert not (tmp_path.parent / "a").exists()
     assert all(locks.is_held(name) for name in names)
+    assert locks.held_among([*names, "free"]) == set(names)
     for one in held:
         assert one
         one.release()
     assert not any(locks.is_held(name) for name in names)
+    assert locks.held_among(names) == set()
     assert list(tmp_path.iterdir()) == [], "no lock files are left behind"
 
 
