@@ -32,12 +32,13 @@ class KeptBlock:
 
 @dataclass(frozen=True, slots=True)
 class KeptAgent:
-    """An agent that the record knows."""
+    """An agent that the record knows; `tools` are the names of those that its Letta runs, told by the keeper."""
 
     name: str
     letta_id: str
     fingerprint: str
     blocks: dict[str, KeptBlock]
+    tools: frozenset[str] = frozenset()
 
 
 async def read_agent(db: AsyncConnection, caller: Caller, name: str) -> KeptAgent | None:

@@ -11,7 +11,7 @@ from atlas_mcp.constellation.threads import NEW, Threads
 from atlas_mcp.constellation.turns import Turns
 
 if TYPE_CHECKING:
-    from atlas_mcp.constellation.contract import ModelChoice, OnEvent, Tools, ToolSession
+    from atlas_mcp.constellation.contract import ModelChoice, OnEvent, SourceTools, ToolSession
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.model.agent import AgentInfo, Roster
     from atlas_mcp.model.caller import Caller
@@ -32,14 +32,14 @@ class Constellation:
         record: Record,
         locks: Locks,
         models: ModelChoice,
-        toolbox: Tools,
+        toolbox: SourceTools,
     ) -> None:
         self.caller = caller
         self.roster = roster
         self.toolbox = toolbox
         self._locks = locks
         self._models = models
-        keeper = Keeper(caller, roster, letta, record, locks, models)
+        keeper = Keeper(caller, roster, letta, record, locks, models, toolbox)
         self._threads = Threads(caller, keeper, letta, record, locks)
         self._blocks = Blocks(caller, roster, keeper, letta, record, locks)
         self._turns = Turns(

@@ -12,18 +12,20 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atlas_mcp.constellation import revisions
 from atlas_mcp.constellation.agent_rows import KeptAgent, KeptBlock, read_agent, write_agent
 from atlas_mcp.constellation.names import agent_lock, tags
 from atlas_mcp.constellation.prompt import MEMORY_TOOLS, system_prompt
+from atlas_mcp.constellation.registered import RegisteredTools
 from atlas_mcp.constellation.shared import SharedBlocks, fit_block
 from atlas_mcp.errors import LettaLost
 from atlas_mcp.letta.states import AgentChange, NewAgent, NewBlock
 
 if TYPE_CHECKING:
-    from atlas_mcp.constellation.contract import ModelChoice
+    from atlas_mcp.constellation.contract import ModelChoice, SourceTools
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.letta.states import AgentState, BlockState
     from atlas_mcp.model.agent import AgentSpec, Roster
@@ -38,7 +40,14 @@ class Keeper:
     """One caller's agents, in Letta and in the record."""
 
     def __init__(
-        self, caller: Caller, roster: Roster, letta: Letta, record: Record, locks: Locks, models: ModelChoice
+        self,
+        caller: Caller,
+        roster: Roster,
+        letta: Letta,
+        record: Record,
+        locks: Locks,
+        models: ModelChoice,
+        toolbox: SourceTools,
     ) -> None:
         self._caller = caller
         self._roster = roster
@@ -47,7 +56,8 @@ class Keeper:
         self._locks = locks
         self._models = models
         self._shared = SharedBlocks(caller, roster, letta, record, locks)
-        self._fingerprints: dict[str, str] = {}
+        self._tools = RegisteredTools(letta, locks, toolbox)
+        self._fingerprints: dict[tuple[str, ...], str] = {}
 
     def handle(self, spec: AgentSpec) -> str:
         """The handle of the model that answers for the agent."""
@@ -60,17 +70,21 @@ class Keeper:
         """
         spec = self._roster.agent(name)
         kept = await self._read(name)
-        if kept and self._is_current(kept, spec, lost):
-            return kept
-        async with self._locks.hold(agent_lock(self._caller, name)):
-            kept = await self._read(name)
+        if not kept or not self._is_current(kept, spec, lost):
+            kept = await self._made_current(spec, lost)
+        return replace(kept, tools=frozenset(self._tools.of(spec)))
+
+    async def _made_current(self, spec: AgentSpec, lost: str | None) -> KeptAgent:
+        async with self._locks.hold(agent_lock(self._caller, spec.name)):
+            await self._tools.put(spec)  # before the look: an agent without tools that are refused is current
+            kept = await self._read(spec.name)
             if kept and self._is_current(kept, spec, lost):
                 return kept
             if kept and kept.letta_id != lost:
                 try:
                     return await self._update(kept, spec)
                 except LettaLost:
-                    log.warning("%s is no longer in Letta", name)
+                    log.warning("%s is no longer in Letta", spec.name)
             return await self._create(kept, spec)
 
     def _is_current(self, kept: KeptAgent, spec: AgentSpec, lost: str | None) -> bool:
@@ -104,7 +118,8 @@ class Keeper:
         before: KeptAgent | None,
         values: dict[str, str],
     ) -> KeptAgent:
-        """Make the agent's blocks those of the roster, and keep all of it in the record."""
+        """Make the agent's tools and blocks what they should be, and keep all of it in the record."""
+        await self._tools.give(state, spec)
         own = await self._own_blocks(state, self._first_values(spec, values))
         await self._share(state, shared)
         persona_before = await self._roster_persona(own["persona"].id)
@@ -195,9 +210,11 @@ class Keeper:
         )
 
     def _fingerprint(self, spec: AgentSpec) -> str:
-        if spec.name not in self._fingerprints:
+        tools = sorted(tool.mark for tool in self._tools.of(spec).values())
+        key = (spec.name, *tools)
+        if key not in self._fingerprints:
             blocks = [[b.label, b.description, b.limit, b.shared] for b in self._roster.blocks]
             system = system_prompt(spec, self._roster)
-            told = [spec.persona, spec.description, system, self.handle(spec), blocks]
-            self._fingerprints[spec.name] = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-        return self._fingerprints[spec.name]
+            told = [spec.persona, spec.description, system, self.handle(spec), blocks, tools]
+            self._fingerprints[key] = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        return self._fingerprints[key]

@@ -36,6 +36,10 @@ def shared_lock(caller: Caller) -> str:
     return f"shared-{caller.id}"
 
 
+TOOLS_LOCK = "letta-tools"
+"""Held while tools are put into Letta and given to agents. Tools are not a caller's: everybody's agents share them."""
+
+
 def thread_lock(caller: Caller, agent: str, client: str) -> str:
     """Held while a client's own thread with the agent is looked up or opened."""
     return f"thread-{caller.id}-{agent}-{client}"

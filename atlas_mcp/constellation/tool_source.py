@@ -11,7 +11,9 @@ internet; a user's own only) or "run" (gets the run as its first argument `run`;
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -66,6 +68,12 @@ class ToolSource:
     asynchronous: bool
     arguments: tuple[Argument, ...]
     spec: ToolSpec
+
+    @functools.cached_property
+    def mark(self) -> str:
+        """Tells this state of the source, and of what a model is told of it, from every other."""
+        told = json.dumps(self.spec.model_dump(), sort_keys=True)
+        return "sha256:" + hashlib.sha256(f"{self.sha256} {told}".encode()).hexdigest()
 
     def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments in their own types, defaults filled in; ToolFailed names all that is wrong."""

@@ -26,7 +26,7 @@ from atlas_mcp.model.plan import Lack
 from atlas_mcp.watch import spans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from atlas_mcp.model.agent import AgentSpec
     from atlas_mcp.model.turn import ToolSpec
@@ -63,16 +63,13 @@ class Toolbox:
         """What is wrong with files of the user's own, a sentence each."""
         return self._loaded[1]
 
-    def session(self, agent: AgentSpec, run: RunFiles | None, *, registered: Collection[str] = ()) -> ToolSession:
-        """The tools that this agent may use in one turn; without a run none that need one.
-
-        `registered` names tools that the agent's Letta has itself: they are not offered a second time.
-        """
+    def session(self, agent: AgentSpec, run: RunFiles | None) -> ToolSession:
+        """The tools that this agent may use in one turn; without a run none that need one."""
         pools = pool_matrix().of(agent)
         mine = {
             name: tool
             for name, tool in self._tools.items()
-            if pools & set(tool.source.pools) and (run or tool.source.kind != "run") and name not in registered
+            if pools & set(tool.source.pools) and (run or tool.source.kind != "run")
         }
         return ToolSession(mine, RunDoor(run) if run else None)
 
@@ -92,9 +89,21 @@ class Toolbox:
             if name not in self._tools
         ]
 
-    def pure(self) -> list[tuple[str, str, str]]:
-        """Name, source and SHA-256 of each tool that needs nothing outside, for registering with a Letta."""
-        return [(n, t.source.source, t.source.sha256) for n, t in self._tools.items() if t.source.kind == "pure"]
+    def pure(self, agent: AgentSpec) -> list[ToolSource]:
+        """The agent's tools that need nothing outside: a Letta may run them itself."""
+        pools = pool_matrix().of(agent)
+        return [t.source for t in self._tools.values() if t.source.kind == "pure" and pools & set(t.source.pools)]
+
+    async def run(self, source: str, function: str, arguments: Mapping[str, Any]) -> str:
+        """What a function of a source that a Letta keeps gives; ToolFailed as for a call of a session.
+
+        A pure tool of this toolbox is run as in a session. Any other source counts as written by an agent.
+        """
+        tool = self._tools.get(function)
+        if tool and tool.source.kind == "pure" and tool.source.source == source:
+            values = tool.source.checked(arguments)
+            return await run_source(source, function, values, seconds=_SECONDS["pure"])
+        return await run_source(source, function, arguments, seconds=_SECONDS["pure"], trusted=False)
 
     @property
     def _tools(self) -> dict[str, _Tool]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from atlas_mcp.letta.states import ToolCall
     from atlas_mcp.model.agent import AgentSpec, Roster
     from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.turn import ToolSpec
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
     from atlas_mcp.watch.spans import Span
@@ -56,6 +57,11 @@ class Job:
     kept: KeptAgent
     tools: ToolSession
     on_event: OnEvent | None
+
+    @property
+    def offered(self) -> list[ToolSpec]:
+        """The tools that ATLAS executes: those of the turn that the agent's Letta does not run itself."""
+        return [spec for spec in self.tools.specs if spec.name not in self.kept.tools]
 
     async def tell(self, type: str, text: str, key: str, **data: Any) -> None:
         """Tell whoever watches."""
@@ -198,7 +204,7 @@ class Turns:
             async with self._record.write() as db:
                 await turn_rows.change(db, self._caller, job.row.id, letta_run=run_id)
 
-        return {"tools": job.tools.specs, "run_tool": job.tools.call, "on_run": on_run, "on_call": job.tell_call}
+        return {"tools": job.offered, "run_tool": job.tools.call, "on_run": on_run, "on_call": job.tell_call}
 
     async def _counting(self, earlier: Answer, answer: Answer) -> Answer:
         """The answer with all tool calls and tokens of the turn: those of the part that was found, too."""

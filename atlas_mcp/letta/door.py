@@ -6,19 +6,20 @@ creates or sends is posted once and never retried by itself, so nothing is ever 
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import anyio
 
 from atlas_mcp.errors import LettaLost, LettaUnavailable
-from atlas_mcp.letta.faults import translated
+from atlas_mcp.letta.faults import exchange, translated
 from atlas_mcp.letta.sending import Turn
-from atlas_mcp.letta.states import AgentState, Answer, BlockState, Found
+from atlas_mcp.letta.states import AgentState, Answer, BlockState, Found, ToolState
 from atlas_mcp.letta.thread import find_message
+from atlas_mcp.letta.tools import LettaTools, is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from letta_client import AsyncLetta
 
@@ -28,14 +29,16 @@ if TYPE_CHECKING:
 
 Kind = Literal["embedded", "server", "cloud"]
 
-CALL_SECONDS = 60.0
 EVENT_SECONDS = 300.0
 _NO_LIMIT = 100_000
 """What Letta itself takes for a block without a limit."""
 
 
 class Letta:
-    """One Letta. `embedding` is the handle for archives on servers that have no default of their own."""
+    """One Letta; `tools` are those whose source it has from us.
+
+    `embedding` is the handle for archives on servers that have no default of their own.
+    """
 
     def __init__(
         self,
@@ -47,12 +50,13 @@ class Letta:
     ) -> None:
         self.kind: Kind = kind
         self._client = client.with_options(max_retries=0)
+        self.tools = LettaTools(self._client)
         self._embedding = embedding
         self._event_seconds = event_seconds
 
     async def health(self) -> str:
         """Letta's version; LettaUnavailable if it does not answer."""
-        with _call():
+        with exchange():
             return (await self._client.health()).version
 
     # -- agents
@@ -60,7 +64,7 @@ class Letta:
     async def create_agent(self, spec: NewAgent) -> AgentState:
         """Create the agent with its own blocks and with the shared ones attached. LettaLost if one of those is gone."""
         more: dict[str, Any] = {"embedding": self._embedding} if self._embedding else {}
-        with _call():
+        with exchange():
             state = await self._client.agents.create(
                 name=spec.name,
                 description=spec.description,
@@ -80,27 +84,27 @@ class Letta:
 
     async def find_agents(self, tags: Sequence[str]) -> list[AgentState]:
         """The agents that carry all of these tags, oldest first."""
-        with _call():
+        with exchange():
             page = self._client.agents.list(tags=list(tags), match_all_tags=True, order="asc")
             ids = [agent.id async for agent in page]
             return [_agent(await self._client.agents.retrieve(i)) for i in ids]
 
     async def agent(self, agent_id: str) -> AgentState:
         """The agent; LettaLost if there is none."""
-        with _call():
+        with exchange():
             return _agent(await self._client.agents.retrieve(agent_id))
 
     async def update_agent(self, agent_id: str, change: AgentChange) -> AgentState:
         """Change what is given of the agent."""
         changed = {"description": change.description, "model": change.model, "system": change.system}
         given: dict[str, Any] = {name: value for name, value in changed.items() if value is not None}
-        with _call():
+        with exchange():
             return _agent(await self._client.agents.update(agent_id, **given))
 
     async def delete_agent(self, agent_id: str) -> None:
         """Delete the agent, if it is there. Blocks it shared stay."""
         try:
-            with _call():
+            with exchange():
                 await self._client.agents.delete(agent_id)
         except LettaLost:
             return
@@ -109,7 +113,7 @@ class Letta:
 
     async def create_block(self, block: NewBlock, *, tags: Sequence[str] = ()) -> BlockState:
         """Create a block that belongs to no agent yet."""
-        with _call():
+        with exchange():
             return _block(
                 await self._client.blocks.create(
                     label=block.label,
@@ -122,40 +126,40 @@ class Letta:
 
     async def block(self, block_id: str) -> BlockState:
         """The block; LettaLost if there is none."""
-        with _call():
+        with exchange():
             return _block(await self._client.blocks.retrieve(block_id))
 
     async def blocks(self, agent_id: str) -> list[BlockState]:
         """The agent's blocks, its own and the shared ones."""
-        with _call():
+        with exchange():
             page = await self._client.agents.blocks.list(agent_id, limit=100)
             return [_block(b) for b in page.items]
 
     async def set_block(self, block_id: str, value: str) -> BlockState:
         """Give the block a new value. OverLimit where Letta enforces the limit; callers check it before."""
-        with _call():
+        with exchange():
             return _block(await self._client.blocks.update(block_id, value=value))
 
     async def reshape_block(self, block_id: str, *, limit: int, description: str) -> BlockState:
         """Give the block another limit and description."""
-        with _call():
+        with exchange():
             return _block(await self._client.blocks.update(block_id, limit=limit, description=description))
 
     async def attach_block(self, agent_id: str, block_id: str) -> None:
         """Make the block one of the agent's; attaching twice is harmless."""
-        with _call():
+        with exchange():
             await self._client.agents.blocks.attach(block_id, agent_id=agent_id)
 
     async def detach_block(self, agent_id: str, block_id: str) -> None:
         """Take the block from the agent; the block stays."""
-        with _call():
+        with exchange():
             await self._client.agents.blocks.detach(block_id, agent_id=agent_id)
 
     # -- turns
 
     async def open_conversation(self, agent_id: str) -> str:
         """Open a thread with the agent; its id."""
-        with _call():
+        with exchange():
             return (await self._client.conversations.create(agent_id=agent_id)).id
 
     async def send(
@@ -193,7 +197,7 @@ class Letta:
 
     async def find(self, conversation: str, otid: str) -> Found | None:
         """What came of the message with that otid: None if it never arrived."""
-        with _call():
+        with exchange():
             return await find_message(self._client, conversation, otid)
 
     async def find_answer(self, conversation: str, otid: str) -> Answer | None:
@@ -205,7 +209,7 @@ class Letta:
         """Input and output tokens of some of Letta's runs; zeros where it does not tell."""
         taken = given = 0
         for run_id in runs:
-            with suppress(LettaUnavailable), _call():
+            with suppress(LettaUnavailable), exchange():
                 usage = await self._client.runs.usage.retrieve(run_id)
                 taken += usage.prompt_tokens or 0
                 given += usage.completion_tokens or 0
@@ -228,7 +232,7 @@ class Letta:
     async def cancel(self, conversation: str) -> None:
         """Cancel what runs in the conversation; nothing happens if nothing does."""
         try:
-            with _call():
+            with exchange():
                 await self._client.conversations.cancel(conversation)
         except LettaUnavailable:
             return
@@ -261,13 +265,6 @@ async def _ignore(_: ToolCall) -> None:
     return
 
 
-@contextmanager
-def _call() -> Generator[None]:
-    """A deadline, and errors translated, around one short exchange with Letta."""
-    with translated(), anyio.fail_after(CALL_SECONDS):
-        yield
-
-
 def _agent(state: Any) -> AgentState:
     return AgentState(
         id=state.id,
@@ -277,6 +274,7 @@ def _agent(state: Any) -> AgentState:
         description=state.description or "",
         tags=tuple(state.tags or ()),
         blocks=tuple(_block(b) for b in cast("list[Any]", state.blocks or [])),
+        tools=tuple(ToolState(t.id, t.name, is_ours(t)) for t in cast("list[Any]", state.tools or [])),
     )
 
 

@@ -11,6 +11,8 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
+import anyio
+
 from atlas_mcp.errors import AtlasError, LettaLost, LettaUnavailable, ModelFailed, OverLimit, UnknownModel
 
 if TYPE_CHECKING:
@@ -22,10 +24,27 @@ _LENGTHS = re.compile(r"length \((\d+) characters\).*?limit \((\d+)", re.DOTALL)
 _HANDLES = re.compile(r"Handle .* must be one of", re.DOTALL)
 _TRANSIENT = ("rate_limit", "timeout", "connection", "overloaded", "unavailable", "server_error")
 MAX_DETAIL = 2_000
+CALL_SECONDS = 60.0
+_REFUSALS = frozenset({400, 403, 409, 413, 422})
 
 
 class PendingApproval(LettaUnavailable):
     """Raised when a thread waits for the answer of a tool that somebody else owes it. Stays within this room."""
+
+
+class LettaRefused(LettaUnavailable):
+    """Raised when Letta understood a call and will not do it; `status` is that of its answer."""
+
+    def __init__(self, message: str, status: int, *, next_step: str | None = None) -> None:
+        super().__init__(message, next_step=next_step)
+        self.status = status
+
+
+@contextmanager
+def exchange() -> Generator[None]:
+    """A deadline, and errors translated, around one short exchange with Letta."""
+    with translated(), anyio.fail_after(CALL_SECONDS):
+        yield
 
 
 @contextmanager
@@ -67,8 +86,11 @@ def translate_status(error: APIStatusError) -> AtlasError:
     if status == 404:
         return LettaLost(f"Letta has no such thing: {_short(detail)}")
     if status in {401, 403}:
+        text = f"Letta refuses the call ({status}): {_short(detail)}"
         step = "Set the key that this Letta server expects."
-        return LettaUnavailable(f"Letta refuses the call ({status}): {_short(detail)}", next_step=step)
+        return LettaRefused(text, status, next_step=step) if status == 403 else LettaUnavailable(text, next_step=step)
+    if status in _REFUSALS:
+        return LettaRefused(f"Letta answered with an error ({status}): {_short(detail)}", status)
     shown = f" ({status})" if status >= 400 else ""  # an error in mid stream comes with the stream's own 200
     return LettaUnavailable(f"Letta answered with an error{shown}: {_short(detail)}")
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from atlas_mcp.model.turn import ToolSpec
 
 RunState = Literal["running", "ended", "unknown"]
 
@@ -20,6 +23,24 @@ class BlockState:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolState:
+    """A tool that an agent has in Letta; `ours` if ATLAS put its source there."""
+
+    id: str
+    name: str
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewTool:
+    """A tool that is to run where Letta runs. `mark` tells one state of source and schema from every other."""
+
+    spec: ToolSpec
+    source: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
 class AgentState:
     """An agent as Letta has it; `model` is the handle that answers for it."""
 
@@ -30,6 +51,7 @@ class AgentState:
     description: str
     tags: tuple[str, ...]
     blocks: tuple[BlockState, ...]
+    tools: tuple[ToolState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from atlas_mcp.constellation.toolbox import Toolbox
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.store.record import Record
@@ -43,6 +44,7 @@ class Script:
 
     calls: int = 0
     seen: list[list[BaseMessage]] = field(default_factory=list)
+    offered: list[list[str]] = field(default_factory=list)
     gate: anyio.Event | None = None
     at_gate: anyio.Event = field(default_factory=anyio.Event)
     failure: Exception | None = None
@@ -58,7 +60,7 @@ class ObedientModel(BaseChatModel):
         return "obedient"
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
-        return self
+        return self.bind(tools=[tool.name for tool in tools])
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
         raise AssertionError("only the asynchronous form is used")
@@ -67,6 +69,7 @@ class ObedientModel(BaseChatModel):
         script: Script = self.script
         script.calls += 1
         script.seen.append(list(messages))
+        script.offered.append(kwargs.get("tools", []))
         if script.failure:
             raise script.failure
         if script.gate:
@@ -143,6 +146,9 @@ class NoTools:
     def session(self, agent: Any, run: Any) -> Any:
         return NoSession()
 
+    def pure(self, agent: Any) -> tuple[()]:
+        return ()
+
 
 class NoSession:
     specs: tuple[ToolSpec, ...] = ()
@@ -157,10 +163,13 @@ class Wire(httpx.AsyncBaseTransport):
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self.inner = inner
         self.requests: list[str] = []
+        self.client_tools: list[list[str]] = []
         self.cut_after_events: int | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(f"{request.method} {request.url.path}")
+        if request.url.path.endswith("/messages") and request.method == "POST":
+            self.client_tools.append([tool["name"] for tool in json.loads(request.content)["client_tools"]])
         response = await self.inner.handle_async_request(request)
         if self.cut_after_events is not None and request.url.path.endswith("/messages") and request.method == "POST":
             whole = await response.aread()  # the server has finished; we never hear of it
@@ -196,27 +205,36 @@ class World:
     script: Script
     models: FakeModels
     roster: Roster
+    toolbox: Any = field(default_factory=NoTools)
 
     def of(self, caller: str = "local:me", client: str = "", roster: Roster | None = None) -> Constellation:
         """A caller's constellation."""
         who = Caller(id=caller, client=client)
-        toolbox: Any = NoTools()
-        return Constellation(who, roster or self.roster, self.letta, self.record, self.locks, self.models, toolbox)
+        of = roster or self.roster
+        return Constellation(who, of, self.letta, self.record, self.locks, self.models, self.toolbox)
 
 
 @asynccontextmanager
-async def open_world(home: Path, script: Script | None = None, handle: str = "test/obedient") -> AsyncIterator[World]:
-    """A process on that home, with its embedded Letta inside."""
+async def open_world(
+    home: Path,
+    script: Script | None = None,
+    handle: str = "test/obedient",
+    toolbox: Toolbox | None = None,
+    *,
+    takes_source: bool = True,
+) -> AsyncIterator[World]:
+    """A process on that home, with its embedded Letta inside, which runs the toolbox's sources if it takes any."""
     script = script or Script()
     where = open_home(home)
     locks, models = Locks(where.locks), FakeModels(script, handle)
-    app = create_app(where.letta, models, lock=locks.hold)
+    run_tool = toolbox.run if toolbox and takes_source else None
+    app = create_app(where.letta, models, lock=locks.hold, run_tool=run_tool)
     async with AsyncExitStack() as stack:
         record = await stack.enter_async_context(open_record(where.path))
         await stack.enter_async_context(running(app))
         wire = Wire(StreamingASGITransport(app))
         letta = await stack.enter_async_context(open_in_process(wire))
-        yield World(record, locks, letta, wire, script, models, load_roster())
+        yield World(record, locks, letta, wire, script, models, load_roster(), toolbox or NoTools())
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atlas_mcp.watch.calls import hashed_caller
 from atlas_mcp.watch.spool import read, waiting
 from atlas_mcp.watch.tracing import open_tracing
 from tests.constellation.conftest import open_world
@@ -34,6 +35,6 @@ async def test_a_turn_is_a_span_with_its_conversation_its_usage_and_a_hash_for_t
     assert told["session.id"] == turn.conversation
     assert json.loads(told["mlflow.chat.tokenUsage"])["total_tokens"] == 30
     assert json.loads(told["mlflow.llm.cost"])["total_cost"] == pytest.approx(0.03)
-    assert len(told["user.id"]) == 16
+    assert told["user.id"] == hashed_caller("local:secret-home-id")
     assert spans["memory changed"]["mlflow.spanType"] == spans["update memory"]["mlflow.spanType"] == "MEMORY"
     assert "secret-home-id" not in text

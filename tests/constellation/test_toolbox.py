@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from atlas_mcp.constellation import sandbox as sandbox_room
 from atlas_mcp.constellation import toolbox as toolbox_room
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.sandbox import sandbox_means
@@ -137,17 +138,25 @@ def test_without_a_run_only_tools_that_need_none_are_offered(shipped: Toolbox):
     }  # fmt: skip
 
 
-def test_what_letta_has_already_is_not_offered_again(shipped: Toolbox):
-    names = {name for name, _, _ in shipped.pure()}
-    agent = an_agent(pools=("analysis",))
-    assert {s.name for s in shipped.session(agent, None, registered=names).specs} == set()
-
-
-def test_pure_tools_come_with_their_source_and_its_hash(shipped: Toolbox):
-    pure = {name: (source, digest) for name, source, digest in shipped.pure()}
+def test_the_pure_tools_of_an_agents_pools_come_with_their_source(shipped: Toolbox):
+    pure = {tool.name: tool for tool in shipped.pure(an_agent(pools=("analysis", "materials")))}
     assert set(pure) == {"calculate", "compare_options", "text_statistics"}
-    assert "def calculate(" in pure["calculate"][0]
-    assert len(pure["calculate"][1]) == 64
+    assert "def calculate(" in pure["calculate"].source
+    assert len({tool.mark for tool in pure.values()}) == 3
+    assert shipped.pure(an_agent(pools=("materials",))) == []
+
+
+async def test_source_that_a_letta_keeps_is_trusted_only_if_it_is_a_pure_tool_of_ours(
+    shipped: Toolbox, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sandbox_room, "sandbox_means", lambda: "none")
+    (calculate,) = (t.source for t in shipped.pure(an_agent(pools=("analysis",))) if t.name == "calculate")
+    assert (await shipped.run(calculate, "calculate", {"expression": "6 * 7"})).endswith("42")
+    with pytest.raises(ToolFailed, match="'expression' is missing"):
+        await shipped.run(calculate, "calculate", {})
+    for source, name in ((calculate + "\n", "calculate"), (GREET, "greet"), (calculate, "Fraction")):
+        with pytest.raises(ToolFailed, match="written by an agent and was not run"):
+            await shipped.run(source, name, {"expression": "1"})
 
 
 def test_every_pool_and_role_of_the_default_roster_is_in_the_matrix(shipped: Toolbox):
