@@ -18,6 +18,7 @@ from atlas_mcp.model.caller import Caller
 from atlas_mcp.watch.spool import read, waiting
 from atlas_mcp.watch.tracing import open_tracing
 from tests.constellation.conftest import Script, open_world
+from tests.constellation.test_toolbox import Files
 
 if TYPE_CHECKING:
     from tests.constellation.conftest import World
@@ -132,6 +133,20 @@ async def test_an_agent_calls_it_and_that_is_told_and_traced_once(home: Path) ->
         assert "42" in span["mlflow.spanOutputs"]
         assert world.wire.client_tools == [[]]
         assert sorted(n for n in world.script.offered[0] if n in SHIPPED) == sorted(SHIPPED)
+
+
+async def test_in_a_run_atlas_executes_what_touches_the_run_and_letta_the_rest(home: Path) -> None:
+    tools, files = Toolbox(), Files()
+    asked = f'{ASKED}\n@tool save_output {{"name": "sum.txt", "text": "42"}}'
+    async with open_world(home, toolbox=tools) as world:
+        session = tools.session(world.roster.agent("strategist"), files)
+        turn = await world.of().take_turn("strategist", asked, conversation=None, key="k", tools=session)
+        assert "42" in turn.reply
+        assert files.kept == {"sum.txt": "42"}
+        assert set(world.wire.client_tools[0]) == {spec.name for spec in session.specs} - SHIPPED
+        offered = world.script.offered[0]
+        assert len(offered) == len(set(offered))
+        assert {spec.name for spec in session.specs} <= set(offered)
 
 
 async def test_an_agent_whose_pools_have_no_pure_tool_gets_none(home: Path) -> None:
