@@ -6,11 +6,13 @@ anything else is imported, and nothing is imported that only people need.
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line; exits with 0, with 2 and one line on stderr for what the user can mend, or with 130."""
+    os.umask(0o077)  # what the databases under the home hold is nobody else's to read
     arguments = sys.argv[1:]
     if arguments == ["serve"] or (not arguments and not _at_terminal()):
         from atlas_mcp.cli.stdio import run_stdio
