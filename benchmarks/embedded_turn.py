@@ -3,7 +3,8 @@
     python benchmarks/embedded_turn.py
 
 Targets: one turn under 4 ms (median), 32 agents at once over 250 turns a second, a block update under 3 ms. The load
-is printed with the figures: on a busy machine the best time and the CPU time say more than the median.
+is printed with the figures, and what LangChain's loop and a call of the client cost alone in the same run: on a busy
+machine compare with those.
 """
 
 from __future__ import annotations
@@ -98,6 +99,15 @@ async def say(letta: AsyncLetta, agent_id: str, text: str = "hello") -> None:
     await letta.agents.messages.create(agent_id, messages=[{"role": "user", "content": text}])
 
 
+async def bare_loop() -> Callable[[], Awaitable[Any]]:
+    """What LangChain's loop alone costs on this machine now: the floor under every turn."""
+    from langchain.agents import create_agent
+
+    graph: Any = create_agent(FreeModel(), [])
+    history = [HumanMessage("hello"), AIMessage("A short answer.")] * HISTORY
+    return lambda: graph.ainvoke({"messages": [*history, HumanMessage("hello")]})
+
+
 async def stream(letta: AsyncLetta, agent_id: str) -> None:
     message: Any = {"role": "user", "content": "hello"}
     async with await letta.agents.messages.create(agent_id, messages=[message], streaming=True) as events:
@@ -124,10 +134,12 @@ async def main() -> None:
 
                 return one
 
+            await median("LangChain's loop alone", None, await bare_loop())
+            await median("letta-client's health call alone", None, letta.health)
             await median("a turn", 4, await fresh(say))
-            await at_once(letta, agents, rounds=10)
             for agent_id in agents:
                 await letta.agents.messages.reset(agent_id)
+            await at_once(letta, agents)
             await median("a turn in a stream", None, await fresh(stream))
             await median("a turn with one tool call", None, await fresh(lambda c, a: say(c, a, "use the tool")))
             values = iter(range(10**6))

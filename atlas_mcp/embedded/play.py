@@ -78,7 +78,7 @@ async def _run(services: Services, ask: Ask, opening: Opening, turn: Turn, resum
     turn.past = history.messages_of(short.kept)
     messages = history.messages_of([*ask.messages, *resumed])
     try:
-        await graph.ainvoke({"messages": messages}, context=turn)
+        await graph.ainvoke({"messages": messages}, context=turn, output_keys=[])
     except TurnStopped as stopped:
         turn.stop_reason = stopped.reason
     return short

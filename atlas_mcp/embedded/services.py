@@ -33,7 +33,7 @@ class ThreadLocks:
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncGenerator[None]:
-        lock, users = self._locks.get(name, (anyio.Lock(), 0))
+        lock, users = self._locks.get(name, (anyio.Lock(fast_acquire=True), 0))
         self._locks[name] = (lock, users + 1)
         try:
             async with lock:

@@ -34,7 +34,7 @@ class TurnResponse(Response):
         self._wanted = None if wanted is None else {*wanted, "ping"}
         self._messages: list[dict[str, Any]] = []
         self._began = self._ended = False
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with anyio.create_task_group() as tasks:

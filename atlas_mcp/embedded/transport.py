@@ -54,6 +54,12 @@ class _Call:
     async def next(self) -> Message | None:
         """What the app sends next; None after its last piece."""
         try:
+            return self._inbox.receive_nowait()
+        except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
+            return await self._wait()
+
+    async def _wait(self) -> Message | None:
+        try:
             with anyio.fail_after(self._timeout):
                 return await self._inbox.receive()
         except TimeoutError:
@@ -82,7 +88,10 @@ class _Call:
 
     async def _send(self, message: Message) -> None:
         try:
-            await self._outbox.send(message)
+            try:
+                self._outbox.send_nowait(message)  # a round of the event loop less than `send`
+            except anyio.WouldBlock:
+                await self._outbox.send(message)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             raise OSError("The client has gone") from None
         if message["type"] == "http.response.body" and not message.get("more_body"):
