@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import webbrowser
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from atlas_mcp._rooms import destination, model_config
 from atlas_mcp.constellation.roster import load_roster
-from atlas_mcp.constellation.sandbox import run_source
+from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.models.chat import Models
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.locks import Locks
@@ -30,7 +30,8 @@ def letta_app(settings: Settings, *, allow_tools: bool, port: int) -> FastAPI:
     """The embedded Letta on the home's own database, for a loopback server on `port`.
 
     It asks for the bearer key in `<home>/keys/letta` (made now if need be) and a Host and Origin of this machine.
-    Without `allow_tools` uploading tool source is refused; with it, such source runs in the sandbox as untrusted.
+    Without `allow_tools` uploading tool source is refused; with it, such source runs in the sandbox as untrusted, and
+    not at all where the kernel cannot close it in.
     """
     from atlas_mcp.embedded import create_app
 
@@ -42,14 +43,10 @@ def letta_app(settings: Settings, *, allow_tools: bool, port: int) -> FastAPI:
         home.letta,
         models,
         lock=Locks(home.locks).hold,
-        run_tool=_run_untrusted if allow_tools else None,
+        run_tool=Toolbox(settings.tools).run if allow_tools else None,
         key=home.key(LETTA_KEY),
         hosts=hosts,
     )
-
-
-async def _run_untrusted(source: str, function: str, arguments: dict[str, Any]) -> str:
-    return await run_source(source, function, arguments, trusted=False)
 
 
 def open_traces_page(

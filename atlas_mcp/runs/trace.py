@@ -68,9 +68,9 @@ class AttemptSpan:
 
     @property
     def trace_id(self) -> str | None:
-        """The trace's id in hexadecimal; None where nothing is recorded."""
+        """The trace's id as MLflow has it; None where nothing is recorded."""
         context = self._span.get_span_context()
-        return format_trace_id(context.trace_id) if context.is_valid else None
+        return f"tr-{format_trace_id(context.trace_id)}" if context.is_valid else None
 
     def settle(self, outcome: str, text: str) -> None:
         """Say how the attempt ended: `completed`, `failed` or `cancelled`. The first word stands."""

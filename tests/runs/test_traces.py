@@ -74,7 +74,7 @@ async def test_a_run_belongs_to_the_trace_of_its_call_and_has_a_status(
         assert root.parent.span_id == call.get_span_context().span_id
         assert root.context is not None
         assert root.context.trace_id == call.get_span_context().trace_id
-        assert format_trace_id(root.context.trace_id) == shown[do]
+        assert f"tr-{format_trace_id(root.context.trace_id)}" == shown[do]
         assert (root.status.status_code, root.status.description) == expected[do]
         attributes = dict(root.attributes or {})
         assert (attributes["mlflow.spanType"], attributes["atlas.run"]) == ("WORKFLOW", run_id)
