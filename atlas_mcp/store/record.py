@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -136,12 +137,14 @@ def _engine(path: Path, begin: str, connections: int) -> AsyncEngine:
     from sqlalchemy import event
     from sqlalchemy.ext.asyncio import create_async_engine
 
+    from atlas_mcp.store.driver import connect
+
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}",
+        async_creator=partial(connect, path, busy_seconds=_BUSY_MS / 1000),
         pool_size=connections,
         max_overflow=0,
         pool_reset_on_return=None,  # every transaction ends in _transaction
-        connect_args={"isolation_level": None},  # the driver begins nothing by itself: we say which kind
     )
 
     def prepare(connection: Any, _: Any) -> None:

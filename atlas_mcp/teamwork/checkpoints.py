@@ -1,7 +1,8 @@
 """Where team tasks stand: LangGraph's checkpoints in one SQLite file, which several processes may use at once.
 
-One connection for a process, opened when a task first needs it. A commit survives the death of the process; it may be
-lost with the machine's power, and then the turns after it are found again by their keys.
+One connection for a process, opened when a task first needs it. Each write is over when its statement is, so a task
+that is cancelled in the middle leaves nothing locked. A commit survives the death of the process; it may be lost with
+the machine's power, and then the turns after it are found again by their keys.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class Checkpoints:
             self._saver = None
 
     async def _open(self) -> AsyncSqliteSaver:
-        aiosqlite, saver_class = await anyio.to_thread.run_sync(_import)
-        connection = await aiosqlite.connect(self.path, timeout=BUSY_SECONDS)
+        connect, saver_class = await anyio.to_thread.run_sync(_import)
+        connection = await connect(self.path, busy_seconds=BUSY_SECONDS)
         try:
             saver = saver_class(connection)
             await _set_up(saver)
@@ -79,7 +80,8 @@ async def _set_up(saver: AsyncSqliteSaver) -> None:
 
 
 def _import():  # noqa: ANN202  the types are private to the packages
-    import aiosqlite
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-    return aiosqlite, AsyncSqliteSaver
+    from atlas_mcp.store.driver import connect
+
+    return connect, AsyncSqliteSaver

@@ -1,0 +1,167 @@
+"""SQLite in a thread of its own, visited once for each statement.
+
+aiosqlite goes to its thread four times for one statement: for a cursor, to execute, to fetch and to close. Each visit
+costs about as much as a small statement itself. Here a statement is executed, its rows are fetched and its cursor is
+closed in one visit, so that it is also done whole whenever its caller is cancelled. Outside of a transaction every call
+is one: `executemany` stores all of its rows or none.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import aiosqlite
+from aiosqlite.context import contextmanager
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from pathlib import Path
+    from types import TracebackType
+
+_EVERY = 64
+
+
+async def connect(path: Path, *, busy_seconds: float) -> Connection:
+    """An open connection that begins no transaction by itself and waits so long for other processes."""
+
+    def open_file() -> sqlite3.Connection:
+        return sqlite3.connect(path, isolation_level=None, timeout=busy_seconds)
+
+    connection = Connection(open_file, _EVERY)
+    connection.let_process_end()
+    await connection
+    return connection
+
+
+class Connection(aiosqlite.Connection):
+    """A connection whose cursors have their rows with them."""
+
+    def let_process_end(self) -> None:
+        """Keep no process alive for a connection that nobody closed."""
+        thread: Any = getattr(self, "_thread", self)  # older ones are the thread themselves
+        thread.daemon = True
+
+    def cursor(self) -> Cursor:  # pyright: ignore[reportIncompatibleMethodOverride]  # entered and awaited all the same
+        """A cursor; there is nothing to open."""
+        return Cursor(self)
+
+    @contextmanager
+    async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> Cursor:  # pyright: ignore[reportIncompatibleMethodOverride]  # see cursor
+        """A cursor that has executed the statement."""
+        return await Cursor(self).execute(sql, parameters)
+
+    async def commit(self) -> None:
+        """Commit, if there is a transaction."""
+        if self.in_transaction:
+            await super().commit()
+
+    async def visit(self, sql: str, parameters: Any, *, many: bool) -> Outcome:
+        """Execute in the thread and bring everything back."""
+        visiting = cast("Callable[..., Awaitable[Outcome]]", self._execute)  # pyright: ignore[reportUnknownMemberType]  # untyped there
+        return await visiting(_all_of_it, self._conn, sql, parameters, many)
+
+
+class Outcome:
+    """What a statement came to."""
+
+    __slots__ = ("description", "lastrowid", "rowcount", "rows")
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self.rows: list[Any] = cursor.fetchall() if cursor.description else []
+        self.description: Any = cursor.description
+        self.rowcount = cursor.rowcount  # known when the rows are fetched
+        self.lastrowid = cursor.lastrowid
+
+
+class Cursor:
+    """The outcome of one statement after the other, with aiosqlite's methods."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._outcome: Outcome | None = None
+        self._taken = 0
+        self.arraysize = 1
+
+    async def execute(self, sql: str, parameters: Iterable[Any] | None = None) -> Self:
+        """Execute the statement and fetch its rows."""
+        self._outcome, self._taken = await self._connection.visit(sql, parameters or (), many=False), 0
+        return self
+
+    async def executemany(self, sql: str, parameters: Iterable[Iterable[Any]]) -> Self:
+        """Execute the statement with each of the parameters: all or none."""
+        self._outcome, self._taken = await self._connection.visit(sql, parameters, many=True), 0
+        return self
+
+    async def fetchone(self) -> Any:
+        """The next row; None after the last."""
+        return next(iter(self._take(1)), None)
+
+    async def fetchmany(self, size: int | None = None) -> list[Any]:
+        """The next rows."""
+        return self._take(self.arraysize if size is None else size)
+
+    async def fetchall(self) -> list[Any]:
+        """The rest of the rows."""
+        return self._take(None)
+
+    async def close(self) -> None:
+        """Forget the rows."""
+        self._outcome = None
+
+    @property
+    def description(self) -> Any:
+        """What the columns are called; None without rows."""
+        return self._outcome.description if self._outcome else None
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows were changed; -1 where that means nothing."""
+        return self._outcome.rowcount if self._outcome else -1
+
+    @property
+    def lastrowid(self) -> int | None:
+        """The number of the row that was inserted last."""
+        return self._outcome.lastrowid if self._outcome else None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for row in self._take(None):
+            yield row
+
+    def _take(self, size: int | None) -> list[Any]:
+        rows = self._outcome.rows if self._outcome else []
+        taken = rows[self._taken : None if size is None else self._taken + size]
+        self._taken += len(taken)
+        return taken
+
+
+def _all_of_it(connection: sqlite3.Connection, sql: str, parameters: Any, many: bool) -> Outcome:
+    cursor = connection.cursor()
+    try:
+        if not many:
+            cursor.execute(sql, parameters)
+        elif connection.in_transaction:
+            cursor.executemany(sql, parameters)
+        else:
+            _in_one_go(connection, cursor, sql, parameters)
+        return Outcome(cursor)
+    finally:
+        cursor.close()
+
+
+def _in_one_go(connection: sqlite3.Connection, cursor: sqlite3.Cursor, sql: str, parameters: Any) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        cursor.executemany(sql, parameters)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
