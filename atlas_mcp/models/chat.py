@@ -18,7 +18,7 @@ from atlas_mcp.model.agent import Level, Tier
 from atlas_mcp.models import prices
 from atlas_mcp.models.catalog import OFFLINE, PROVIDERS, ModelName, is_loopback, parse_name
 from atlas_mcp.models.config import ModelConfig
-from atlas_mcp.models.offline_note import OFFLINE_NOTE
+from atlas_mcp.models.offline.note import OFFLINE_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ class Models:
         return handle == OFFLINE and self.offline
 
     def _offline_model(self) -> BaseChatModel:
-        from atlas_mcp.models.offline import OfflineModel
+        from atlas_mcp.models.offline.model import OfflineModel
 
         return OfflineModel(delay=self._config.offline_delay)
 

@@ -226,7 +226,7 @@ async def test_the_delay_comes_once_a_turn_and_can_be_cancelled(monkeypatch: pyt
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("atlas_mcp.models.offline.anyio.sleep", sleep)
+    monkeypatch.setattr("atlas_mcp.models.offline.model.anyio.sleep", sleep)
     text = prompt("Findings", goal=GOAL, task="What is a faction?", materials=LISTING)
     assert len(tool_calls(await turn(text, tools=TOOLS, delay=7))) == 3
     assert waits == [7]
@@ -235,7 +235,7 @@ async def test_the_delay_comes_once_a_turn_and_can_be_cancelled(monkeypatch: pyt
         entered.set()
         await anyio.Event().wait()
 
-    monkeypatch.setattr("atlas_mcp.models.offline.anyio.sleep", sleep_forever)
+    monkeypatch.setattr("atlas_mcp.models.offline.model.anyio.sleep", sleep_forever)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as group:
             group.start_soon(lambda: turn(text, delay=7))

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from atlas_mcp.models import prices
-from atlas_mcp.models.offline_passages import is_command, passages, sentences
-from atlas_mcp.models.offline_words import stem
+from atlas_mcp.models.offline.passages import is_command, passages, sentences
+from atlas_mcp.models.offline.words import stem
 from atlas_mcp.models.tokens import estimate_tokens
 from tests.scripted_model import ScriptedModel
 

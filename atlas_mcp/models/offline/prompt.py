@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from atlas_mcp.model.sections import Section, sections
 from atlas_mcp.model.work import Findings
-from atlas_mcp.models.offline_passages import Passage, from_source, passages, whole
+from atlas_mcp.models.offline.passages import Passage, from_source, passages, whole
 
 T = TypeVar("T", bound=BaseModel)
 

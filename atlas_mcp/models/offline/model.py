@@ -27,10 +27,10 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from atlas_mcp.models import offline_chat, offline_typed
 from atlas_mcp.models.catalog import OFFLINE
-from atlas_mcp.models.offline_prompt import is_summary, read_prompt
-from atlas_mcp.models.offline_tools import Call, Tools, tools_of
+from atlas_mcp.models.offline import chat, typed
+from atlas_mcp.models.offline.prompt import is_summary, read_prompt
+from atlas_mcp.models.offline.tools import Call, Tools, tools_of
 from atlas_mcp.models.tokens import estimate_tokens
 
 _CHUNK = re.compile(r"(?:\S+\s*){1,8}|\s+")
@@ -121,9 +121,9 @@ def _think(messages: list[BaseMessage], tools: Tools) -> AIMessage:
 
 def _say(messages: list[BaseMessage], tools: Tools) -> Call | str:
     if is_summary(messages):
-        return offline_chat.summarise(messages)
+        return chat.summarise(messages)
     prompt = read_prompt(messages)
-    return offline_typed.respond(prompt, tools) if prompt else offline_chat.respond(messages, tools)
+    return typed.respond(prompt, tools) if prompt else chat.respond(messages, tools)
 
 
 def _usage(messages: list[BaseMessage], tools: Tools, answer: str) -> UsageMetadata:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atlas_mcp.model.work import Draft, DraftSection
-from atlas_mcp.models.offline_choice import choose, rank, weights
-from atlas_mcp.models.offline_criteria import Length, Measure, length_of, measure_of
-from atlas_mcp.models.offline_draft import heading_for, is_said, source_of, statements, text_of, used, write
-from atlas_mcp.models.offline_goal import aspects
-from atlas_mcp.models.offline_measures import Grounds, Line, grounds, read_lines
-from atlas_mcp.models.offline_passages import MOST_WORDS, Passage, passages
-from atlas_mcp.models.offline_prompt import Prompt
-from atlas_mcp.models.offline_words import asked_terms, terms
+from atlas_mcp.models.offline.choice import choose, rank, weights
+from atlas_mcp.models.offline.criteria import Length, Measure, length_of, measure_of
+from atlas_mcp.models.offline.draft import heading_for, is_said, source_of, statements, text_of, used, write
+from atlas_mcp.models.offline.goal import aspects
+from atlas_mcp.models.offline.measures import Grounds, Line, grounds, read_lines
+from atlas_mcp.models.offline.passages import MOST_WORDS, Passage, passages
+from atlas_mcp.models.offline.prompt import Prompt
+from atlas_mcp.models.offline.words import asked_terms, terms
 
 MOST_ADDED = 2
 

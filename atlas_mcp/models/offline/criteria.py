@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from atlas_mcp.models.offline_passages import sentences
-from atlas_mcp.models.offline_prompt import Persona
+from atlas_mcp.models.offline.passages import sentences
+from atlas_mcp.models.offline.prompt import Persona
 
 Measure = Literal["length", "support", "form", "coverage", "other"]
 

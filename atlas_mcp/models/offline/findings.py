@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 from atlas_mcp.model.result import Evidence
 from atlas_mcp.model.work import Findings
-from atlas_mcp.models.offline_angle import angle_of_task
-from atlas_mcp.models.offline_choice import choose, in_order, overlap, weights
-from atlas_mcp.models.offline_goal import aspects, headline, shape_of
-from atlas_mcp.models.offline_passages import Passage, distinct, is_command
-from atlas_mcp.models.offline_prompt import Prompt
-from atlas_mcp.models.offline_words import asked_terms, surface
+from atlas_mcp.models.offline.angle import angle_of_task
+from atlas_mcp.models.offline.choice import choose, in_order, overlap, weights
+from atlas_mcp.models.offline.goal import aspects, headline, shape_of
+from atlas_mcp.models.offline.passages import Passage, distinct, is_command
+from atlas_mcp.models.offline.prompt import Prompt
+from atlas_mcp.models.offline.words import asked_terms, surface
 
 MOST_QUOTES = 5
 FEW = 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from atlas_mcp.models import offline_draft, offline_findings, offline_measures, offline_plan, offline_revision
-from atlas_mcp.models.offline_prompt import Prompt
-from atlas_mcp.models.offline_tools import Call, Tools, check_call, next_call
-from atlas_mcp.models.offline_verdict import read, verdict
+from atlas_mcp.models.offline import draft, findings, measures, plan, revision
+from atlas_mcp.models.offline.prompt import Prompt
+from atlas_mcp.models.offline.tools import Call, Tools, check_call, next_call
+from atlas_mcp.models.offline.verdict import read, verdict
 
 KNOWN = ("Plan", "Delegation", "Findings", "Draft", "Verdict")
 
@@ -28,11 +28,11 @@ def respond(prompt: Prompt, tools: Tools) -> Call | str:
 def _answer(prompt: Prompt, merging: bool) -> BaseModel | None:
     match prompt.answer:
         case "Plan":
-            return offline_plan.plan(prompt)
+            return plan.plan(prompt)
         case "Delegation":
-            return offline_plan.delegation(prompt)
+            return plan.delegation(prompt)
         case "Findings":
-            return offline_findings.merged(prompt) if merging else offline_findings.worker(prompt)
+            return findings.merged(prompt) if merging else findings.worker(prompt)
         case "Draft":
             return _draft(prompt)
         case "Verdict":
@@ -42,14 +42,14 @@ def _answer(prompt: Prompt, merging: bool) -> BaseModel | None:
 
 
 def _draft(prompt: Prompt) -> BaseModel:
-    now = offline_measures.read_draft(prompt)
+    now = measures.read_draft(prompt)
     if now is None:
-        return offline_draft.write(prompt)
-    return offline_revision.revise(prompt, now) if prompt.one("feedback") else offline_revision.edit(now)
+        return draft.write(prompt)
+    return revision.revise(prompt, now) if prompt.one("feedback") else revision.edit(now)
 
 
 def _check(prompt: Prompt, tools: Tools) -> Call | None:
-    draft = offline_measures.read_draft(prompt)
-    if draft is None or "quote_material" not in tools:
+    judged = measures.read_draft(prompt)
+    if judged is None or "quote_material" not in tools:
         return None
-    return check_call(prompt, tools, [line.text for line in read(prompt, draft).unsupported])
+    return check_call(prompt, tools, [line.text for line in read(prompt, judged).unsupported])

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from math import log
 
-from atlas_mcp.models.offline_passages import MOST_WORDS, Passage, is_command
-from atlas_mcp.models.offline_words import terms
+from atlas_mcp.models.offline.passages import MOST_WORDS, Passage, is_command
+from atlas_mcp.models.offline.words import terms
 
 _K1, _B = 1.2, 0.5
 _CENTRAL = 0.2

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from atlas_mcp.models.offline_words import terms
+from atlas_mcp.models.offline.words import terms
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from atlas_mcp.models.offline_words import terms
+from atlas_mcp.models.offline.words import terms
 
 MOST_WORDS = 45
 _ABBREVIATION = re.compile(

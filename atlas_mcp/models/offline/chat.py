@@ -13,13 +13,13 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from atlas_mcp.models.offline_choice import choose, in_order, weights
-from atlas_mcp.models.offline_note import OFFLINE_NOTE
-from atlas_mcp.models.offline_passages import Passage, distinct, passages, sentences
-from atlas_mcp.models.offline_prompt import Persona, ToolResult, read_persona, tool_results
-from atlas_mcp.models.offline_remember import Fact, facts, label_of_user, memory_call
-from atlas_mcp.models.offline_tools import Call, Tools
-from atlas_mcp.models.offline_words import asked_terms, surface
+from atlas_mcp.models.offline.choice import choose, in_order, weights
+from atlas_mcp.models.offline.note import OFFLINE_NOTE
+from atlas_mcp.models.offline.passages import Passage, distinct, passages, sentences
+from atlas_mcp.models.offline.prompt import Persona, ToolResult, read_persona, tool_results
+from atlas_mcp.models.offline.remember import Fact, facts, label_of_user, memory_call
+from atlas_mcp.models.offline.tools import Call, Tools
+from atlas_mcp.models.offline.words import asked_terms, surface
 
 LONG = 600
 MOST_SENTENCES = 4

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atlas_mcp.model.work import Draft, DraftSection
-from atlas_mcp.models.offline_choice import choose, overlap, rank, weights
-from atlas_mcp.models.offline_goal import aspects, headline, shape_of, without_lead
-from atlas_mcp.models.offline_measures import Grounds, Line, grounds, read_lines
-from atlas_mcp.models.offline_passages import Passage, is_command
-from atlas_mcp.models.offline_prompt import Prompt
-from atlas_mcp.models.offline_words import asked_terms, surface, terms
+from atlas_mcp.models.offline.choice import choose, overlap, rank, weights
+from atlas_mcp.models.offline.goal import aspects, headline, shape_of, without_lead
+from atlas_mcp.models.offline.measures import Grounds, Line, grounds, read_lines
+from atlas_mcp.models.offline.passages import Passage, is_command
+from atlas_mcp.models.offline.prompt import Prompt
+from atlas_mcp.models.offline.words import asked_terms, surface, terms
 
 MOST_IN_SECTION = 4
 MOST_OPEN = 3

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from atlas_mcp.model.result import PASS_MARK
 from atlas_mcp.model.work import Draft, DraftSection, Score, Verdict
-from atlas_mcp.models import offline_measures as measures
-from atlas_mcp.models.offline_criteria import Measure, focus_of, length_of, measure_of
-from atlas_mcp.models.offline_measures import Coverage, Form, Grounds, Line
-from atlas_mcp.models.offline_passages import is_command
-from atlas_mcp.models.offline_prompt import Prompt
-from atlas_mcp.models.offline_words import asked_terms, terms
+from atlas_mcp.models.offline import measures
+from atlas_mcp.models.offline.criteria import Measure, focus_of, length_of, measure_of
+from atlas_mcp.models.offline.measures import Coverage, Form, Grounds, Line
+from atlas_mcp.models.offline.passages import is_command
+from atlas_mcp.models.offline.prompt import Prompt
+from atlas_mcp.models.offline.words import asked_terms, terms
 
 _STRICTER = 1.5
 _MOST_SECTIONS = 4

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from atlas_mcp.model.work import Draft, DraftSection
-from atlas_mcp.models.offline_choice import overlap
-from atlas_mcp.models.offline_goal import aspects
-from atlas_mcp.models.offline_passages import Passage, is_command, passages
-from atlas_mcp.models.offline_prompt import Prompt, read_json
-from atlas_mcp.models.offline_words import asked_terms, negations, numbers, surface, terms
+from atlas_mcp.models.offline.choice import overlap
+from atlas_mcp.models.offline.goal import aspects
+from atlas_mcp.models.offline.passages import Passage, is_command, passages
+from atlas_mcp.models.offline.prompt import Prompt, read_json
+from atlas_mcp.models.offline.words import asked_terms, negations, numbers, surface, terms
 
 _CITATION = re.compile(r"\s*\[(?P<source>[^\[\]\n]{1,200})\](?!\()")
 _SUPPORTED = 0.75

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from atlas_mcp.models.offline_angle import angle_of_task
-from atlas_mcp.models.offline_findings import question, selection
-from atlas_mcp.models.offline_goal import words_of_answers
-from atlas_mcp.models.offline_passages import Passage, is_command
-from atlas_mcp.models.offline_prompt import Prompt
-from atlas_mcp.models.offline_words import asked_terms, surface
+from atlas_mcp.models.offline.angle import angle_of_task
+from atlas_mcp.models.offline.findings import question, selection
+from atlas_mcp.models.offline.goal import words_of_answers
+from atlas_mcp.models.offline.passages import Passage, is_command
+from atlas_mcp.models.offline.prompt import Prompt
+from atlas_mcp.models.offline.words import asked_terms, surface
 
 Call = tuple[str, dict[str, Any]]
 Tools = Mapping[str, Mapping[str, Any]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from atlas_mcp.model.plan import Complexity, Priority, TaskKind
-from atlas_mcp.models.offline_passages import sentences
-from atlas_mcp.models.offline_words import asked_terms, surface, words
+from atlas_mcp.models.offline.passages import sentences
+from atlas_mcp.models.offline.words import asked_terms, surface, words
 
 MOST_ASPECTS = 5
 _ASKS = r"what|why|how|when|where|which|who|whether|if"

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from atlas_mcp.model.plan import Lack, Part, Plan
 from atlas_mcp.model.work import Assignment, Delegation
-from atlas_mcp.models import offline_goal as goals
-from atlas_mcp.models.offline_angle import Angle, angle_of
-from atlas_mcp.models.offline_prompt import Prompt
-from atlas_mcp.models.offline_words import asked_terms, terms
+from atlas_mcp.models.offline import goal as goals
+from atlas_mcp.models.offline.angle import Angle, angle_of
+from atlas_mcp.models.offline.prompt import Prompt
+from atlas_mcp.models.offline.words import asked_terms, terms
 
 MOST_FINDING_PARTS = 3
 _TEAM = re.compile(r"^(?P<name>\S+) \((?P<kind>\w+)\): (?P<rest>.*)$")

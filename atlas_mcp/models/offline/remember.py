@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from atlas_mcp.models.offline_passages import sentences
-from atlas_mcp.models.offline_tools import Call, Tools
+from atlas_mcp.models.offline.passages import sentences
+from atlas_mcp.models.offline.tools import Call, Tools
 
 MOST_FACTS = 3
 _LONGEST = 300
