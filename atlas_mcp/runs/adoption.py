@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import RunLost
 from atlas_mcp.runs import rows
-from atlas_mcp.runs.journal import Entry
+from atlas_mcp.runs.changes import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Collection

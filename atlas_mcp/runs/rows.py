@@ -17,7 +17,7 @@ from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.run import ENDED, Progress, RunKind, RunStatus, change
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs import journal
-from atlas_mcp.runs.journal import Entry
+from atlas_mcp.runs.changes import Entry
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
@@ -32,15 +32,7 @@ _UNFINISHED: tuple[RunStatus, ...] = ("queued", "working")
 
 
 # Built once: building them costs as much as running them, and an executor with fast models writes all the time.
-_OURS = (_RUN.c.id == bindparam("run"), _RUN.c.executor == bindparam("me"), _RUN.c.status == "working")
 _FIND = select(*_SHOWN).where(_RUN.c.id == bindparam("run"))
-_TAKE_NUMBER = (
-    update(_RUN)
-    .where(*_OURS)
-    .values(last_seq=_RUN.c.last_seq + 1, updated_at=bindparam("now"))
-    .returning(_RUN.c.last_seq)
-)
-_TAKE_NUMBER_ONCE = _TAKE_NUMBER.where(~journal.has_key("run", "event_key"))
 
 
 class Order(Frozen):
@@ -91,40 +83,15 @@ async def find(connection: AsyncConnection, run_id: str, caller: str | None = No
     return row
 
 
-async def write(
-    connection: AsyncConnection,
-    run_id: str,
-    executor: str,
-    *,
-    also_after_end: bool = False,
-    **values: Any,
-) -> None:
-    """Set columns of a run that `executor` is working on; RunLost if it is not. `also_after_end`: a cancelled run too,
-    for what its executor still brings in."""
-    statuses: tuple[RunStatus, ...] = ("working", "cancelled") if also_after_end else ("working",)
+async def set_trace(connection: AsyncConnection, run_id: str, executor: str, trace_id: str) -> None:
+    """Note the trace of the attempt that `executor` makes; RunLost if it makes none."""
     done = await connection.execute(
         update(_RUN)
-        .where(_RUN.c.id == run_id, _RUN.c.executor == executor, _RUN.c.status.in_(statuses))
-        .values(updated_at=datetime.now(UTC), **values)
+        .where(_RUN.c.id == run_id, _RUN.c.executor == executor, _RUN.c.status == "working")
+        .values(trace_id=trace_id)
     )
     if not done.rowcount:
         raise RunLost(run_id)
-
-
-async def emit(connection: AsyncConnection, run_id: str, executor: str, entry: Entry) -> tuple[journal.Event, bool]:
-    """The entry in the journal, and whether it is new: with a key, the one written first is given again."""
-    now = datetime.now(UTC)
-    values: dict[str, Any] = {"run": run_id, "me": executor, "now": now}
-    if entry.key is None:
-        taken = await connection.execute(_TAKE_NUMBER, values)
-    else:
-        taken = await connection.execute(_TAKE_NUMBER_ONCE, {**values, "event_key": entry.key})
-    seq = taken.scalar_one_or_none()
-    if seq is not None:
-        return await journal.append(connection, run_id, seq, now, entry), True
-    if entry.key is not None and (known := await journal.with_key(connection, run_id, entry.key)):
-        return known, False
-    raise RunLost(run_id)
 
 
 async def move(connection: AsyncConnection, row: RunRow, to: RunStatus, entry: Entry, **values: Any) -> None:

@@ -15,9 +15,9 @@ import anyio
 
 from atlas_mcp.errors import AtlasError, RunLost
 from atlas_mcp.runs import rows
+from atlas_mcp.runs.changes import Entry
 from atlas_mcp.runs.context import RunContext
 from atlas_mcp.runs.engine import Engine
-from atlas_mcp.runs.journal import Entry
 from atlas_mcp.runs.trace import AttemptSpan, attempt_span
 
 if TYPE_CHECKING:
