@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from typing import TYPE_CHECKING
+from uuid import NAMESPACE_OID, uuid5
 
 if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
@@ -43,6 +44,12 @@ TOOLS_LOCK = "letta-tools"
 def thread_lock(caller: Caller, agent: str, client: str) -> str:
     """Held while a client's own thread with the agent is looked up or opened."""
     return f"thread-{caller.id}-{agent}-{client}"
+
+
+def turn_id(caller: Caller, key: str) -> str:
+    """The turn with that idempotency key, as the record, the journal, traces and Letta (as `otid`) call it."""
+    name = f"{caller.id}\n{key}"
+    return f"turn-{uuid5(NAMESPACE_OID, name)}"
 
 
 def turn_lock(agent: str, conversation: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
+from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.store.tables import turn
 
@@ -45,7 +45,7 @@ async def begin(
     known = await by_key(db, caller, key)
     if known:
         return known
-    made = TurnRow(f"turn-{uuid.uuid4()}", agent, conversation, message, None, None, fresh=True)
+    made = TurnRow(turn_id(caller, key), agent, conversation, message, None, None, fresh=True)
     row = {
         "id": made.id,
         "key": key,
