@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.run_files import RunFiles
     from atlas_mcp.constellation.tool_source import ToolSource
     from atlas_mcp.model.agent import AgentSpec, Level, Tier
+    from atlas_mcp.model.plan import Lack
     from atlas_mcp.model.turn import ToolSpec
 
 
@@ -37,6 +38,8 @@ class Tools(Protocol):
     def available(self) -> frozenset[str]: ...
 
     def session(self, agent: AgentSpec, run: RunFiles | None) -> ToolSession: ...
+
+    def lacks(self, agent: AgentSpec) -> list[Lack]: ...
 
 
 class SourceTools(Tools, Protocol):
