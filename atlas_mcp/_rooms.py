@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.model.caller import Caller
@@ -23,6 +24,7 @@ from atlas_mcp.model.task import TeamTask
 from atlas_mcp.models.chat import OFFLINE_NOTE, Models
 from atlas_mcp.models.config import ModelConfig
 from atlas_mcp.runs import RunOutcome
+from atlas_mcp.runs.changes import Entry, Kept, Spent
 from atlas_mcp.runs.unfinished import has_unfinished
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.locks import Locks
@@ -126,8 +128,8 @@ class Rooms:
     async def take_turn(self, run: RunContext) -> RunOutcome:
         """Execute a run that is one turn; the whole TurnResult is kept as the artifact `turn`."""
         caller = Caller(id=run.caller.id, kind=run.caller.kind, client=run.input["client"])
-        agent = run.input["agent"]
-        await run.emit(agent, "turn_started", f"{agent} is thinking", key="started")
+        agent, shown = run.input["agent"], turn_id(caller, run.run_id)
+        await run.emit(agent, "turn_started", f"{agent} is thinking", turn_id=shown, key="started")
         turn = await self.constellation(caller).take_turn(
             agent,
             run.input["message"],
@@ -136,9 +138,11 @@ class Rooms:
             run_id=run.run_id,
             on_event=run.emit,
         )
-        await run.add_usage(turn.usage, key=turn.turn_id)
-        await run.save("turn", turn.model_dump_json())
-        await run.emit(agent, "turn_finished", f"{agent} answered", turn_id=turn.turn_id, key="finished")
+        await run.write(
+            Spent(turn.usage, turn.turn_id),
+            Kept("turn", turn.model_dump_json()),
+            Entry(agent, "turn_finished", f"{agent} answered", turn.turn_id, key="finished"),
+        )
         return RunOutcome(reply=turn.reply)
 
     async def do_team_task(self, run: RunContext) -> RunOutcome:

@@ -13,19 +13,20 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from uuid import NAMESPACE_OID, uuid5
 
 import anyio
 from pydantic import BaseModel
 
+from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.errors import AtlasError, LettaUnavailable, LockTimeout, ModelFailed, RunLost, UnusableAnswer
+from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.answers import Check, parse
 from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.files import TurnFiles
 
 if TYPE_CHECKING:
-    from atlas_mcp.constellation.contract import OnEvent, ToolSession
+    from atlas_mcp.constellation.contract import ToolSession
     from atlas_mcp.model.result import Evidence
     from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.teamwork.job import Job
@@ -107,7 +108,8 @@ async def try_ask(job: Job, node: str, question: Question[T]) -> Answered[T] | F
     except Exception as error:  # noqa: BLE001  one agent's failure, of whatever kind, must not cost the others' work
         _log.exception("an agent's work failed unexpectedly")
         why = shorten(f"{type(error).__name__}: {error}", 400)
-    await job.say(question.agent, "worker_failed", f"{question.agent} delivered nothing: {why}", key=f"{node}:failed")
+    text = f"{question.agent} delivered nothing: {why}"
+    await job.write(Entry(question.agent, "worker_failed", text, key=f"{node}:failed"))
     return Failed(why)
 
 
@@ -124,11 +126,6 @@ def read(turn: TurnResult, files: TurnFiles | None, question: Question[T]) -> T:
             raise error from None  # what was wrong with what it meant as its answer
 
 
-def turn_id(key: str) -> str:
-    """What the journal calls the turn with that key: known before the agent is asked, the same after a crash."""
-    return f"turn-{uuid5(NAMESPACE_OID, key)}"
-
-
 def _repair(question: Question[T], problem: str, conversation: str) -> Question[T]:
     return replace(
         question,
@@ -139,58 +136,52 @@ def _repair(question: Question[T], problem: str, conversation: str) -> Question[
 
 
 async def _close(job: Job, node: str, key: str, turn: TurnResult, text: str) -> None:
-    await job.say(turn.agent, "turn_finished", text, key=f"{key}:finished", turn_id=turn_id(key))
-    await job.count(node, turn, text)
+    finished = Entry(turn.agent, "turn_finished", text, turn.turn_id, key=f"{key}:finished")
+    await job.write(finished, *job.count(node, turn, text))
 
 
 async def _turn(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:
-    agent, shown = question.agent, turn_id(key)
-    await job.say(agent, "turn_started", question.doing, key=f"{key}:started", turn_id=shown)
-    failures = 0
+    agent, caller, failures = question.agent, job.run.caller, 0
+    first = turn_id(caller, _numbered(key, failures))
+    await job.write(Entry(agent, "turn_started", question.doing, first, key=f"{key}:started"))
     for attempt in range(1, ATTEMPTS):
         try:
-            return await _attempt(job, key, failures + 1, question)
+            return await _attempt(job, _numbered(key, failures), question)
         except AtlasError as error:
             if not transient(error):
                 raise
             # Where the outcome is not known the key stays, so that the turn is looked for before it is taken again.
             failures += isinstance(error, ModelFailed)
             text = f"{agent} is tried again ({attempt + 1} of {ATTEMPTS}): {shorten(str(error), 300)}"
-            await job.say(agent, "turn_retried", text, key=f"{key}:retried:{attempt}", turn_id=shown)
+            going_on = turn_id(caller, _numbered(key, failures))
+            await job.write(Entry(agent, "turn_retried", text, going_on, key=f"{key}:retried:{attempt}"))
         await anyio.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
-    return await _attempt(job, key, failures + 1, question)
+    return await _attempt(job, _numbered(key, failures), question)
 
 
-async def _attempt(job: Job, key: str, number: int, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:
-    own_key = f"{key}:{number}"
+def _numbered(key: str, failures: int) -> str:
+    """The key of the turn that is taken after so many failed ones."""
+    return f"{key}:{failures + 1}"
+
+
+async def _attempt(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:
     files: TurnFiles | None = None
     session: ToolSession | None = None
     if question.tools:
-        files = TurnFiles(job.run, job.task, question.agent, own_key)
+        files = TurnFiles(job.run, job.task, question.agent, key)
         session = job.agents.toolbox.session(job.agents.roster.agent(question.agent), files)
     turn = await job.agents.take_turn(
         question.agent,
         question.prompt,
         conversation=question.conversation,
-        key=own_key,
+        key=key,
         run_id=job.run.run_id,
         tools=session,
-        on_event=_teller(job, turn_id(key)),
+        on_event=job.run.emit,
     )
     if files and job.run.resumed:
         await files.restore()
     return turn, files
-
-
-def _teller(job: Job, shown: str) -> OnEvent:
-    """Puts what the agent does while its turn runs into the journal, under the id that the turn has there."""
-
-    async def tell(
-        actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any
-    ) -> object:
-        return await job.run.emit(actor, type, text, turn_id=shown, key=key, **data)
-
-    return tell
 
 
 def transient(error: AtlasError) -> bool:

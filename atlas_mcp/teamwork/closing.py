@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.model.result import Evidence, Missing, Result
 from atlas_mcp.model.work import Draft, Findings
+from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import scores
-from atlas_mcp.teamwork.job import RESULT, Job
+from atlas_mcp.teamwork.job import RESULT, Job, kept
 from atlas_mcp.teamwork.planning import count
 from atlas_mcp.teamwork.rating import load_verdicts
 from atlas_mcp.teamwork.team import team_reports
@@ -49,7 +50,7 @@ async def gather(job: Job, state: State) -> Result | None:
 async def keep_best(job: Job, state: State) -> None:
     """Show the result as far as the task has come."""
     if result := await gather(job, state):
-        await job.run.set_result(result)
+        await job.write(result)
 
 
 async def finish(job: Job, node: str, state: State) -> dict[str, Any]:
@@ -57,8 +58,7 @@ async def finish(job: Job, node: str, state: State) -> dict[str, Any]:
     result = await gather(job, state)
     if result is None:
         raise LookupError("a task without any finished part cannot be closed")
-    await job.keep(RESULT, result)
-    await job.say("atlas", "run_finished", in_words(result), key="run_finished")
+    await job.write(kept(RESULT, result), Entry("atlas", "run_finished", in_words(result), key="run_finished"))
     return {}
 
 

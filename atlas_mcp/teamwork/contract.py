@@ -6,17 +6,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from atlas_mcp.constellation.contract import OnEvent, Tools, ToolSession
-    from atlas_mcp.model.agent import AgentSpec, Roster
-    from atlas_mcp.model.plan import Lack, Plan
-    from atlas_mcp.model.result import Result
+    from atlas_mcp.model.agent import Roster
+    from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.turn import TurnResult
-    from atlas_mcp.model.usage import Usage
-
-
-class Lacking(Protocol):
-    """Tools that know what an agent needs and does not have here, and how to add it."""
-
-    def lacks(self, agent: AgentSpec) -> list[Lack]: ...
+    from atlas_mcp.runs.changes import Change
 
 
 class Agents(Protocol):
@@ -42,25 +35,23 @@ class Agents(Protocol):
 
 
 class Journal(Protocol):
-    """The run that the work belongs to. What is written again with a key that is known counts once."""
+    """The run that the work belongs to. Changes that are written together are written whole or not at
+    all, and what is written again with a key that is known counts once."""
 
     @property
     def run_id(self) -> str: ...
 
     @property
+    def caller(self) -> Caller: ...
+
+    @property
     def resumed(self) -> bool: ...
+
+    async def write(self, *changes: Change) -> object: ...
 
     async def emit(
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any
     ) -> object: ...
-
-    async def set_plan(self, plan: Plan) -> None: ...
-
-    async def set_progress(self, done: int, total: int, text: str) -> None: ...
-
-    async def set_result(self, result: Result) -> None: ...
-
-    async def add_usage(self, usage: Usage, *, key: str | None = None) -> None: ...
 
     async def save(self, name: str, text: str) -> None: ...
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from atlas_mcp.model.run import Progress
+from atlas_mcp.runs.changes import Kept, Spent
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from atlas_mcp.model.task import TeamTask
     from atlas_mcp.model.turn import TurnResult
+    from atlas_mcp.runs.changes import Change
     from atlas_mcp.teamwork.contract import Agents, Journal
-
 
 RESULT = "result"
 """The artifact that says a task is done."""
+
+
+def kept(name: str, value: BaseModel) -> Kept:
+    """The value as an artifact, to be written."""
+    return Kept(name, value.model_dump_json())
 
 
 @dataclass
@@ -33,30 +41,25 @@ class Job:
     turns: dict[str, int] = field(default_factory=dict[str, int])
     texts: dict[str, str] = field(default_factory=dict[str, str])
 
-    async def say(self, actor: str, type: str, text: str, *, key: str, turn_id: str | None = None) -> None:
-        """Write one event; the same key is written once, also when a node runs again after a crash."""
-        await self.run.emit(actor, type, text, turn_id=turn_id, key=key)
+    async def write(self, *changes: Change) -> None:
+        """Change the run in one step. What has a key is written once, also when a node runs again after a crash."""
+        await self.run.write(*changes)
+        self.texts |= {change.name: change.text for change in changes if isinstance(change, Kept)}
 
     def expect(self, turns: int) -> None:
         """So many more turns are known of."""
         self.total += turns
 
-    async def count(self, node: str, turn: TurnResult, text: str) -> None:
-        """A turn of that node has been finished: count it and what it cost."""
+    def count(self, node: str, turn: TurnResult, text: str) -> tuple[Spent, Progress]:
+        """A turn of that node has been finished: what it cost and how far the run is now, to be written."""
         self.done += 1
         self.turns[node] = self.turns.get(node, 0) + 1
-        await self.run.add_usage(turn.usage, key=turn.turn_id)
-        await self.run.set_progress(self.done, max(self.done, self.total), text)
+        shown = Progress(done=self.done, total=max(self.done, self.total), text=text)
+        return Spent(turn.usage, turn.turn_id), shown
 
     def counted(self, node: str) -> dict[str, int]:
         """The turns of that node and of what it did under names of its own, for the checkpoint."""
         return {name: turns for name, turns in self.turns.items() if name.startswith(node)}
-
-    async def keep(self, name: str, value: BaseModel) -> None:
-        """Keep a value as an artifact of the run."""
-        text = value.model_dump_json()
-        await self.run.save(name, text)
-        self.texts[name] = text
 
     async def find(self, name: str) -> str | None:
         """An artifact that this task kept; None if there is none. Each is read from the record once."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.errors import ConfigurationError
 from atlas_mcp.model.plan import Lack, Plan
+from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Question, ask
+from atlas_mcp.teamwork.job import kept
 
 if TYPE_CHECKING:
     from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
-    from atlas_mcp.teamwork.contract import Lacking
     from atlas_mcp.teamwork.job import Job
     from atlas_mcp.teamwork.state import State
 
@@ -56,10 +57,9 @@ def standings(roster: Roster, available: frozenset[str], chosen: Sequence[str]) 
 def lacks(job: Job) -> dict[str, list[Lack]]:
     """The workers that get no part because their tools are absent: which, and how to add them."""
     roster, chosen = job.agents.roster, job.task.teams
-    toolbox = cast("Lacking", job.agents.toolbox)  # the constellation's own door to its tools does not show this one
     teams = [t for t in roster.teams if t.kind != "work" or not chosen or t.name in chosen]
     workers = (roster.agent(name) for team in teams for name in team.workers)
-    return {worker.name: found for worker in workers if (found := toolbox.lacks(worker))}
+    return {worker.name: found for worker in workers if (found := job.agents.toolbox.lacks(worker))}
 
 
 def by_tool(absent: Mapping[str, Sequence[Lack]]) -> list[Lack]:
@@ -110,9 +110,7 @@ async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
         check=lambda plan: refuse(plan, teams),
     )
     plan = with_lacks((await ask(job, node, question)).answer, absent)
-    await job.keep("plan", plan)
-    await job.run.set_plan(plan)
-    await job.say(leader, "planned", _in_words(plan), key=f"{node}:planned")
+    await job.write(kept("plan", plan), plan, Entry(leader, "planned", _in_words(plan), key=f"{node}:planned"))
     parts = [{"id": p.id, "team": p.team, "depends_on": list(p.depends_on)} for p in plan.parts]
     return {"parts": parts, "missing": [missing_worker(w, found) for w, found in without.items()]}
 

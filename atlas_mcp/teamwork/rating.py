@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.model.result import PASS_MARK, Missing
 from atlas_mcp.model.work import Draft, Verdict
+from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts, scores
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
+from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import able_workers
 from atlas_mcp.teamwork.team import team_reports
 
@@ -43,7 +45,7 @@ async def rate(job: Job, node: str, state: RaterState) -> dict[str, Any]:
     if isinstance(asked, Failed):
         lost = Missing(agent=rater, what=f"its rating in round {number}", why=asked.why)
         return {"missing": [lost.model_dump()]}
-    await job.keep(f"verdict/{number}/{rater}", asked.answer)
+    await job.write(kept(f"verdict/{number}/{rater}", asked.answer))
     return {"rated": {f"{number}/{rater}": number}, "turns": job.counted(node)}
 
 
@@ -66,7 +68,7 @@ async def judge(job: Job, node: str, state: State) -> dict[str, Any]:
     means = scores.means(verdicts, job.task.criteria)
     short = scores.unmet(means, job.task.criteria)
     again = bool(verdicts and short) and number < job.task.max_rounds
-    await job.say("atlas", "rated", _in_words(number, means, short, again), key=f"{node}:rated")
+    await job.write(Entry("atlas", "rated", _in_words(number, means, short, again), key=f"{node}:rated"))
     lost = [] if verdicts else [Missing(agent="rating", what="the ratings", why="no rater delivered any").model_dump()]
     return {"means": {str(number): means} if means else {}, "again": again, "missing": lost}
 

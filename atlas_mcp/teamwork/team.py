@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from atlas_mcp.model.plan import Part, Plan
 from atlas_mcp.model.result import Missing
 from atlas_mcp.model.work import Delegation, Findings
+from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
 from atlas_mcp.teamwork.checks import shorten, verify
+from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import able_workers, count
 
 if TYPE_CHECKING:
@@ -29,9 +31,8 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     team = job.agents.roster.team(place["team"])
     part = await _part(job, place)
     workers = able_workers(job, team.name)
-    await job.say(
-        team.supervisor, "part_started", f"{named(place)} starts: {shorten(part.task, 160)}", key=f"{node}:part"
-    )
+    text = f"{named(place)} starts: {shorten(part.task, 160)}"
+    await job.write(Entry(team.supervisor, "part_started", text, key=f"{node}:part"))
     job.expect(2 + len(workers))
     question = Question(
         agent=team.supervisor,
@@ -47,9 +48,9 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     if isinstance(given, Failed):
         return await _lose_part(job, node, place, team.supervisor, given.why)
     job.expect(len(given.answer.assignments) - len(workers))
-    await job.keep(f"part/{part.id}/delegation", given.answer)
-    text = "; ".join(f"{a.worker}: {shorten(a.task, 100)}" for a in given.answer.assignments)
-    await job.say(team.supervisor, "delegated", f"{team.supervisor} delegated: {text}", key=f"{node}:delegated")
+    who = "; ".join(f"{a.worker}: {shorten(a.task, 100)}" for a in given.answer.assignments)
+    told = Entry(team.supervisor, "delegated", f"{team.supervisor} delegated: {who}", key=f"{node}:delegated")
+    await job.write(kept(f"part/{part.id}/delegation", given.answer), told)
     return {"thread": given.conversation, "assigned": [a.worker for a in given.answer.assignments]}
 
 
@@ -78,7 +79,8 @@ async def work(job: Job, node: str, state: WorkerState) -> dict[str, Any]:
         return {"reports": {report: "missing"}, "missing": [lost.model_dump()]}
     evidence, refused = verify(worker, (*found.answer.evidence, *found.cited), job.task.materials)
     refused += [Missing(agent=worker, what="escalated", why=shorten(r, 300)) for r in found.escalated]
-    await job.keep(f"part/{place['id']}/{report}", found.answer.model_copy(update={"evidence": tuple(evidence)}))
+    proven = found.answer.model_copy(update={"evidence": tuple(evidence)})
+    await job.write(kept(f"part/{place['id']}/{report}", proven))
     return {
         "reports": {report: "done"},
         "authors": [worker],
@@ -118,10 +120,10 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
         merged = asked.answer.model_copy(
             update={"evidence": tuple(evidence) or joined(list(reports.values())).evidence}
         )
-    await job.keep(f"part/{part.id}", merged)
     found, gaps = count(len(merged.evidence), "quotation"), count(len(merged.gaps), "open question")
     text = f"{named(place)} is done: {found}, {gaps}"
-    await job.say(team.supervisor, "part_finished", text, key=f"{node}:part")
+    told = Entry(team.supervisor, "part_finished", text, key=f"{node}:part")
+    await job.write(kept(f"part/{part.id}", merged), told)
     return {
         "done": {part.id: "done"},
         "authors": [team.supervisor],
@@ -183,6 +185,7 @@ _ABSENT = Findings(text="This part delivered nothing.", gaps=("everything that w
 
 
 async def _lose_part(job: Job, node: str, place: PartState, actor: str, why: str) -> dict[str, Any]:
-    await job.say(actor, "part_finished", f"{named(place)} delivered nothing: {why}", key=f"{node}:part-lost")
+    text = f"{named(place)} delivered nothing: {why}"
+    await job.write(Entry(actor, "part_finished", text, key=f"{node}:part-lost"))
     lost = Missing(agent=place["team"], what=f"part {place['id']}", why=why)
     return {"done": {place["id"]: "missing"}, "assigned": [], "missing": [lost.model_dump()]}

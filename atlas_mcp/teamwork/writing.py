@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from atlas_mcp.errors import Unavailable
 from atlas_mcp.model.result import Missing
 from atlas_mcp.model.work import Assignment, Delegation, Draft, DraftSection, Findings
+from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
+from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import able_workers, count
 from atlas_mcp.teamwork.rating import load_verdicts, raters
 from atlas_mcp.teamwork.scores import feedback
@@ -64,11 +66,7 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
     new = page.text or reports_as_text(page.reports)
     changed = new != old
     if changed:
-        await job.keep(f"draft/{before + 1}", new)
-    if page.authors and changed:
-        event, verb = ("revised", "revised") if old else ("drafted", "wrote")
-        line = f"{', '.join(page.authors)} {verb} the text: {count(len(new.sections), 'section')}"
-        await job.say(page.authors[0], event, line, key=f"{node}:{event}")
+        await job.write(kept(f"draft/{before + 1}", new), *_told(node, page, new, revised=old is not None))
     judges = raters(job, {*state.get("authors", []), *page.authors}) if changed else []
     job.expect(len(judges))
     return {
@@ -130,8 +128,17 @@ async def _assign(job: Job, node: str, team: TeamSpec, page: Page) -> list[Assig
     line = (
         f"{team.supervisor} delegated the {'revision' if page.text else 'writing'}: {', '.join(_names(asked.answer))}"
     )
-    await job.say(team.supervisor, "delegated", line, key=f"{node}:delegated")
+    await job.write(Entry(team.supervisor, "delegated", line, key=f"{node}:delegated"))
     return given
+
+
+def _told(node: str, page: Page, text: Draft, *, revised: bool) -> list[Entry]:
+    """Who wrote; nobody where the reports are the text."""
+    if not page.authors:
+        return []
+    event, verb = ("revised", "revised") if revised else ("drafted", "wrote")
+    line = f"{', '.join(page.authors)} {verb} the text: {count(len(text.sections), 'section')}"
+    return [Entry(page.authors[0], event, line, key=f"{node}:{event}")]
 
 
 def _names(delegation: Delegation) -> list[str]:

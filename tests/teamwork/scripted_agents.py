@@ -11,16 +11,21 @@ from typing import Any
 
 import anyio
 
+from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
+from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.plan import Lack, Plan
 from atlas_mcp.model.result import Result
+from atlas_mcp.model.run import Progress
 from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.model.usage import Usage
+from atlas_mcp.runs.changes import Change, Entry, Kept, Spent
 from atlas_mcp.teamwork.checkpoints import Checkpoints
 from atlas_mcp.teamwork.task import run_team_task
 
+ME = Caller(id="local:me")
 TEXT = "The keeper lit the lamp at dusk.\nHe wrote down the weather, every hour, “without fail”."
 MATERIAL = Material(name="log.txt", text=TEXT)
 QUOTE = "The keeper lit the lamp at dusk."
@@ -133,11 +138,11 @@ class ScriptedAgents:
             await self.pause(agent, title)
         if tools and self.use_tools:
             await self.use_tools(agent, tools)
-            await on_event(agent, "tool_called", f"{agent} used a tool", turn_id="x", key=f"{key}:tool")
+            await on_event(agent, "tool_called", f"{agent} used a tool", turn_id=turn_id(ME, key), key=f"{key}:tool")
         reply = self._answer(agent, title, message)
         thread = conversation if conversation != "new" else f"conv-{key}"
         self.stored[key] = TurnResult(
-            turn_id=f"turn-{key}",
+            turn_id=turn_id(ME, key),
             agent=agent,
             conversation=thread or "",
             reply=reply if isinstance(reply, str) else json.dumps(reply),
@@ -206,6 +211,7 @@ class MemoryRun:
 
     def __init__(self, run_id: str = "run-1") -> None:
         self.run_id = run_id
+        self.caller = ME
         self.resumed = False
         self.events: list[dict[str, Any]] = []
         self.keys: set[str] = set()
@@ -224,19 +230,23 @@ class MemoryRun:
             self.events.append({"actor": actor, "type": type, "text": text, "turn_id": turn_id, **data})
         return None
 
-    async def set_plan(self, plan: Plan) -> None:
-        self.plan = plan
-
-    async def set_progress(self, done: int, total: int, text: str) -> None:
-        self.progress.append((done, total, text))
-
-    async def set_result(self, result: Result) -> None:
-        self.result = result
-
-    async def add_usage(self, usage: Usage, *, key: str | None = None) -> None:
-        if key not in self.spent:
-            self.spent.add(key or "")
-            self.usage += usage
+    async def write(self, *changes: Change) -> None:
+        for change in changes:
+            match change:
+                case Entry(actor, type, text, turn_id, data, key):
+                    await self.emit(actor, type, text, turn_id=turn_id, key=key, **data)
+                case Kept(name, text):
+                    await self.save(name, text)
+                case Spent(usage, key):
+                    if key not in self.spent:
+                        self.spent.add(key or "")
+                        self.usage += usage
+                case Plan():
+                    self.plan = change
+                case Result():
+                    self.result = change
+                case Progress():
+                    self.progress.append((change.done, change.total, change.text))
 
     async def save(self, name: str, text: str) -> None:
         self.artifacts[name] = text
