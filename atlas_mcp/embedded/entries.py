@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["user", "system", "assistant", "tool"]
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One message. `body` holds what its kind needs: tool calls, a tool's status, the sender's name."""
 
     id: str
@@ -40,19 +39,25 @@ class Entry:
         return [call for call in self.calls if call.get("client")]
 
 
+_FIELDS = ", ".join(Entry._fields)
+_BODY = Entry._fields.index("body")
+
+
 def load(row: sqlite3.Row) -> Entry:
-    return Entry(
-        row["id"],
-        row["kind"],
-        row["content"],
-        json.loads(row["body"]),
-        row["turn_id"],
-        row["run_id"],
-        row["created_at"],
-        row["step_id"],
-        row["otid"],
-        row["seq"],
-    )
+    return _entry([row[field] for field in Entry._fields])
+
+
+def of_thread(connection: sqlite3.Connection, thread_id: str, after: int) -> list[Entry]:
+    """The thread's entries beyond the seq `after`, oldest first."""
+    # In one row: Python's sqlite3 gives the interpreter away at each row, and a busy event loop is slow to give it back.
+    query = f"SELECT json_group_array(json_array({_FIELDS})) FROM message WHERE thread_id = ? AND seq > ?"  # noqa: S608
+    rows: list[list[Any]] = json.loads(connection.execute(query, (thread_id, after)).fetchone()[0])
+    return sorted(map(_entry, rows), key=attrgetter("seq"))
+
+
+def _entry(values: list[Any]) -> Entry:
+    values[_BODY] = json.loads(values[_BODY]) if values[_BODY] != "{}" else {}
+    return Entry(*values)
 
 
 def store(

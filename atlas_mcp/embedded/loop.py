@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, SystemMessage, ToolMessage
@@ -175,7 +175,7 @@ class Turn:
             "reasoning": history.reasoning_of(answer),
             "raw": history.raw_of(answer),
         }
-        said = replace(entry, content=history.text_of(answer), body=body)
+        said = entry._replace(content=history.text_of(answer), body={key: one for key, one in body.items() if one})
         self._writing = None
         self.made.append(said)
         for message in entries.calls(said) if self.stream_tokens else entries.wire(said):

@@ -79,15 +79,12 @@ def begin(connection: sqlite3.Connection, ask: Ask) -> Opening | Replay:
     if ask.answers and paused is None:
         raise Refused(400, "INVALID_ARGUMENT: No tool call is waiting for an answer in this thread")
     text, upto = _summary(connection, ask.thread_id)
-    rows = connection.execute(
-        "SELECT * FROM message WHERE thread_id = ? AND seq > ? ORDER BY seq", (ask.thread_id, upto)
-    )
     count = "SELECT count(*) FROM message WHERE thread_id = ? AND seq <= ?"
     return Opening(
         agent=agent,
         blocks=blocks.of_agent(connection, ask.agent_id),
         tools=tools.of_agent(connection, ask.agent_id),
-        history=[entries.load(row) for row in rows],
+        history=entries.of_thread(connection, ask.thread_id, upto),
         summary=text,
         upto=upto,
         earlier=connection.execute(count, (ask.thread_id, upto)).fetchone()[0] if upto else 0,
@@ -102,16 +99,16 @@ def find_paused(connection: sqlite3.Connection, thread_id: str) -> sqlite3.Row |
 
 def finish(connection: sqlite3.Connection, ask: Ask, result: Result) -> None:
     """Writes a turn, or its part until it pauses. Raises a 404 or 409 when what it belongs to is gone."""
-    agents.get(connection, ask.agent_id)
-    _check_thread(connection, ask)
     thread, moment = ask.thread_id, now()
     pause = bool(result.calls)
-    connection.execute("DELETE FROM paused WHERE thread_id = ?", (thread,))
-    if not pause:
+    if ask.answers:  # only a turn that paused has left anything there
+        connection.execute("DELETE FROM paused WHERE thread_id = ?", (thread,))
+    if ask.answers and not pause:
         connection.execute("UPDATE message SET pending = 0 WHERE thread_id = ? AND pending", (thread,))
     try:
         entries.store(connection, result.made, thread, ask.agent_id, pending=pause)
     except sqlite3.IntegrityError:
+        agents.get(connection, ask.agent_id)
         raise Refused(
             409, "CONFLICT: this message is being answered elsewhere: send it again to get its answer"
         ) from None
@@ -124,7 +121,9 @@ def finish(connection: sqlite3.Connection, ask: Ask, result: Result) -> None:
         connection.execute(
             "INSERT OR REPLACE INTO summary (thread_id, agent_id, upto, text, created_at) VALUES (?, ?, ?, ?, ?)", row
         )
-    connection.execute("UPDATE conversation SET last_message_at = ? WHERE id = ?", (moment, thread))
+    if ask.conversation_id is not None:
+        _check_thread(connection, ask)
+        connection.execute("UPDATE conversation SET last_message_at = ? WHERE id = ?", (moment, thread))
     write_run(connection, ask, "completed", result)
 
 
