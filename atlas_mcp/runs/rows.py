@@ -33,6 +33,7 @@ _UNFINISHED: tuple[RunStatus, ...] = ("queued", "working")
 
 # Built once: building them costs as much as running them, and an executor with fast models writes all the time.
 _FIND = select(*_SHOWN).where(_RUN.c.id == bindparam("run"))
+_STAND = select(_RUN.c.status, _RUN.c.executor).where(_RUN.c.id == bindparam("run"))
 
 
 class Order(Frozen):
@@ -79,6 +80,14 @@ async def find(connection: AsyncConnection, run_id: str, caller: str | None = No
     """The row without its input; UnknownRun if there is none, or none of that caller."""
     row = (await connection.execute(_FIND, {"run": run_id})).one_or_none()
     if row is None or (caller is not None and row.caller != caller):
+        raise UnknownRun(run_id)
+    return row
+
+
+async def stand(connection: AsyncConnection, run_id: str) -> RunRow:
+    """The run's status and executor, which is all that one who follows it looks at; UnknownRun."""
+    row = (await connection.execute(_STAND, {"run": run_id})).one_or_none()
+    if row is None:
         raise UnknownRun(run_id)
     return row
 

@@ -81,7 +81,9 @@ class Runs:
         deadline = anyio.current_time() + wait_seconds
         while True:
             with self._bells.listen(run_id) as rung:
-                row, events = await self._row_and_events(run_id, since, caller.id)
+                async with self._record.read() as connection:
+                    row = await rows.find(connection, run_id, caller.id)
+                    events = await journal.after(connection, run_id, since)
                 left = deadline - anyio.current_time()
                 if events or row.status in ENDED or left <= 0:
                     return view.shown(row, events, note=self._why_waiting(row))
@@ -134,7 +136,9 @@ class Runs:
         """The run's events after number `since`, as they come, until it has ended. UnknownRun."""
         while True:
             with self._bells.listen(run_id) as rung:
-                row, events = await self._row_and_events(run_id, since)
+                async with self._record.read() as connection:
+                    row = await rows.stand(connection, run_id)
+                    events = await journal.after(connection, run_id, since)
                 for event in events:
                     since = event.seq
                     yield event
@@ -186,13 +190,6 @@ class Runs:
         own = row.executor == self._runner.name
         with anyio.move_on_after(min(at_most, _LOOK_AT_OWN_SECONDS if own else _LOOK_SECONDS)):
             await rung.wait()
-
-    async def _row_and_events(
-        self, run_id: str, since: int, caller: str | None = None
-    ) -> tuple[RunRow, Sequence[Event]]:
-        async with self._record.read() as connection:
-            row = await rows.find(connection, run_id, caller)
-            return row, await journal.after(connection, run_id, since)
 
     def _why_waiting(self, row: RunRow) -> str | None:
         missing = lacking(row, self._providers) if row.status in ("queued", "working") else []
