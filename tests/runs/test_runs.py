@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import StatementError
 
 from atlas_mcp.errors import IllegalChange, InvalidInput, ModelFailed, RunLost, UnknownRun
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.plan import Part, Plan
 from atlas_mcp.model.result import Result
+from atlas_mcp.model.run import Progress
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs import RunOutcome, runner
+from atlas_mcp.runs.changes import Entry, Kept, Spent
 from atlas_mcp.runs.runner import MAX_RUNS
 from atlas_mcp.runs.unfinished import has_unfinished
 from atlas_mcp.store import tables
@@ -514,3 +517,55 @@ async def test_ids_cannot_be_guessed(opening: Any, me: Caller, record: Record) -
     assert {len(run_id) for run_id in made} == {24}
     async with record.read() as connection:
         assert set((await connection.execute(select(tables.run.c.id))).scalars()) == made
+
+
+async def test_a_step_is_one_transaction_with_its_events_in_order_and_its_keys_once(opening: Any, me: Caller) -> None:
+    told: list[list[int]] = []
+
+    async def executor(run: RunContext) -> RunOutcome:
+        step = (
+            Entry("a", "first", "one", key="1"),
+            Spent(Usage(turns=1, input_tokens=10), "turn-1"),
+            Kept("text", "old"),
+            Progress(done=1, total=2, text="half"),
+            Entry("a", "second", "two", key="2"),
+        )
+        told.append([e.seq for e in await run.write(*step)])
+        told.append([e.seq for e in await run.write(*step, Entry("a", "third", "three"), Kept("text", "new"))])
+        with pytest.raises(StatementError):
+            await run.write(Kept("never", "x"), Entry("a", "never", "x", data={"not": object()}))
+        assert await run.load("never") is None
+        return RunOutcome(reply=await run.load("text"))
+
+    async with opening(executor) as runs:
+        run = await ended(runs, me, await runs.submit(me, "turn", "g", {}))
+    assert told == [[3, 4], [3, 4, 5]]
+    assert (run.reply, run.usage.turns, run.usage.input_tokens) == ("new", 1, 10)
+    assert (run.progress.done, run.progress.total) == (1, 2)
+    assert [e.type for e in run.events][2:5] == ["first", "second", "third"]
+
+
+async def test_of_a_step_after_the_cancellation_only_what_was_done_and_spent_is_kept(opening: Any, me: Caller) -> None:
+    begun, stopped = anyio.Event(), anyio.Event()
+
+    async def executor(run: RunContext) -> RunOutcome:
+        begun.set()
+        try:
+            await anyio.sleep_forever()
+        except asyncio.CancelledError:
+            with pytest.raises(RunLost):
+                await run.write(Entry("a", "late", "x"), Spent(Usage(turns=1), "turn-1"), Kept("text", "done"))
+            stopped.set()
+            raise
+        return RunOutcome()
+
+    async with opening(executor) as runs:
+        run_id = await runs.submit(me, "turn", "g", {})
+        with anyio.fail_after(DEADLINE):
+            await begun.wait()
+            before = await runs.cancel(me, run_id)
+            await stopped.wait()
+        run = await runs.get(me, run_id)
+        assert await runs.load(me, run_id, "text") == "done"
+    assert run.usage.turns == 1
+    assert run.events == before.events

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,14 @@ async def test_a_quotation_found_with_tools_stands_in_the_result(home: Path, scr
     with anyio.fail_after(60):
         async with open_house(home, scripted(scripted_model.url)) as house:
             run = await house.ended(await house.submit())
+    with closing(sqlite3.connect(home / "atlas.db")) as record:
+        rows = [row[0] for row in record.execute("SELECT id FROM turn WHERE run_id = ?", (run.run_id,))]
     assert run.status == "completed", run.error
     called = [e for e in run.events if e.type == "tool_called"]
     assert {"cited log.txt", "handed in its result"} <= {e.text.split(" ", 1)[1] for e in called}
     started = {e.turn_id for e in run.events if e.type == "turn_started"}
     assert {e.turn_id for e in called} <= started
+    assert started == {e.turn_id for e in run.events if e.type == "turn_finished"} == set(rows)
     merging = [last_user_text(r) for r in scripted_model.requests if "reported. Merge" in last_user_text(r)]
     [report, *_] = sections(merging[0], "report")
     assert json.loads(report.body)["evidence"][0]["quote"] == "oil and bread"
