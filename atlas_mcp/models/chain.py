@@ -3,8 +3,8 @@
 To LangChain it is one chat model: tools bind to it, it streams, agents are made from it. Promises: a provider's
 exception never comes through, only ModelFailed with a text for people; nothing is asked twice here (the providers' own
 clients are the only layer that retries); a bad request of ours goes to no second model; once a word of an answer was
-streamed, no other model goes on with it. Which model answered stands in the answer's `response_metadata` as
-`atlas_handle`.
+streamed, no other model goes on with it. An empty text is an answer; a response without any answer in it is a failure.
+Which model answered stands in the answer's `response_metadata` as `atlas_handle`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from atlas_mcp.models.catalog import ModelName
 from atlas_mcp.models.failures import Failure, raise_failed, understand
 
 HANDLE_KEY = "atlas_handle"
+_REASONS = ("finish_reason", "stop_reason", "done_reason", "status")  # as the providers call it
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,17 @@ class Member:
     model: BaseChatModel
 
     async def answer(self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]) -> ChatResult:
-        """The whole answer."""
-        return await self.model._agenerate(messages, stop, **self._arguments(given))  # pyright: ignore[reportPrivateUsage]  # as said above
+        """The whole answer; EOFError when there was none in what came."""
+        return _whole(await self.model._agenerate(messages, stop, **self._arguments(given)))  # pyright: ignore[reportPrivateUsage]  # as said above
 
     def answer_now(self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]) -> ChatResult:
-        """The whole answer, without a loop."""
-        return self.model._generate(messages, stop, **self._arguments(given))  # pyright: ignore[reportPrivateUsage]  # as said above
+        """The same without a loop."""
+        return _whole(self.model._generate(messages, stop, **self._arguments(given)))  # pyright: ignore[reportPrivateUsage]  # as said above
 
     async def stream(
         self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
     ) -> AsyncGenerator[ChatGenerationChunk]:
-        """The answer in chunks; the first of them says something, and carries the model's handle."""
+        """The answer in chunks; the first carries the model's handle. EOFError when there was none in what came."""
         source = self.model._astream(messages, stop, **self._arguments(given))  # pyright: ignore[reportPrivateUsage]  # as said above
         silent: list[ChatGenerationChunk] = []
         spoken = False
@@ -65,8 +66,9 @@ class Member:
                     for held in silent:
                         yield held
         if not spoken:
-            if not silent:
+            if not any(_ends(chunk) for chunk in silent):
                 raise EOFError("nothing came")
+            silent[0].message.response_metadata[HANDLE_KEY] = self.name.handle
             for held in silent:
                 yield held
 
@@ -167,6 +169,18 @@ class ChainModel(BaseChatModel):
 def _says_something(chunk: ChatGenerationChunk) -> bool:
     message = chunk.message
     return bool(message.content) or (isinstance(message, AIMessageChunk) and bool(message.tool_call_chunks))
+
+
+def _ends(chunk: ChatGenerationChunk) -> bool:
+    """Whether the model said with this chunk why it stopped: then an answer without a word was meant."""
+    said = chunk.message.response_metadata | (chunk.generation_info or {})
+    return any(said.get(reason) for reason in _REASONS)
+
+
+def _whole(result: ChatResult) -> ChatResult:
+    if not result.generations:
+        raise EOFError("nothing came")
+    return result
 
 
 def _marked(result: ChatResult, member: Member) -> ChatResult:

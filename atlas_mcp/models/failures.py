@@ -68,13 +68,15 @@ def understand(model: ModelName, error: Exception, secrets: Iterable[str] = ()) 
 
 
 def raise_failed(failures: list[Failure]) -> ModelFailed:
-    """The error to raise when every model that was asked failed; `failures` is in the order they were asked."""
+    """The error to raise when every model that was asked failed; `failures` is in the order they were asked.
+
+    That a model failed is not said in the text: whoever shows it says so, as the embedded Letta does.
+    """
     first = failures[0]
     text = "; then ".join(str(failure) for failure in failures)
     advice = " ".join(dict.fromkeys(f.advice for f in failures if f.advice))
-    prefix = "the model failed" if len(failures) == 1 else "every model failed"
     return ModelFailed(
-        f"{prefix}: {text}.", transient=any(f.transient for f in failures), next_step=advice or first.advice or None
+        f"{text}.", transient=any(f.transient for f in failures), next_step=advice or first.advice or None
     )
 
 

@@ -88,6 +88,7 @@ async def test_an_agent_streams_each_word_once(scripted_model: ScriptedModel):
 
 @pytest.mark.parametrize("failure", [
     {"status": 500}, {"status": 429}, {"status": 401}, {"status": 404}, {"raw": "<html>not json</html>"}, {"raw": "{}"},
+    {"raw": '{"choices": []}'}, {"raw": 'data: {"choices": []}\n\ndata: [DONE]\n\n'},
 ])  # fmt: skip
 async def test_the_next_model_answers_when_one_fails(scripted_model: ScriptedModel, failure: dict[str, Any]):
     scripted_model.on(lambda request: request["model"] == "first", failure)
@@ -98,6 +99,25 @@ async def test_the_next_model_answers_when_one_fails(scripted_model: ScriptedMod
     streamed = [c.text async for c in chat.astream("hello")]
     assert "".join(streamed) == "ok: hello"
     assert [r["model"] for r in scripted_model.requests] == ["first", "second"] * 2
+
+
+async def test_an_answer_without_any_answer_in_it_is_a_failure_that_says_so(scripted_model: ScriptedModel):
+    scripted_model.script([{"raw": '{"choices": []}'}, {"raw": 'data: {"choices": []}\n\ndata: [DONE]\n\n'}])
+    chat = await models(scripted_model.url).chat("openai/first")
+    with pytest.raises(ModelFailed, match=r"^openai:first: the answer was empty") as failed:
+        await chat.ainvoke("hello")
+    assert failed.value.transient
+    with pytest.raises(ModelFailed, match=r"^openai:first: the answer was empty"):
+        [chunk async for chunk in chat.astream("hello")]
+
+
+async def test_an_empty_text_is_an_answer(scripted_model: ScriptedModel):
+    scripted_model.on("hello", {"text": ""})
+    chat = await models(scripted_model.url, fallbacks=("openai:second",)).chat("openai/first")
+    assert (await chat.ainvoke("hello")).text == ""
+    streamed = [chunk async for chunk in chat.astream("hello")]
+    assert "".join(chunk.text for chunk in streamed) == ""
+    assert [r["model"] for r in scripted_model.requests] == ["first"] * 2
 
 
 async def test_a_bad_request_of_ours_goes_to_no_second_model(scripted_model: ScriptedModel):

@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
+from atlas_mcp.errors import ModelFailed
 from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import DEFAULT_CRITERIA, Material, TeamTask
 from atlas_mcp.models.config import ModelConfig
@@ -200,3 +201,12 @@ async def test_cancelling_a_run_stops_its_turns_within_a_second_and_keeps_the_fi
     assert run.status == "cancelled"
     assert run.result is not None
     assert run.result.evidence
+
+
+async def test_a_models_failure_is_told_once_and_names_the_model(home: Path, scripted_model: ScriptedModel) -> None:
+    scripted_model.script([{"raw": '{"choices": []}'}])
+    async with open_house(home, scripted(scripted_model.url)) as house:
+        with pytest.raises(ModelFailed) as failed:
+            await house.constellation.take_turn("librarian", "hello", conversation=None, key="one")
+    assert str(failed.value).startswith("The model failed. openai:scripted-1: the answer was empty.")
+    assert str(failed.value).lower().count("failed") == 1
