@@ -18,6 +18,7 @@ import anyio
 from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.toolbox import Toolbox
+from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.plan import Lack
 from atlas_mcp.model.task import TeamTask
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.constellation import Constellation
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.model.agent import Level, Roster
+    from atlas_mcp.model.result import Result
     from atlas_mcp.model.run import RunKind
     from atlas_mcp.runs import Executor
     from atlas_mcp.runs.context import RunContext
@@ -149,8 +151,23 @@ class Rooms:
         """Execute a run that is a team task."""
         from atlas_mcp.teamwork.task import run_team_task
 
-        agents = self.constellation(run.caller)
-        return await run_team_task(run, agents, TeamTask.model_validate(run.input), self.checkpoints)
+        agents, task = self.constellation(run.caller), TeamTask.model_validate(run.input)
+        outcome = await run_team_task(run, agents, task, self.checkpoints)
+        if outcome.result is not None:
+            await self._remember(run, agents, task.goal, outcome.result)
+        return outcome
+
+    async def _remember(self, run: RunContext, agents: Constellation, goal: str, result: Result) -> None:
+        from atlas_mcp.constellation.work_notes import note_work
+
+        try:
+            changed = await note_work(agents, run.run_id, goal, result)
+        except AtlasError as error:  # the work is done: what its note met with must not take it back
+            log.warning("run %s was not noted in the shared memory: %s", run.run_id, error)
+            return
+        if changed:
+            text = f"noted for all agents in {' and '.join(changed)}"
+            await run.emit("atlas", "remembered", text, key="remembered")
 
 
 class _Attempt:

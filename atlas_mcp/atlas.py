@@ -29,7 +29,7 @@ from atlas_mcp.model.turn import ChatReply, TurnResult
 from atlas_mcp.watch.calls import CallTracing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from atlas_mcp.errors import ConfigurationError
     from atlas_mcp.model.agent import AgentInfo
@@ -112,16 +112,15 @@ class Atlas:
             raise OverLimit(
                 "message", len(message), MAX_MESSAGE, next_step="Hand long texts to run_team_task as materials."
             )
+        deadline = _deadline(wait_seconds)
         rooms = await self._keeper.rooms()
         thread = await rooms.constellation(caller).thread(agent, conversation)
         asked = {"agent": agent, "message": message, "conversation": thread, "client": caller.client}
         run_id = await rooms.runs.submit(caller, "turn", message[:200], asked, needs=self._keeper.models.providers())
-        run = await self._wait(rooms, caller, run_id, wait_seconds, on_event)
-        note = self._keeper.model_note
+        run = await self._wait(rooms, caller, run_id, deadline, on_event)
         if run.status not in ENDED:
-            hint = " ".join(filter(None, (run.note, note)))
             return ChatReply(
-                status="working", agent=agent, conversation=thread, run_id=run_id, trace_id=run.trace_id, note=hint
+                status="working", agent=agent, conversation=thread, run_id=run_id, trace_id=run.trace_id, note=run.note
             )
         if run.status != "completed":
             raise ModelFailed(run.error or f"the turn was {run.status}.")
@@ -135,7 +134,7 @@ class Atlas:
             memory_changes=turn.memory_changes,
             usage=turn.usage,
             trace_id=run.trace_id,
-            note=note,
+            note=self._keeper.model_note,
         )
 
     # -- memory
@@ -178,13 +177,13 @@ class Atlas:
         on_event: OnEvent | None = None,
     ) -> Run:
         """Set teams to work: the finished run, or after `wait_seconds` the run as it stands. UnknownTeam."""
-        for team in task.teams:
-            self._keeper.roster.team(team)
+        deadline = _deadline(wait_seconds)
+        self._check_teams(task.teams)
         rooms = await self._keeper.rooms()
         run_id = await rooms.runs.submit(
             caller, "team_task", task.goal, task.model_dump(mode="json"), needs=self._keeper.models.providers()
         )
-        return await self._wait(rooms, caller, run_id, wait_seconds, on_event)
+        return await self._wait(rooms, caller, run_id, deadline, on_event)
 
     async def get_run(self, caller: Caller, run_id: str, *, since: int = 0, wait_seconds: float = 30.0) -> Run:
         """The run with its events after `since`; waits up to `wait_seconds` for news or the end. UnknownRun."""
@@ -208,11 +207,20 @@ class Atlas:
         """What works and what does not, and what to do about it."""
         return await describe_status(self._keeper, caller)
 
-    async def _wait(
-        self, rooms: Rooms, caller: Caller, run_id: str, wait_seconds: float, on_event: OnEvent | None
-    ) -> Run:
+    def _check_teams(self, teams: Sequence[str]) -> None:
+        """Raises UnknownTeam, and InvalidInput for one that gets no part of a plan: writers and raters always work."""
+        for name in teams:
+            if self._keeper.roster.team(name).kind != "work":
+                able = [team.name for team in self._keeper.roster.teams if team.kind == "work"]
+                raise InvalidInput(
+                    f"{name!r} takes part in every task, and is not to be chosen.",
+                    argument="teams",
+                    allowed=able,
+                    next_step=f"Choose among: {', '.join(able)}; or leave it out for all.",
+                )
+
+    async def _wait(self, rooms: Rooms, caller: Caller, run_id: str, deadline: float, on_event: OnEvent | None) -> Run:
         """Follow the run until it ends or the time is over, handing each event on; then the run with all of them."""
-        deadline = anyio.current_time() + _bounded(wait_seconds)
         since = 0
         while True:
             left = max(0.0, deadline - anyio.current_time())
@@ -251,6 +259,11 @@ class _Refusing:
 
     def __getattr__(self, name: str) -> Any:
         raise self._reason
+
+
+def _deadline(wait_seconds: float) -> float:
+    """When the call must answer. It counts from the call's begin: opening the rooms is part of it."""
+    return anyio.current_time() + _bounded(wait_seconds)
 
 
 def _bounded(seconds: float) -> float:

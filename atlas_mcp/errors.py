@@ -184,7 +184,7 @@ class MissingPackage(ConfigurationError):
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(
             f"the package {package!r} is not installed.",
-            next_step=f"Install it: pip install 'atlas-constellation[{extra}]'",
+            next_step=f"Install it beside ATLAS: pip install {package} (it is in the extra {extra!r}).",
         )
 
 

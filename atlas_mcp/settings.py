@@ -121,7 +121,8 @@ def load_settings(**command_line: Any) -> Settings:
         return Settings(**merged)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        name = _variable(name) if name in Settings.model_fields else name
         raise ConfigurationError(
             f"{first['msg']}.", argument=name, next_step="See the configuration table in the README."
         ) from None

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
 
 from atlas_mcp.model._base import Frozen
 
 MAX_MESSAGE = 100_000
+MAX_GOAL = 20_000
+MAX_CRITERIA = 12
 MAX_MATERIAL = 2_000_000
 DEFAULT_CRITERIA = (
     "answers the goal",
     "every claim is supported by the materials",
     "clear and well organised",
 )
+
+
+Criterion = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 
 
 class Material(Frozen):
@@ -25,9 +32,9 @@ class Material(Frozen):
 class TeamTask(Frozen):
     """What is to be done, from what, by whom, and how it is judged."""
 
-    goal: str = Field(min_length=1, max_length=MAX_MESSAGE)
+    goal: str = Field(min_length=1, max_length=MAX_GOAL)
     materials: tuple[Material, ...] = ()
     teams: tuple[str, ...] = ()
-    criteria: tuple[str, ...] = DEFAULT_CRITERIA
-    project: str | None = None
+    criteria: tuple[Criterion, ...] = Field(default=DEFAULT_CRITERIA, min_length=1, max_length=MAX_CRITERIA)
+    project: str | None = Field(default=None, min_length=1, max_length=200)
     max_rounds: int = Field(default=2, ge=1, le=10)

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 def next_call(run_id: str) -> str:
     """What to do with the handle of a run that is not ended, in words."""
-    return f'call get_run(run_id="{run_id}")'
+    return f'It goes on without this call; to follow it, call get_run(run_id="{run_id}").'
 
 
 def waiting_for(providers: Sequence[str]) -> str:
     """Why a run does not go on here, in words."""
     names = " and ".join(repr(p) for p in providers)
-    return f"The run waits: it needs a key for {names}, and no running atlas-mcp that could do it has one."
+    return f"It waits: it needs a key for {names}, and no running atlas-mcp that could do it has one."
 
 
 def shown(row: RunRow, events: Sequence[Event] = (), *, note: str | None = None) -> Run:

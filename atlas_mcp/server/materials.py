@@ -95,6 +95,16 @@ async def _read(path: str, transport: Transport, allowed: Sequence[Path], argume
 
 
 def _read_file(path: str, allowed: Sequence[Path], argument: str) -> str:
+    try:
+        return _text_of(_found(path, allowed, argument), argument)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InvalidInput(
+            f"the file cannot be read: {reason.lower()}.", argument=argument, next_step="Pass the text itself."
+        ) from None
+
+
+def _found(path: str, allowed: Sequence[Path], argument: str) -> Path:
     real_folders = [folder.resolve() for folder in allowed]
     candidates = [folder / path for folder in real_folders]  # an absolute path stays itself
     found = [real for c in candidates if any((real := c.resolve()).is_relative_to(f) for f in real_folders)]
@@ -108,7 +118,7 @@ def _read_file(path: str, allowed: Sequence[Path], argument: str) -> str:
     file = next((f for f in found if f.is_file()), None)
     if file is None:
         raise InvalidInput("there is no such file.", argument=argument, next_step="Check the path, or pass the text.")
-    return _text_of(file, argument)
+    return file
 
 
 def _text_of(file: Path, argument: str) -> str:
@@ -120,8 +130,4 @@ def _text_of(file: Path, argument: str) -> str:
     except UnicodeDecodeError:
         raise InvalidInput(
             "the file is not UTF-8 text.", argument=argument, next_step="Convert it to plain text first."
-        ) from None
-    except OSError as error:
-        raise InvalidInput(
-            f"the file cannot be read: {error.strerror}.", argument=argument, next_step="Pass the text itself."
         ) from None

@@ -8,8 +8,9 @@ from mcp.server.mcpserver import Context, Resolve
 from mcp.types import ListRootsResult
 from pydantic import Field, ValidationError
 
-from atlas_mcp.model.run import ENDED, Run, RunStatus
-from atlas_mcp.model.task import DEFAULT_CRITERIA, Material, TeamTask
+from atlas_mcp.errors import OverLimit
+from atlas_mcp.model.run import Run, RunStatus
+from atlas_mcp.model.task import DEFAULT_CRITERIA, MAX_GOAL, Material, TeamTask
 from atlas_mcp.server.arguments import MAX_WAIT, RunId, WaitSeconds
 from atlas_mcp.server.caller import Transport, caller_of
 from atlas_mcp.server.errors import invalid
@@ -65,12 +66,11 @@ class RunTools:
         texts = await read_materials(materials or [], self._transport, self._atlas.settings.materials, roots)
         task = _task(goal, texts, teams, criteria, project, max_rounds)
         caller = caller_of(self._atlas, self._transport, ctx)
-        run = await narrated(
+        return await narrated(
             ctx,
             "the task is stored",
             lambda on_event: self._atlas.run_team_task(caller, task, wait_seconds=wait_seconds, on_event=on_event),
         )
-        return with_next_call(run)
 
     async def get_run(
         self,
@@ -86,12 +86,11 @@ class RunTools:
         status is completed, failed or cancelled.
         """
         caller = caller_of(self._atlas, self._transport, ctx)
-        run = await narrated(
+        return await narrated(
             ctx,
             "waiting for news",
             lambda _: self._atlas.get_run(caller, run_id, since=since, wait_seconds=wait_seconds),
         )
-        return with_next_call(run, since)
 
     async def list_runs(
         self,
@@ -111,15 +110,6 @@ class RunTools:
         return await self._atlas.cancel_run(caller, run_id)
 
 
-def with_next_call(run: Run, since: int = 0) -> Run:
-    """The run, and while it goes on the next call in words."""
-    if run.status in ENDED:
-        return run
-    seq = run.events[-1].seq if run.events else since
-    call = f'The work goes on: call get_run(run_id="{run.run_id}", since={seq}).'
-    return run.model_copy(update={"note": f"{call} {run.note}" if run.note else call})
-
-
 def _task(
     goal: str,
     materials: list[Material],
@@ -128,6 +118,8 @@ def _task(
     project: str | None,
     max_rounds: int,
 ) -> TeamTask:
+    if len(goal) > MAX_GOAL:
+        raise OverLimit("goal", len(goal), MAX_GOAL, next_step="Hand long texts in as materials.")
     try:
         return TeamTask(
             goal=goal.strip(),

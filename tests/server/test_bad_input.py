@@ -43,6 +43,30 @@ async def test_a_message_that_is_too_long_is_told_both_lengths(client: Client) -
     assert "100,000" in text
 
 
+async def test_a_goal_that_is_too_long_is_told_before_anything_is_stored(client: Client) -> None:
+    text = await refused(client, "run_team_task", goal="x" * 20_001)
+    assert "goal: 20,001 characters" in text
+    assert "materials" in text
+    assert (await call(client, "list_runs"))["runs"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"criteria": ["clear", " "]}, "criteria.1"),
+        ({"criteria": ["x" * 301]}, "criteria.0"),
+        ({"criteria": [f"c{n}" for n in range(13)]}, "criteria"),
+        ({"project": "x" * 201}, "project"),
+        ({"teams": ["rating"]}, "teams"),
+        ({"teams": ["research", "writing"]}, "teams"),
+    ],
+)
+async def test_what_a_task_cannot_be_judged_or_done_by_is_refused(
+    client: Client, arguments: dict[str, object], named: str
+) -> None:
+    assert f"{named}:" in await refused(client, "run_team_task", goal="x", **arguments)
+
+
 async def test_an_unknown_argument_is_named_with_those_there_are(client: Client) -> None:
     text = await refused(client, "chat_with_agent", agent="librarian", mesage="Hello.")
     assert "mesage: there is no such argument. Did you mean 'message'?" in text

@@ -60,6 +60,12 @@ async def test_what_is_no_text_file_is_refused(folder: Path) -> None:
             await read(path, folder)
 
 
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5_000, "~nobody/x"])
+async def test_a_path_that_no_file_can_have_is_refused_in_words(folder: Path, path: str) -> None:
+    with pytest.raises(InvalidInput, match=r"materials\.0\.path"):
+        await read(path, folder)
+
+
 async def test_with_no_allowed_folder_the_way_to_allow_one_is_said(folder: Path) -> None:
     with pytest.raises(InvalidInput, match="ATLAS_MATERIALS"):
         await read(str(folder / "note.md"))
