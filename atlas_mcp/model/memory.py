@@ -23,7 +23,7 @@ class Block(Frozen):
     revision: int = Field(description="Counts up with each change; pass it as expected_revision.")
     shared_with: list[str] = Field(default_factory=list, description="Other agents that see this same block.")
     updated_at: datetime | None = None
-    author: str = Field(default="", description="Who made this revision: caller, agent:NAME, atlas, roster, or elsewhere.")
+    author: str = Field(default="", description="Who wrote it: caller, agent:NAME, atlas, roster, or elsewhere.")
 
 
 class Replacement(Frozen):
