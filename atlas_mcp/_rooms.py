@@ -20,7 +20,6 @@ from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.caller import Caller
-from atlas_mcp.model.plan import Lack
 from atlas_mcp.model.task import TeamTask
 from atlas_mcp.models.chat import OFFLINE_NOTE, Models
 from atlas_mcp.models.config import ModelConfig
@@ -204,10 +203,15 @@ class RoomsKeeper:
         """What every answer says while the offline model gives them."""
         return OFFLINE_NOTE if self.models.offline else None
 
-    def lacks(self) -> list[Lack]:
-        """What agents of the roster need for their work and have not got here; each thing once."""
-        found = [lack for agent in self.roster.agents for lack in self.toolbox.lacks(agent)]
-        return list({lack.what: lack for lack in found}.values())
+    def lacks(self) -> list[str]:
+        """What agents of the roster need for their work and have not got here, a sentence for each thing."""
+        who: dict[str, list[str]] = {}
+        how: dict[str, str] = {}
+        for agent in self.roster.agents:
+            for lack in self.toolbox.lacks(agent):
+                who.setdefault(lack.what, []).append(agent.name)
+                how[lack.what] = lack.how_to_add
+        return [f"There is no {what}: {', '.join(who[what])} get no part. {how[what]}" for what in who]
 
     async def rooms(self) -> Rooms:
         """The heavy rooms, opened if they are not; what keeps them from opening is raised."""

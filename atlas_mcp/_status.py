@@ -27,7 +27,7 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         open_runs = await keeper.opened.runs.count_open(caller)
     rooms = [_models(keeper), _record(keeper), await _letta(keeper), _tools(keeper), _sandbox(), _tracing(keeper)]
     notes = [note for note in (keeper.model_note,) if note]
-    notes += [f"{lack.what}: {lack.why}. {lack.how_to_add}".strip() for lack in keeper.lacks()]
+    notes += keeper.lacks()
     return Status(
         ok=all(room.health != "failing" for room in rooms),
         version=__version__,
@@ -95,7 +95,7 @@ def _sandbox() -> Room:
 
 def _tracing(keeper: RoomsKeeper) -> Room:
     tracing = keeper.tracing
-    where = keeper.settings.mlflow_tracking_uri or "MLflow's database in the home folder"
+    where = keeper.destination.shown
     if tracing is None:
         return Room(name="tracing", health="failing", text="Tracing is not running.", next_step="Restart atlas-mcp.")
     health, lost = tracing_health(keeper.home.path), tracing.counts.lost
