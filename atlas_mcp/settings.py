@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     model_base_url: str | None = Field(default=None, description="Address of an OpenAI-compatible server.")
     offline_delay: float = Field(default=0.0, ge=0, le=60, description="Seconds the offline model waits in each turn.")
     mlflow_tracking_uri: str | None = Field(
-        default=None, validation_alias="MLFLOW_TRACKING_URI", description="An MLflow server for the traces."
+        default=None, repr=False, validation_alias="MLFLOW_TRACKING_URI", description="An MLflow server for the traces."
     )
     mlflow_tracking_username: str | None = Field(
         default=None, validation_alias="MLFLOW_TRACKING_USERNAME", description="That server's user."

@@ -15,6 +15,7 @@ not be reached, 2 for arguments that cannot be used.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -22,12 +23,12 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO, cast
 
 from atlas_mcp.errors import ConfigurationError
 from atlas_mcp.store.locks import Locks
 from atlas_mcp.watch.destination import Destination
-from atlas_mcp.watch.payload import describe_error
+from atlas_mcp.watch.payload import clean, describe_error
 from atlas_mcp.watch.sidecar import LOCK
 from atlas_mcp.watch.sinks import Refused, Sink, Unreachable, open_sink
 from atlas_mcp.watch.spool import Batch, BrokenSpoolFile, Waiting, read, tidy, waiting
@@ -39,6 +40,7 @@ _POLL_SECONDS: Final = 0.5
 _GROUP_BYTES: Final = 4 << 20
 _GROUP_FILES: Final = 200
 _ASIDE_BYTES: Final = 32 << 20
+_SAID: Final = 8_000
 
 _log = logging.getLogger("atlas.ingest")
 
@@ -55,8 +57,9 @@ def carry(home: Path, destination: Destination, *, idle_seconds: float = IDLE_SE
             with open_sink(home, destination) as sink:
                 _Carrier(home / "spool", sink).work(idle_seconds)
         except (Unreachable, Refused, OSError) as error:
-            save_state(home / "spool", load_state(home / "spool").failed(describe_error(error)))
-            _log.warning("traces wait: %s", error)
+            said = clean(destination.scrub(describe_error(error, _SAID)), 500)
+            save_state(home / "spool", load_state(home / "spool").failed(said))
+            _log.warning("traces wait: %s", said)
             return False
     return True
 
@@ -169,6 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--once", action="store_true", help="end as soon as nothing waits")
     parser.add_argument("--destination-from-stdin", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
+    scrubbed = _Scrubbed(sys.stderr)
+    sys.stderr = cast("TextIO", scrubbed)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(process)d %(levelname)s %(message)s")
     try:
         if given.destination_from_stdin:
@@ -176,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             destination = Destination(tracking_uri=given.tracking_uri, experiment=given.experiment)
         _ = destination.kind
+        scrubbed.destination = destination
     except (ConfigurationError, ValueError) as error:
         _log.error("%s", error)
         return 2
@@ -183,6 +189,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given.once:
         _be_modest()  # nobody waits for it
     return 0 if carry(given.home, destination, idle_seconds=0.0 if given.once else IDLE_SECONDS) else 1
+
+
+class _Scrubbed(io.TextIOBase):
+    """Standard error without the destination's secrets, whoever writes there: MLflow and drivers log as they like."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.destination = Destination()
+
+    def write(self, text: str, /) -> int:
+        self._stream.write(self.destination.scrub(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
 
 
 def _be_modest() -> None:

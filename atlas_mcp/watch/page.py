@@ -71,7 +71,7 @@ def known_trace_url(home: Path, destination: Destination, trace_id: str) -> str 
     experiment_id = load_state(home / "spool").experiment_id
     if destination.kind != "server" or not destination.tracking_uri or not experiment_id:
         return None
-    return trace_url(destination.tracking_uri, experiment_id, trace_id)
+    return trace_url(destination.shown, experiment_id, trace_id)
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def serve_page(
         port = _usable_port(host, port)
     experiment_id = carry_now(home, destination)
     if destination.kind == "server":
-        yield Page((destination.tracking_uri or "").rstrip("/"), experiment_id)
+        yield Page(destination.shown.rstrip("/"), experiment_id)
         return
     child = _start_server(home, destination, host, port)
     try:
@@ -118,7 +118,6 @@ def carry_now(home: Path, destination: Destination) -> str:
 
 def _start_server(home: Path, destination: Destination, host: str, port: int) -> Popen[bytes]:
     options = {
-        "--backend-store-uri": destination.database_url(home),
         "--artifacts-destination": (home / "artifacts").absolute().as_uri(),
         "--host": host,
         "--port": str(port),
@@ -132,7 +131,8 @@ def _start_server(home: Path, destination: Destination, host: str, port: int) ->
             stdout=log,
             stderr=log,
             cwd=home,
-            env=child_environment(),
+            # Not an argument: everybody on the machine may read those, and a database's URL may hold its password.
+            env={**child_environment(), "MLFLOW_BACKEND_STORE_URI": destination.database_url(home)},
         )
 
 

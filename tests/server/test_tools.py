@@ -171,6 +171,22 @@ async def test_the_status_says_that_the_offline_model_answers(client_of_each_era
     assert {"models", "record", "letta", "tools", "sandbox", "tracing"} <= {room["name"] for room in status["rooms"]}
 
 
+@pytest.mark.parametrize(
+    "address", ["http://bob:hunter22@127.0.0.1:9/mlflow", "postgresql://bob:hunter22@db/mlflow?password=hunter22"]
+)
+async def test_the_status_shows_where_traces_go_without_the_password(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    settings = load_settings()
+    assert "hunter22" not in repr(settings)
+    async with open_atlas(settings) as atlas, connected(atlas) as client:
+        status = await call(client, "get_status")
+    assert address.partition("@")[2].partition("?")[0] in json.dumps(status)
+    assert "hunter22" not in json.dumps(status)
+    assert "bob" not in json.dumps(status)
+
+
 async def test_an_unexpected_error_tells_nothing_of_the_inside(
     monkeypatch: pytest.MonkeyPatch, client: Client, atlas: Atlas, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,11 @@ def test_the_page_shows_the_traces_and_is_a_server_that_other_homes_can_send_to(
         local = current_trace_id()
     with serve_page(home, port=0) as page, httpx.Client(base_url=page.address, trust_env=False) as client:
         assert "<title>MLflow</title>" in client.get("/").text
+        running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        assert "mlflow server" in running
+        assert "mlflow.db" not in running, (
+            "a database's address may hold its password, and everybody may list processes"
+        )
         assert page.trace_url(str(local)).endswith(f"traces?selectedEvaluationId={local}")
         assert _names(client, page.experiment_id) == {local: "local work"}
 
@@ -233,7 +239,44 @@ def test_the_page_shows_the_traces_and_is_a_server_that_other_homes_can_send_to(
         assert known_trace_url(other, destination, some) == page.trace_url(some).replace(
             f"/{page.experiment_id}/", f"/{experiment}/"
         )
+
+        secret = Destination(tracking_uri=page.address.replace("://", "://bob:hunter22@"), experiment="Elsewhere")
+        with serve_page(other, destination=secret) as elsewhere:
+            assert elsewhere.traces_url == f"{page.address}/#/experiments/{experiment}/traces"
+        assert known_trace_url(other, secret, some) == known_trace_url(other, destination, some)
     assert {p.name for p in home.iterdir()} <= {"mlflow.db", "mlflow.db-wal", "mlflow.db-shm", "spool", "logs", "locks"}
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql+nodriver"])
+def test_what_is_kept_of_a_failure_holds_no_secret_of_the_address(home: Path, scheme: str) -> None:
+    with _telling_server("no entry for bob with p/w hunter22, given as p%2Fw%20hunter22") as address:
+        where = Destination(tracking_uri=f"{scheme}://bob:p%2Fw%20hunter22@{address}/x", experiment="E")
+        with open_tracing(home):
+            traced_work(1)
+        assert start_ingest(home, where, "--once").wait(60) == 1
+    kept = (load_state(home / "spool").error or "") + (home / "logs" / "ingest.log").read_text()
+    assert "traces wait" in kept
+    assert "hunter22" not in kept
+    assert "hunter22" not in repr(where)
+
+
+@contextmanager
+def _telling_server(text: str) -> Generator[str]:
+    """A server that answers everything with an error that tells too much."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(500)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def _names(client: httpx.Client, experiment_id: str) -> dict[str, str]:
