@@ -49,7 +49,7 @@ def load(row: sqlite3.Row) -> Entry:
 
 def of_thread(connection: sqlite3.Connection, thread_id: str, after: int) -> list[Entry]:
     """The thread's entries beyond the seq `after`, oldest first."""
-    # In one row: Python's sqlite3 gives the interpreter away at each row, and a busy event loop is slow to give it back.
+    # In one row: sqlite3 lets go of the interpreter at each row, and a busy event loop is slow to give it back.
     query = f"SELECT json_group_array(json_array({_FIELDS})) FROM message WHERE thread_id = ? AND seq > ?"  # noqa: S608
     rows: list[list[Any]] = json.loads(connection.execute(query, (thread_id, after)).fetchone()[0])
     return sorted(map(_entry, rows), key=attrgetter("seq"))
