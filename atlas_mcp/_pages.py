@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from atlas_mcp._rooms import destination, model_config
 from atlas_mcp.constellation.roster import load_roster
+from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.models.chat import Models
 from atlas_mcp.store.home import open_home
@@ -38,12 +39,14 @@ def letta_app(settings: Settings, *, allow_tools: bool, port: int) -> FastAPI:
     home = open_home(settings.home)
     models = Models(model_config(settings, load_roster(settings.roster)))
     models.check()
+    locks = Locks(home.locks)
+    toolbox = Toolbox(settings.tools, ToolFolders(home.temporary, locks))
     hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
     return create_app(
         home.letta,
         models,
-        lock=Locks(home.locks).hold,
-        run_tool=Toolbox(settings.tools).run if allow_tools else None,
+        lock=locks.hold,
+        run_tool=toolbox.run if allow_tools else None,
         key=home.key(LETTA_KEY),
         hosts=hosts,
     )

@@ -17,6 +17,7 @@ import anyio
 
 from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.constellation.roster import load_roster
+from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.caller import Caller
@@ -189,7 +190,8 @@ class RoomsKeeper:
         self.destination = destination(settings)
         self.tracing: Tracing | None = None
         self.locks = Locks(self.home.locks)
-        self.toolbox = Toolbox(settings.tools)
+        self.folders = ToolFolders(self.home.temporary, self.locks)
+        self.toolbox = Toolbox(settings.tools, self.folders)
         self.opened: Rooms | None = None
         self.failure: Exception | None = None
         self._attempt = _Attempt()
@@ -230,7 +232,11 @@ class RoomsKeeper:
         self._wanted.set()
 
     async def keep(self) -> None:
-        """Open the rooms when they are wanted, hold them open, and close them in this same task."""
+        """Open the rooms when they are wanted, hold them open, and close them in this same task.
+
+        First of all, what tools of a process that was killed left behind is taken away.
+        """
+        await anyio.to_thread.run_sync(self.folders.sweep)
         while True:
             await self._wanted.wait()
             if self._closing.is_set():

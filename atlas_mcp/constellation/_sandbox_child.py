@@ -1,7 +1,8 @@
 """The child of the sandbox: reads one job, closes itself in, runs the function, and writes one answer.
 
 Run by its path in an isolated interpreter without site packages; it imports nothing of ours by name. The job and the
-answer are JSON. Nothing that the source does can reach past the limits, which are set before the source is compiled.
+answer are JSON. Nothing that the source does can reach past the limits, which are set before the source is compiled. It
+ends with its parent, where the system has means for that, and by itself after its time.
 """
 
 from __future__ import annotations
@@ -90,13 +91,15 @@ def described(error: BaseException) -> str:
 
 
 def close_in(job: dict[str, Any]) -> None:
-    """Set the limits and close files and network, as far as this system has means."""
+    """See to it that the process ends, set its limits, close files and network, as far as this system has means."""
     spec = importlib.util.spec_from_file_location("platform_calls", job["platform"])
     if spec is None or spec.loader is None:
         raise ImportError(job["platform"])
     calls = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = calls
     spec.loader.exec_module(calls)
+    calls.end_with(job["parent"])
+    calls.end_after(job["seconds"])
     calls.limit_process(calls.Limits(cpu_seconds=job["cpu_seconds"], memory_bytes=job["memory_mb"] * 1_000_000))
     calls.confine_process(job["readable"], job["folder"], network=job["network"])
 

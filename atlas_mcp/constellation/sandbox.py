@@ -2,8 +2,8 @@
 
 Promise: whatever the source does, it costs its caller one ToolFailed at the most. It has an empty folder that is thrown
 away, a clean environment, bounded processor time, memory, files and output, and a deadline at which its whole process
-group is killed, as on cancellation. Where the kernel has the means (`sandbox_means()`), it reads no file but Python's
-own, reaches no network and starts no process. Source that an agent wrote (`trusted=False`) does not run without them.
+group is killed, as on cancellation. A caller that is killed takes it along on Linux, and leaves it to its deadline
+elsewhere. Where the kernel has the means (`sandbox_means()`), it reads no file but Python's own, reaches no network and starts no process. Source that an agent wrote (`trusted=False`) does not run without them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,10 +28,13 @@ from atlas_mcp.errors import ToolFailed
 from atlas_mcp.store import _platform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 
+    from atlas_mcp.constellation.tool_folders import ToolFolders
+
+_GRACE_SECONDS = 1.0  # after its deadline the process ends by itself, if nobody has ended it
 _CHILD = Path(__file__).with_name("_sandbox_child.py")
 _FULL = "landlock+seccomp"
 _SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo", "/etc/localtime")
@@ -51,12 +55,14 @@ async def run_source(
     output_chars: int = 20_000,
     trusted: bool = True,
     network: bool = False,
+    folders: ToolFolders | None = None,
 ) -> str:
     """What `function(**arguments)` of the source gives: a text as it is, other values as JSON, None as what it printed.
 
     Raises ToolFailed, with a text for the agent, when it raises, takes longer than `seconds`, uses more than
     `memory_mb`, prints or gives more than `output_chars`, or may not run here. `network` leaves internet sockets open,
-    for source of the user's own. At most two per processor run at a time; the deadline of one that waits has not begun.
+    for source of the user's own. Its folder is one of `folders`, else a temporary one of the system. At most two per
+    processor run at a time; the deadline of one that waits has not begun.
     """
     means = sandbox_means()
     if not trusted and means != _FULL:
@@ -67,18 +73,24 @@ async def run_source(
         )
     job = _job(source, function, arguments, seconds, memory_mb, output_chars, network=network)
     async with _limiter():
-        folder = tempfile.mkdtemp(prefix="atlas-tool-")
-        try:
+        with folders.new() if folders else _temporary() as folder:
             job["folder"] = folder
             raw, code = await _exchange(function, json.dumps(job).encode(), folder, seconds, output_chars)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
     return _result(function, raw, code)
 
 
 def sandbox_means() -> str:
     """What closes files and network here: `landlock+seccomp`, one of them, or `none`."""
     return _platform.sandbox_means()
+
+
+@contextmanager
+def _temporary() -> Generator[str]:
+    folder = tempfile.mkdtemp(prefix="atlas-tool-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _limiter() -> anyio.CapacityLimiter:
@@ -105,6 +117,8 @@ def _job(
         "source": source,
         "function": function,
         "arguments": dict(arguments),
+        "parent": os.getpid(),
+        "seconds": seconds + _GRACE_SECONDS,
         "cpu_seconds": math.ceil(seconds) + 1,
         "memory_mb": memory_mb,
         "output_chars": output_chars,

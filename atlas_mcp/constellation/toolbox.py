@@ -28,6 +28,7 @@ from atlas_mcp.watch import spans
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from atlas_mcp.constellation.tool_folders import ToolFolders
     from atlas_mcp.model.agent import AgentSpec
     from atlas_mcp.model.turn import ToolSpec
 
@@ -48,10 +49,14 @@ class _Tool:
 
 
 class Toolbox:
-    """The tools there are; `folder` is the user's own, if any. Files are read at the first use, and then no more."""
+    """The tools there are; `folder` is the user's own, if any. Files are read at the first use, and then no more.
 
-    def __init__(self, folder: Path | None = None) -> None:
+    `folders` are those that tools work in; without them they work in temporary folders of the system.
+    """
+
+    def __init__(self, folder: Path | None = None, folders: ToolFolders | None = None) -> None:
         self._folder = folder
+        self._folders = folders
 
     @property
     def available(self) -> frozenset[str]:
@@ -71,7 +76,7 @@ class Toolbox:
             for name, tool in self._tools.items()
             if pools & set(tool.source.pools) and (run or tool.source.kind != "run")
         }
-        return ToolSession(mine, RunDoor(run) if run else None)
+        return ToolSession(mine, RunDoor(run) if run else None, self._folders)
 
     def lacks(self, agent: AgentSpec) -> list[Lack]:
         """What the agent needs for its work and has not got here, and how to add it."""
@@ -102,8 +107,10 @@ class Toolbox:
         tool = self._tools.get(function)
         if tool and tool.source.kind == "pure" and tool.source.source == source:
             values = tool.source.checked(arguments)
-            return await run_source(source, function, values, seconds=_SECONDS["pure"])
-        return await run_source(source, function, arguments, seconds=_SECONDS["pure"], trusted=False)
+            return await run_source(source, function, values, seconds=_SECONDS["pure"], folders=self._folders)
+        return await run_source(
+            source, function, arguments, seconds=_SECONDS["pure"], trusted=False, folders=self._folders
+        )
 
     @property
     def _tools(self) -> dict[str, _Tool]:
@@ -133,9 +140,10 @@ class Toolbox:
 class ToolSession:
     """The tools of one agent in one turn."""
 
-    def __init__(self, tools: Mapping[str, _Tool], run: RunDoor | None) -> None:
+    def __init__(self, tools: Mapping[str, _Tool], run: RunDoor | None, folders: ToolFolders | None = None) -> None:
         self._tools = tools
         self._run = run
+        self._folders = folders
 
     @property
     def specs(self) -> Sequence[ToolSpec]:
@@ -159,7 +167,9 @@ class ToolSession:
         seconds = _SECONDS[source.kind]
         if source.kind != "run":
             network = source.kind == "network"
-            return await run_source(source.source, name, values, seconds=seconds, network=network)
+            return await run_source(
+                source.source, name, values, seconds=seconds, network=network, folders=self._folders
+            )
         answer = await _in_time(source, self._run, values, seconds)
         if len(answer) > _OUTPUT_CHARS:
             raise ToolFailed(f"{name}: its answer has {len(answer):,} characters; the limit is {_OUTPUT_CHARS:,}.")

@@ -120,6 +120,30 @@ def ended_by(code: int) -> str:
     return f"it ended with code {code}"
 
 
+def end_with(parent: int) -> None:
+    """End this process as soon as the thread that started it ends, which is one of the process `parent`.
+
+    Only Linux has means for that; elsewhere nothing happens. A process is started by the thread of its event loop,
+    which outlives every call in it.
+    """
+    if sys.platform != "linux":
+        return
+    _checked(_libc().prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0))
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before
+
+
+def end_after(seconds: float) -> None:
+    """End this process in so many seconds, if it still runs."""
+    if sys.platform == "win32":
+        import faulthandler
+
+        faulthandler.dump_traceback_later(seconds, exit=True, file=os.open(os.devnull, os.O_WRONLY))
+        return
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
 def limit_process(limits: Limits) -> None:
     """Hold this process to the limits from now on; they cannot be raised again."""
     if sys.platform == "win32":
@@ -195,7 +219,7 @@ def confine_process(readable: Sequence[str], folder: str, *, network: bool) -> N
 
 
 _LANDLOCK, _SECCOMP = "landlock", "seccomp"
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
 def _libc() -> Any:
@@ -284,6 +308,7 @@ mq_open 240 180 memfd_create 319 279 memfd_secret 447 447
 """
 _ASKED = """
 seccomp 317 277 socket 41 198 clone 56 220 clone3 435 435 kill 62 129 tkill 200 130 tgkill 234 131 prlimit64 302 261
+prctl 157 167
 """
 
 
@@ -328,6 +353,8 @@ def _program(*, network: bool) -> bytes:
     for name in ("kill", "tkill", "tgkill"):  # only itself: how a process aborts
         own = step(load, first), step(equal, os.getpid(), 0, 1), step(give, _ALLOW), step(give, _DENY)
         parts.append(when(ask[name], *own))
+    fate = step(load, first), step(equal, _PR_SET_PDEATHSIG, 0, 1), step(give, _DENY), step(give, _ALLOW)
+    parts.append(when(ask["prctl"], *fate))
     limits = step(load, third), step(equal, 0, 0, 3), step(load, third + 4), step(equal, 0, 0, 1)
     parts.append(when(ask["prlimit64"], *limits, step(give, _ALLOW), step(give, _DENY)))
     families = [step(equal, f, len(_INTERNET) - i, 0) for i, f in enumerate(_INTERNET)] if network else []

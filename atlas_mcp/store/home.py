@@ -71,6 +71,11 @@ class Home:
         return self.path / "locks"
 
     @property
+    def temporary(self) -> Path:
+        """Folders of tools at work."""
+        return self.path / "tmp"
+
+    @property
     def local_id(self) -> str:
         """The home's own id: who opens it over stdio is the caller `local:<id>`."""
         return self._once(self.path / "id", lambda: uuid.uuid4().hex[:12])

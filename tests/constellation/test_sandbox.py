@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import socket
+import subprocess
+import sys
 import tempfile
+import threading
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +21,11 @@ import pytest
 
 from atlas_mcp.constellation import sandbox
 from atlas_mcp.constellation.sandbox import run_source, sandbox_means
+from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.errors import ToolFailed
 from atlas_mcp.store import _platform
+from atlas_mcp.store.home import open_home
+from atlas_mcp.store.locks import Locks
 
 resource = pytest.importorskip("resource", reason="the limits are read the POSIX way")
 pytestmark = pytest.mark.anyio
@@ -161,13 +171,14 @@ async def test_raw_calls_do_not_get_past_the_kernel_either():
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 said = []
-for call in ((101, 0, 0, 0, 0), (57,), (41, 2, 1, 0), (425, 1, 0)):  # ptrace, fork, socket, io_uring_setup on x86_64
+# ptrace, fork, socket, io_uring_setup, and prctl that would let it outlive its parent, on x86_64
+for call in ((101, 0, 0, 0, 0), (57,), (41, 2, 1, 0), (425, 1, 0), (157, 1, 0)):
     said.append((libc.syscall(*call), ctypes.get_errno()))
 return said
 """
     if os.uname().machine != "x86_64":
         pytest.skip("the numbers are of x86_64")
-    assert await run(body) == "[[-1, 1], [-1, 1], [-1, 1], [-1, 1]]"
+    assert await run(body) == "[[-1, 1], [-1, 1], [-1, 1], [-1, 1], [-1, 1]]"
 
 
 @kernel
@@ -219,3 +230,100 @@ async def test_many_at_once_all_get_through():
                 group.start_soon(one, n)
     assert sorted(map(int, said)) == list(range(16))
     assert left_behind() == []
+
+
+SERVER = """
+import sys, anyio
+from pathlib import Path
+from atlas_mcp.constellation.sandbox import run_source
+from tests.constellation.test_sandbox import folders_of
+
+SLEEPER = "def tool():\\n import os, time\\n open('pid', 'w').write(str(os.getpid()))\\n time.sleep(60)"
+
+async def main(home, seconds):
+    await run_source(SLEEPER, "tool", {}, seconds=float(seconds), folders=folders_of(Path(home)))
+
+anyio.run(main, *sys.argv[1:])
+"""
+linux = pytest.mark.skipif(sys.platform != "linux", reason="a process ends with its parent on Linux only")
+
+
+def folders_of(path: Path) -> ToolFolders:
+    home = open_home(path)
+    return ToolFolders(home.temporary, Locks(home.locks))
+
+
+def started(home: Path, seconds: float) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", SERVER, str(home), str(seconds)]
+    return subprocess.Popen(command, cwd=Path(__file__).parents[2])
+
+
+def pid_of_tool(home: Path) -> int:
+    """The number that the tool wrote into its folder, once it is there."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if written := [text for path in home.glob("tmp/*/pid") if (text := path.read_text())]:
+            return int(written[0])
+        time.sleep(0.01)
+    raise TimeoutError("no tool began")
+
+
+@asynccontextmanager
+async def sleeping_tool(home: Path, seconds: float) -> AsyncGenerator[tuple[subprocess.Popen[bytes], int]]:
+    """A process that runs a tool that sleeps, and a descriptor that is readable when the tool's process is gone."""
+    server = started(home, seconds)
+    try:
+        child = os.pidfd_open(await anyio.to_thread.run_sync(pid_of_tool, home))
+        yield server, child
+        os.close(child)
+    finally:
+        server.kill()
+        server.wait()
+
+
+async def gone(child: int, seconds: float) -> bool:
+    return bool((await anyio.to_thread.run_sync(select.select, [child], [], [], seconds))[0])
+
+
+@linux
+async def test_a_tool_does_not_outlive_a_server_that_is_killed_and_its_folder_goes_at_the_next_start(home: Path):
+    async with sleeping_tool(home, seconds=60) as (server, child):
+        folders_of(home).sweep()
+        assert len(list(home.glob("tmp/*"))) == 1, "what is in use is never swept"
+        assert not await gone(child, 0)
+        server.kill()
+        assert await gone(child, 3)
+        server.wait()
+    folders_of(home).sweep()
+    assert list(home.glob("tmp/*")) == []
+    assert list(home.glob("locks/*")) == []
+
+
+@linux
+async def test_a_tool_whose_server_is_frozen_ends_by_itself_after_its_deadline(home: Path):
+    async with sleeping_tool(home, seconds=0.5) as (server, child):
+        server.send_signal(signal.SIGSTOP)
+        assert await gone(child, 5)
+
+
+async def test_a_tool_goes_on_when_a_worker_thread_ends():
+    threads = [threading.Thread(target=time.sleep, args=(0.01 * n,)) for n in range(1, 6)]
+    async with anyio.create_task_group() as group:
+        said: list[str] = []
+
+        async def tool() -> None:
+            said.append(await run("import time\ntime.sleep(0.5)\nreturn 'done'"))
+
+        group.start_soon(tool)
+        await anyio.to_thread.run_sync(time.sleep, 0.01)
+        for thread in threads:
+            thread.start()
+    assert not any(thread.is_alive() for thread in threads)
+    assert said == ["done"]
+
+
+async def test_tools_work_in_folders_below_the_home_and_nowhere_else(home: Path):
+    where = await run("import os\nopen('mine', 'w').close()\nreturn os.getcwd()", folders=folders_of(home))
+    assert Path(where).parent == home / "tmp"
+    assert list(home.glob("tmp/*")) == []
+    assert left_behind() == [home]
