@@ -42,5 +42,5 @@ def traces(
             console.print("Ctrl-C closes the page; the traces stay.", style="dim")
 
     settings = load_settings()
-    console.print("MLflow is starting; the first time takes a while.", style="dim")
+    Console(stderr=True, soft_wrap=True).print("MLflow is starting; the first time takes a while.", style="dim")
     open_traces_page(settings, port=port, browser=browser, on_open=tell)

@@ -7,6 +7,7 @@ server as destination there is nothing to run: the page is that server's.
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from atlas_mcp.errors import PortInUse, Unavailable
+from atlas_mcp.errors import ConfigurationError, PortInUse, Unavailable
 from atlas_mcp.store.locks import Locks
 from atlas_mcp.watch.destination import Destination
 from atlas_mcp.watch.sidecar import LOCK, child_environment, open_log, start_ingest
@@ -80,7 +81,8 @@ def serve_page(
 ) -> Generator[Page]:
     """MLflow's page with everything traced so far. `port` 0 takes a free one.
 
-    Raises PortInUse, and Unavailable when MLflow cannot be reached or does not start (the log in `logs/` says why).
+    Raises PortInUse, ConfigurationError for a port that cannot be had, and Unavailable when MLflow cannot be reached or
+    does not start (the log in `logs/` says why).
     """
     destination = destination or Destination()
     if destination.kind != "server":
@@ -160,14 +162,22 @@ def _stop(child: Popen[bytes]) -> None:
 
 
 def _usable_port(host: str, port: int) -> int:
-    """The port itself if nobody listens there, or a free one for 0. Raises PortInUse."""
+    """The port itself if it can be had, or a free one for 0. Raises PortInUse, or ConfigurationError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except OverflowError:
+            raise ConfigurationError(f"{port} is not a port.", argument="--port", next_step="Use 0 to 65535.") from None
         except OSError as error:
-            raise PortInUse(host, port) from error
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(host, port) from None
+            raise ConfigurationError(
+                f"cannot listen on {host}:{port}: {error.strerror}.",
+                argument="--port",
+                next_step="Choose another port.",
+            ) from None
         return int(probe.getsockname()[1])
 
 
