@@ -46,7 +46,7 @@ class CallTracing:
                 finish(opened, error)
                 raise
             if opened.is_recording():
-                _record(opened, result)
+                _record(opened, result, self._caller and self._caller(ctx))
             finish(opened)
             return result
 
@@ -93,9 +93,9 @@ def _links(ctx: Any) -> list[trace.Link] | None:
     return [trace.Link(remote)] if remote.is_valid and remote.is_remote else None
 
 
-def _record(opened: Span, result: Any) -> None:
+def _record(opened: Span, result: Any, caller: str | None) -> None:
     try:
-        outputs(opened, _answer(result))
+        outputs(opened, _unnamed(_answer(result), caller))
         if _part(result, "is_error", "isError") is True:
             failed(opened, f"the tool answered with an error: {_text(result)}")
     except Exception:  # noqa: BLE001 - a result of an odd shape is still the client's
@@ -109,6 +109,14 @@ def _answer(result: Any) -> Any:
         if part is not None:
             return part
     return result
+
+
+def _unnamed(answer: Any, caller: str | None) -> Any:
+    """The answer with the caller's id, where it is a field of its own, as a hash."""
+    if caller and isinstance(answer, Mapping):
+        fields = cast("Mapping[str, Any]", answer)
+        return {name: hashed_caller(caller) if value == caller else value for name, value in fields.items()}
+    return answer
 
 
 def _text(result: Any) -> str:
