@@ -8,6 +8,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
 
+from atlas_mcp.embedded.prompt import DEFAULT_SYSTEM, compile_prompt
 from atlas_mcp.models.chat import OFFLINE_NOTE, Models
 from atlas_mcp.models.config import ModelConfig
 from tests.models.prompts import tool_calls, turn
@@ -77,6 +78,14 @@ async def test_it_says_who_it_is_and_that_it_is_the_offline_model():
     assert reply.endswith(OFFLINE_NOTE)
 
 
+async def test_an_agent_whose_system_prompt_names_nobody_speaks_without_a_name():
+    plain = compile_prompt(DEFAULT_SYSTEM, [], archived=0, earlier=0, summary="")
+    for message in ("Hello!", "Tell me about penguins.", "Who are you?"):
+        reply = (await turn(message, system=plain))[-1].text
+        assert not reply.startswith("This is")
+        assert "the an" not in reply
+
+
 async def test_it_keeps_what_it_is_told_about_the_user_and_says_so():
     messages = await turn("Hi, my name is Ada Lovelace and I prefer short answers.", system=system(), tools=MEMORY)
     assert arguments(messages) == [
@@ -84,6 +93,31 @@ async def test_it_keeps_what_it_is_told_about_the_user_and_says_so():
         {"label": "human", "new_string": "Prefers short answers."},
     ]
     assert "noted this in my memory (block 'human'): “Name: Ada Lovelace”" in messages[-1].text
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("Remember that the deadline is Friday.", "The deadline is Friday."),
+        ("Remember: no meetings before ten.", "No meetings before ten."),
+        ("Remember I like blue.", "Likes blue."),
+        ("Remember my dog is called Rex", "Their dog is called Rex."),
+        ("Hi! Please remember we meet on Mondays.", "We meet on Mondays."),
+        ("Don't forget the deadline is Friday.", "The deadline is Friday."),
+    ],
+)
+async def test_it_keeps_what_it_is_asked_to_remember_however_it_is_asked(message: str, line: str):
+    messages = await turn(message, system=system(), tools=MEMORY)
+    assert arguments(messages) == [{"label": "human", "new_string": line}]
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["Do you remember my dog?", "I don't remember my dog.", "I remember the bridge.", "Remember the bridge?",
+     "What do you remember", "Do you remember I like blue", "Remember my password is swordfish"],
+)  # fmt: skip
+async def test_what_only_speaks_of_remembering_is_not_kept(message: str):
+    assert tool_calls(await turn(message, system=system(), tools=MEMORY)) == []
 
 
 async def test_a_new_name_replaces_the_old_one():

@@ -28,7 +28,8 @@ _PLAIN_BLOCK = re.compile(
 _VALUE = re.compile(r"<value>\n?(?P<value>.*?)\n?</value>", re.DOTALL)
 _EARLIER = re.compile(r"<summary_of_older_messages>\n(?P<text>.*?)\n</summary_of_older_messages>", re.DOTALL)
 _SUMMARY = re.compile(r"\bsummary\b.{0,60}\b(?:messages|conversation)\b", re.IGNORECASE | re.DOTALL)
-_NAME = re.compile(r"\bYou are (?P<name>[a-z][a-z0-9_]*)\b(?:[:,] (?P<about>[^\n]*))?")
+# As ATLAS' own system prompts begin; another system prompt may say "You are an agent" and name nobody.
+_NAME = re.compile(r"^You are (?P<name>[a-z][a-z0-9_]*):(?P<about>[^\n]*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def read_persona(messages: list[BaseMessage]) -> Persona:
     earlier = _EARLIER.search(text)
     return Persona(
         name["name"] if name else "",
-        (name["about"] or "").strip() if name else "",
+        name["about"].strip() if name else "",
         blocks,
         earlier["text"].strip() if earlier else "",
     )

@@ -20,6 +20,11 @@ _REMEMBER = re.compile(
     r"\b(?:please\s+)?(?:remember|note|keep in mind|don't forget|do not forget)(?:\s+that|\s*:)\s+(?P<what>.+)",
     re.IGNORECASE,
 )
+_REMEMBER_PLAINLY = re.compile(
+    r"(?:^\s*|[,;]\s*|\b(?:please|and|also)\s+)(?:remember|keep in mind|don['’]t forget|do not forget)\s+"
+    r"(?P<what>(?:(?:i|my|we|our)\b|the\s.+\s(?:is|are|was|were|has|have|will|must|should)\b).+)",
+    re.IGNORECASE,
+)
 _PREFERS = re.compile(
     r"^\s*(?:and\s+|also,?\s+)?(?P<what>i (?:really |always |usually )?(?:prefer|like|love|hate|dislike|live in|"
     r"work (?:as|at|for|on)|want you to always|am allergic)\b.+)",
@@ -46,7 +51,7 @@ def facts(message: str) -> list[Fact]:
             continue
         if match := _NAME.search(sentence):
             found.append(Fact(f"Name: {match['name'].strip()}", "Name: "))
-        elif match := _REMEMBER.search(sentence) or _PREFERS.match(sentence):
+        elif match := (_REMEMBER.search(sentence) or _REMEMBER_PLAINLY.search(sentence) or _PREFERS.match(sentence)):
             found.append(Fact(_line(match["what"])))
     return list({fact.line: fact for fact in found}.values())[:MOST_FACTS]
 
