@@ -3,7 +3,8 @@
 Promise: whatever the source does, it costs its caller one ToolFailed at the most. It has an empty folder that is thrown
 away, a clean environment, bounded processor time, memory, files and output, and a deadline at which its whole process
 group is killed, as on cancellation. A caller that is killed takes it along on Linux, and leaves it to its deadline
-elsewhere. Where the kernel has the means (`sandbox_means()`), it reads no file but Python's own, reaches no network and starts no process. Source that an agent wrote (`trusted=False`) does not run without them.
+elsewhere. Where the kernel has the means (`sandbox_means()`), it reads no file but Python's own, reaches no network and
+starts no process. Source that an agent wrote (`trusted=False`) does not run without them.
 """
 
 from __future__ import annotations

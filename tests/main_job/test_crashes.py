@@ -111,3 +111,12 @@ async def test_a_run_of_a_killed_server_is_taken_over_by_the_other_one(home: Pat
             victim.kill()
         done = await ended(survivor, run["run_id"])
     assert done["status"] == "completed", done["error"]
+
+
+async def test_what_a_tool_of_a_killed_server_left_behind_is_swept_at_the_next_start(home: Path) -> None:
+    left = home / "tmp" / "tool-0123"
+    left.mkdir(parents=True)
+    (left / "file").write_text("half")
+    async with host(home):
+        pass
+    assert list((home / "tmp").iterdir()) == []
