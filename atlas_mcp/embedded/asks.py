@@ -59,7 +59,8 @@ def read(send: Send, agent_id: str, conversation_id: str | None, *, background: 
         sent.append(SentMessage(role="user", content=send.input))
     if not sent:
         raise Refused(422, "Messages must not be empty")
-    run_id, turn_id = new_id("run"), new_id("turn")
+    run_id = new_id("run")
+    turn_id = run_id.replace("run", "turn", 1)  # the run that begins a turn gives it its id
     replies = [message for message in sent if message.type in {"approval", "tool_return"}]
     if replies and len(sent) > 1:
         raise Refused(422, "Tool returns and approvals are sent alone, not together with other messages")

@@ -77,7 +77,8 @@ class Turn:
         if len(self.steps) >= self.max_steps:
             raise TurnStopped("max_steps")
         prompt = self.prompt()
-        entry = self._writing = self._entry("assistant", "", {}, new_id("step"))
+        entry = self._entry("assistant", "", {}, None)
+        entry = self._writing = entry._replace(step_id=entry.id.replace("message", "step", 1))
         with spans.span(
             f"chat {self.model}",
             "CHAT_MODEL",

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from atlas_mcp.embedded.asks import Ask
 from atlas_mcp.embedded.faults import CallerGone, Fault
 from atlas_mcp.embedded.services import Services
+from atlas_mcp.embedded.transport import CANCELS
 from atlas_mcp.embedded.turns import Reply, ping, take_turn
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ class TurnResponse(Response):
         self._turn = anyio.Lock(fast_acquire=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._stream and CANCELS in scope.get("extensions", ()):  # nothing to watch for, no task needed
+            await self._answer(scope, receive, send)
+            return
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
             if self._stream and self._pings:

@@ -26,6 +26,8 @@ ASGIApp = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
 _BUFFERED = 16
+CANCELS = "atlas.cancels"
+"""The ASGI extension by which this transport tells an app that it cancels a call whose client goes away."""
 
 
 class _Call:
@@ -176,4 +178,5 @@ def _scope(request: httpx.Request) -> dict[str, Any]:
         "server": (url.host, url.port),
         "client": ("127.0.0.1", 0),
         "state": {},
+        "extensions": {CANCELS: {}},
     }
