@@ -36,7 +36,11 @@ def current_traceparent() -> str | None:
 def attempt_span(run_id: str, kind: RunKind, goal: str, order: Order, attempt: int) -> Generator[AttemptSpan]:
     """The current span while the body runs, ended with it. A body that sets no status was cancelled."""
     asked = _asked(order.traceparent)
-    own = {"mlflow.traceTag.mlflow.traceName": f"run {kind}", "mlflow.traceTag.atlas.run": run_id}
+    own = {
+        "mlflow.traceTag.mlflow.traceName": f"run {kind}",
+        "mlflow.traceTag.atlas.run": run_id,
+        "mlflow.traceTag.atlas.kind": "work",
+    }
     span = trace.get_tracer("atlas").start_span(
         f"run {kind}",
         context=asked or Context(),

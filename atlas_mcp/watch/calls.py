@@ -23,6 +23,13 @@ from atlas_mcp.watch.spans import Span, failed, finish, outputs, start, within
 
 CallNext = Callable[[Any], Awaitable[Any]]
 
+READS: Final = frozenset(
+    {"get_agent_memory", "get_run", "get_status", "list_agents", "list_runs"},
+)
+"""The tools that change nothing: clients call them over and over, and their traces are to be told from the others."""
+
+KIND_TAG: Final = "mlflow.traceTag.atlas.kind"
+
 _NAME_LIMIT: Final = 100
 _log = logging.getLogger(__name__)
 _propagator = TraceContextTextMapPropagator()
@@ -55,7 +62,8 @@ class CallTracing:
             params: Mapping[str, Any] = ctx.params or {}
             name = clean(str(params.get("name")), _NAME_LIMIT)
             arguments: Any = params.get("arguments") or {}
-            return start(name, "TOOL", arguments, self._attributes(ctx, arguments), links=_links(ctx), root=True)
+            attributes = {KIND_TAG: "read" if name in READS else "work", **self._attributes(ctx, arguments)}
+            return start(name, "TOOL", arguments, attributes, links=_links(ctx), root=True)
         except Exception:  # noqa: BLE001 - whatever the client sent, its call must go on
             _log.debug("a call could not be traced", exc_info=True)
             return trace.INVALID_SPAN

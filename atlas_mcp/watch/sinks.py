@@ -11,7 +11,7 @@ import gzip
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from atlas_mcp.watch.destination import Destination
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import httpx
 
 _TIMEOUT_SECONDS: Final = 15.0
+_TAG: Final = "mlflow.traceTag."
 _REFUSALS: Final = (400, 413, 422)
 
 
@@ -80,6 +81,8 @@ class StoreSink:
                 for span in scope.spans
             ]
             self._store.log_spans(self.experiment_id, spans)
+            for late in _late_tags(batches):
+                self._store.set_trace_tag(late.trace_id, late.key, late.value)
 
     def _read_while_written(self) -> None:
         from sqlalchemy import text
@@ -146,6 +149,10 @@ class ServerSink:
         if answer.status_code in _REFUSALS:
             raise Refused(f"HTTP {answer.status_code}: {answer.text[:300]}")
         _require_success(answer)
+        for late in _late_tags(batches):
+            # Its spans are there; a server that knows no tags, or has deleted the trace since, goes without.
+            path = f"api/2.0/mlflow/traces/{late.trace_id}/tags"
+            self._request("PATCH", path, json={"key": late.key, "value": late.value})
 
     def _experiment(self, name: str) -> str:
         path = "api/2.0/mlflow/experiments/"
@@ -172,6 +179,27 @@ class ServerSink:
             return self._client.request(method, path, **more)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(f"{type(error).__name__}: {error}") from error
+
+
+class _LateTag(NamedTuple):
+    trace_id: str
+    key: str
+    value: str
+
+
+def _late_tags(batches: Sequence[Batch]) -> list[_LateTag]:
+    """Tags of our own on spans below a root, the newest last: how a run ended, long after the call that asked for it.
+
+    MLflow itself reads tags from roots only.
+    """
+    return [
+        _LateTag(f"tr-{span['trace']}", key.removeprefix(_TAG), str(value))
+        for batch in batches
+        for span in batch.spans
+        if span["parent"]
+        for key, value in span["attributes"].items()
+        if key.startswith(f"{_TAG}atlas.")
+    ]
 
 
 def _require_success(answer: httpx.Response) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from tests.main_job.hosts import host
+from tests.main_job.hosts import host, until_event
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
@@ -34,8 +34,8 @@ class Seen:
         return Counter(span.span_type for span in self.spans)
 
 
-def carried(home: Path) -> list[Seen]:
-    """Every trace, once the spool has been carried to MLflow's database."""
+def carried(home: Path, only: str | None = None) -> list[Seen]:
+    """The traces that MLflow's filter `only` finds, once the spool has been carried to MLflow's database."""
     ingest = [sys.executable, "-P", "-m", "atlas_mcp.watch.ingest", str(home), "--once"]
     subprocess.run(ingest, input="", text=True, check=True, timeout=120, env=dict(os.environ), capture_output=True)
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -51,7 +51,7 @@ def carried(home: Path) -> list[Seen]:
             trace.info.trace_metadata.get("mlflow.trace.session"),
             trace.data.spans,
         )
-        for trace in client.search_traces(locations=experiments, max_results=100)
+        for trace in client.search_traces(locations=experiments, filter_string=only, max_results=100)
     ]
 
 
@@ -89,3 +89,16 @@ async def test_each_call_is_one_whole_trace_with_agents_models_tools_and_memory(
     task = by_name["run_team_task", "OK"]
     assert task.types() >= Counter(TASK=5, AGENT=8, CHAT_MODEL=8, TOOL=3, WORKFLOW=2)
     assert run["trace_id"] == task.spans[0].trace_id
+
+
+async def test_what_became_of_a_long_task_is_found_in_mlflow_and_polling_can_be_left_out(home: Path) -> None:
+    async with host(home, ATLAS_OFFLINE_DELAY="2") as server:
+        run = await server.call("run_team_task", goal="Where is tea grown?", wait_seconds=0)
+        await until_event(server, run["run_id"], "turn_started")
+        assert (await server.call("cancel_run", run_id=run["run_id"]))["status"] == "cancelled"
+    cancelled = await anyio.to_thread.run_sync(carried, home, "tags.`atlas.status` = 'cancelled'")
+    assert [trace.name for trace in cancelled] == ["run_team_task"]
+    work = await anyio.to_thread.run_sync(carried, home, "tags.`atlas.kind` = 'work'")
+    assert {trace.name for trace in work} == {"run_team_task", "cancel_run"}
+    read = await anyio.to_thread.run_sync(carried, home, "tags.`atlas.kind` = 'read'")
+    assert {trace.name for trace in read} == {"get_run"}

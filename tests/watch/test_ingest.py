@@ -229,11 +229,14 @@ def test_the_page_shows_the_traces_and_is_a_server_that_other_homes_can_send_to(
         other, destination = tmp_path / "other", Destination(tracking_uri=page.address, experiment="Elsewhere")
         with open_tracing(other, destination=destination):
             traced_work(5)
+            with span("call5"), span("run") as run:
+                tag(run, "atlas.status", "failed")
         # Leaving starts the carrier for a server; it needs no MLflow of its own.
-        wait_until(lambda: load_state(other / "spool").spans == 10)
+        wait_until(lambda: load_state(other / "spool").spans == 12)
         experiment = load_state(other / "spool").experiment_id
         found = _names(client, str(experiment))
-        assert sorted(found.values()) == [f"call{n}" for n in range(5)]
+        assert sorted(found.values()) == [f"call{n}" for n in range(6)]
+        assert list(_names(client, str(experiment), "tags.`atlas.status` = 'failed'").values()) == ["call5"]
         assert not (other / "mlflow.db").exists()
         some = next(iter(found))
         assert known_trace_url(other, destination, some) == page.trace_url(some).replace(
@@ -279,9 +282,11 @@ def _telling_server(text: str) -> Generator[str]:
         server.shutdown()
 
 
-def _names(client: httpx.Client, experiment_id: str) -> dict[str, str]:
+def _names(client: httpx.Client, experiment_id: str, only: str = "") -> dict[str, str]:
     location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment_id}}
-    answer = client.post("/api/3.0/mlflow/traces/search", json={"locations": [location], "max_results": 100})
+    answer = client.post(
+        "/api/3.0/mlflow/traces/search", json={"locations": [location], "max_results": 100, "filter": only}
+    )
     return {t["trace_id"]: t["tags"]["mlflow.traceName"] for t in answer.raise_for_status().json()["traces"]}
 
 
