@@ -13,37 +13,46 @@ from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import scores
 from atlas_mcp.teamwork.job import RESULT, Job, kept
 from atlas_mcp.teamwork.planning import count
-from atlas_mcp.teamwork.rating import load_verdicts
-from atlas_mcp.teamwork.team import team_reports
-from atlas_mcp.teamwork.writing import reports_as_text
+from atlas_mcp.teamwork.rating import NO_RATINGS, load_verdicts
+from atlas_mcp.teamwork.team import reports_as_text, team_reports
 
 if TYPE_CHECKING:
     from atlas_mcp.teamwork.state import State
 
+NOT_WRITTEN = Missing(agent="writing", what="the text", why="it was not written yet: these are the teams' reports")
+NOT_RATED = Missing(agent="rating", what="the ratings", why="the text was not rated yet")
 
-async def gather(job: Job, state: State) -> Result | None:
-    """The result as far as the task has come; None while no part is done."""
+
+async def gather(job: Job, state: State, first: Draft | None = None) -> Result | None:
+    """The result as far as the task has come; None while no part is done. `first` is a text that is not kept yet.
+
+    What is not rated yet is neither met nor unmet: it is missing, as is a text that is not written yet.
+    """
     reports = await team_reports(job, state)
     if not reports:
         return None
     rounds = state.get("round", 0)
     best = scores.best_round(state.get("means", {}), job.task.criteria) if rounds else 1
     verdicts = {n: await load_verdicts(job, state, n) for n in range(1, rounds + 1)}
-    draft = Draft.model_validate_json(await job.text(f"draft/{best}")) if rounds else reports_as_text(reports)
-    unmet = scores.unmet(state.get("means", {}).get(str(best), {}), job.task.criteria)
+    draft = Draft.model_validate_json(await job.text(f"draft/{best}")) if rounds else first
+    means = state.get("means", {}).get(str(best), {})
+    missing = [Missing.model_validate(m) for m in state.get("missing", [])]
+    waiting = not means and NO_RATINGS not in missing
+    missing += [NOT_WRITTEN] * (draft is None) + [NOT_RATED] * waiting
+    unmet = [] if waiting else scores.unmet(means, job.task.criteria)
     evidence: dict[tuple[str, str, str], Evidence] = {}
     for text in reports.values():
         evidence.update({(e.claim, e.source, e.quote): e for e in Findings.model_validate_json(text).evidence})
     return Result(
-        output=draft.text(),
+        output=(draft or reports_as_text(reports)).text(),
         evidence=list(evidence.values()),
         ratings=[r for n, given in verdicts.items() for r in scores.ratings(given, job.task.criteria, n)],
         rounds=max(rounds, 1),
         best_round=best,
-        passed=not unmet,
+        passed=not unmet and not waiting,
         disagreements=scores.disagreements(verdicts.get(best, {}), job.task.criteria),
         unmet=unmet,
-        missing=[Missing.model_validate(m) for m in state.get("missing", [])],
+        missing=missing,
     )
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from atlas_mcp.teamwork.job import Job
     from atlas_mcp.teamwork.state import RaterState, State
 
+NO_RATINGS = Missing(agent="rating", what="the ratings", why="no rater delivered any")
+
 
 def raters(job: Job, authors: set[str]) -> list[str]:
     """Who may rate: the able workers of every rating team, except authors."""
@@ -69,7 +71,7 @@ async def judge(job: Job, node: str, state: State) -> dict[str, Any]:
     short = scores.unmet(means, job.task.criteria)
     again = bool(verdicts and short) and number < job.task.max_rounds
     await job.write(Entry("atlas", "rated", _in_words(number, means, short, again), key=f"{node}:rated"))
-    lost = [] if verdicts else [Missing(agent="rating", what="the ratings", why="no rater delivered any").model_dump()]
+    lost = [] if verdicts else [NO_RATINGS.model_dump()]
     return {"means": {str(number): means} if means else {}, "again": again, "missing": lost}
 
 

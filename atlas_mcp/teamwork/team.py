@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.model.plan import Part, Plan
 from atlas_mcp.model.result import Missing
-from atlas_mcp.model.work import Delegation, Findings
+from atlas_mcp.model.work import Delegation, Draft, DraftSection, Findings
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
@@ -19,6 +19,8 @@ from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import able_workers, count
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from atlas_mcp.teamwork.job import Job
     from atlas_mcp.teamwork.state import PartState, RaterState, State, TeamState, WorkerState
 
@@ -158,6 +160,16 @@ def joined(found: list[Findings]) -> Findings:
         text="\n\n".join(f.text for f in found),
         evidence=tuple(e for f in found for e in f.evidence),
         gaps=tuple(g for f in found for g in f.gaps),
+    )
+
+
+def reports_as_text(reports: Mapping[str, str]) -> Draft:
+    """The teams' reports as they are, one section each."""
+    found = {name: Findings.model_validate_json(text) for name, text in reports.items()}
+    return Draft(
+        sections=tuple(
+            DraftSection(id=f"s{n}", heading=name, text=f.text) for n, (name, f) in enumerate(found.items(), 1)
+        )
     )
 
 

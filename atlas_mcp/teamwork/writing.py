@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.errors import Unavailable
 from atlas_mcp.model.result import Missing
-from atlas_mcp.model.work import Assignment, Delegation, Draft, DraftSection, Findings
+from atlas_mcp.model.work import Assignment, Delegation, Draft
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
+from atlas_mcp.teamwork.closing import gather
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import able_workers, count
 from atlas_mcp.teamwork.rating import load_verdicts, raters
 from atlas_mcp.teamwork.scores import feedback
-from atlas_mcp.teamwork.team import refuse, team_reports
+from atlas_mcp.teamwork.team import refuse, reports_as_text, team_reports
 
 if TYPE_CHECKING:
     from atlas_mcp.model.agent import TeamSpec
@@ -55,6 +56,7 @@ class Page:
 async def write(job: Job, node: str, state: State) -> dict[str, Any]:
     """Write the text, or revise it after a rating: then a new round begins, unless nothing was changed.
 
+    The first text is the best there is until it is rated, and is shown as such. A revision has to be rated first.
     Raises Unavailable when no part delivered anything.
     """
     before = state.get("round", 0)
@@ -66,7 +68,10 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
     new = page.text or reports_as_text(page.reports)
     changed = new != old
     if changed:
-        await job.write(kept(f"draft/{before + 1}", new), *_told(node, page, new, revised=old is not None))
+        missing = [*state.get("missing", []), *(m.model_dump() for m in page.missing)]
+        shown = None if before else await gather(job, {**state, "missing": missing}, first=new)
+        told = _told(node, page, new, revised=old is not None)
+        await job.write(kept(f"draft/{before + 1}", new), *([shown] if shown else []), *told)
     judges = raters(job, {*state.get("authors", []), *page.authors}) if changed else []
     job.expect(len(judges))
     return {
@@ -77,16 +82,6 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
         "missing": [m.model_dump() for m in page.missing],
         "turns": job.counted(node),
     }
-
-
-def reports_as_text(reports: Mapping[str, str]) -> Draft:
-    """The teams' reports as they are, one section each."""
-    found = {name: Findings.model_validate_json(text) for name, text in reports.items()}
-    return Draft(
-        sections=tuple(
-            DraftSection(id=f"s{n}", heading=name, text=f.text) for n, (name, f) in enumerate(found.items(), 1)
-        )
-    )
 
 
 async def _open_page(job: Job, state: State, before: int) -> Page:

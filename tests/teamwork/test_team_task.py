@@ -16,8 +16,10 @@ from atlas_mcp.errors import (
     Unavailable,
     UnusableAnswer,
 )
+from atlas_mcp.model.result import Result
 from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import Material
+from atlas_mcp.runs.changes import Change
 from atlas_mcp.teamwork.checkpoints import Checkpoints
 from atlas_mcp.teamwork.task import run_team_task
 from tests.teamwork.scripted_agents import (
@@ -330,6 +332,49 @@ async def test_cancelling_stops_every_worker_within_a_second_and_keeps_what_was_
     assert run.result is not None
     assert run.result.evidence
     assert not run.result.passed
+
+
+async def test_cancelling_keeps_the_text_from_the_moment_it_is_written_and_says_that_it_is_not_rated(
+    tmp_path: Path,
+) -> None:
+    agents, run = ScriptedAgents(), MemoryRun()
+    shown: dict[str, Result | None] = {}
+    rating = anyio.Event()
+
+    async def wait(agent: str, title: str) -> None:
+        shown[title] = run.result
+        if title == "Verdict":
+            rating.set()
+            await anyio.sleep_forever()
+
+    agents.pause = wait
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(do, agents, tmp_path, None, run)
+            await rating.wait()
+            group.cancel_scope.cancel()
+    assert run.result is not None
+    assert "The lamp was lit." in run.result.output
+    assert (run.result.passed, run.result.unmet, run.result.ratings) == (False, [], [])
+    assert ("the ratings", "the text was not rated yet") in {(m.what, m.why) for m in run.result.missing}
+    before = shown["Draft"]
+    assert before is not None
+    assert "it was lit at dusk" in before.output
+    assert (before.passed, before.unmet) == (False, [])
+    assert {"the text", "the ratings"} <= {m.what for m in before.missing}
+
+
+async def test_the_text_and_the_news_of_it_are_there_in_one_step(tmp_path: Path) -> None:
+    class Watched(MemoryRun):
+        async def write(self, *changes: Change) -> None:
+            await super().write(*changes)
+            if "drafted" in self.types() and not self.artifacts.get("result"):
+                assert self.result
+                assert "The lamp was lit." in self.result.output
+
+    result, _ = await do(ScriptedAgents(), tmp_path, run=Watched())
+    assert result.passed
+    assert not {"the text", "the ratings"} & {m.what for m in result.missing}
 
 
 async def test_a_task_that_was_stopped_goes_on_without_repeating_a_finished_turn(tmp_path: Path) -> None:
