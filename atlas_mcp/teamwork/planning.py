@@ -11,12 +11,17 @@ from atlas_mcp.model.plan import Lack, Plan
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Question, ask
+from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.job import kept
 
 if TYPE_CHECKING:
     from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
     from atlas_mcp.teamwork.job import Job
     from atlas_mcp.teamwork.state import State
+
+NOBODY_DELIVERED = "none of its workers delivered"
+_WHOLE_WORK = "its whole work"
+_MOST_REASONS = 6
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,19 @@ def missing_worker(worker: str, found: Sequence[Lack]) -> dict[str, Any]:
     """A worker without its tools, as the result tells it."""
     names = ", ".join(lack.what for lack in found)
     why = f"it needs {names}, which {'is' if len(found) == 1 else 'are'} not there. "
-    return {"agent": worker, "what": "its whole work", "why": why + " ".join(x.how_to_add for x in found)}
+    return {"agent": worker, "what": _WHOLE_WORK, "why": why + " ".join(x.how_to_add for x in found)}
+
+
+def why_nothing(missing: Sequence[Mapping[str, str]]) -> str:
+    """Why nothing was done, in short: what those met who worked, each reason once, and then who could not work."""
+    worked: dict[str, list[str]] = {}
+    for item in missing:
+        if item["what"] != _WHOLE_WORK:
+            worked.setdefault(shorten(item["why"], 200).rstrip("."), []).append(item["agent"])
+    own = {why: who for why, who in worked.items() if why != NOBODY_DELIVERED} or worked
+    reasons = [why if why.startswith(who[0]) else f"{', '.join(dict.fromkeys(who))}: {why}" for why, who in own.items()]
+    idle = [f"{m['agent']}: {m['why'].split('. ')[0]}" for m in missing if m["what"] == _WHOLE_WORK]
+    return "; ".join(reasons[:_MOST_REASONS] + idle)
 
 
 def count(number: int, noun: str) -> str:

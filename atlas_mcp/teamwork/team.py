@@ -16,7 +16,7 @@ from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
 from atlas_mcp.teamwork.checks import shorten, verify
 from atlas_mcp.teamwork.job import kept
-from atlas_mcp.teamwork.planning import able_workers, count
+from atlas_mcp.teamwork.planning import NOBODY_DELIVERED, able_workers, count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,7 +97,7 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     team = job.agents.roster.team(place["team"])
     delivered = {i: w for i, w in enumerate(state["assigned"]) if state["reports"].get(str(i)) == "done"}
     if not delivered:
-        return await _lose_part(job, node, place, team.name, "none of its workers delivered")
+        return await _lose_part(job, node, place, team.name, NOBODY_DELIVERED)
     reports = {i: Findings.model_validate_json(await job.text(f"part/{place['id']}/{i}")) for i in delivered}
     labels = labelled(delivered)
     absent = [w for i, w in enumerate(state["assigned"]) if i not in delivered]

@@ -19,7 +19,7 @@ from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
 from atlas_mcp.teamwork.closing import gather
 from atlas_mcp.teamwork.job import kept
-from atlas_mcp.teamwork.planning import able_workers, count
+from atlas_mcp.teamwork.planning import able_workers, count, why_nothing
 from atlas_mcp.teamwork.rating import load_verdicts, raters
 from atlas_mcp.teamwork.scores import feedback
 from atlas_mcp.teamwork.team import refuse, reports_as_text, team_reports
@@ -87,9 +87,9 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
 async def _open_page(job: Job, state: State, before: int) -> Page:
     page = Page(await team_reports(job, state))
     if not page.reports:
-        reasons = "; ".join(f"{m['agent']}: {m['why']}" for m in state.get("missing", [])[-6:])
         raise Unavailable(
-            f"no part of the plan was done: {reasons}.", next_step="Mend what is named there, and set the task again."
+            f"no part of the plan was done: {why_nothing(state.get('missing', []))}.",
+            next_step="Mend what is named there, and set the task again.",
         )
     if before:
         page.text = Draft.model_validate_json(await job.text(f"draft/{before}"))

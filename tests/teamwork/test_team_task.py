@@ -232,6 +232,25 @@ async def test_a_run_without_any_findings_fails_with_the_reasons(tmp_path: Path)
         await do(agents, tmp_path)
 
 
+async def test_a_run_that_fails_says_first_what_those_met_who_worked(tmp_path: Path) -> None:
+    agents = ScriptedAgents()
+    agents.on("*", "Findings", "no", "no again")
+    with pytest.raises(Unavailable) as failed:
+        await do(agents, tmp_path)
+    said = failed.value.message
+    assert said.startswith("no part of the plan was done: reader gave no usable answer")
+    assert said.index("checker gave no usable answer") < said.index("surfer")
+    assert said.endswith(
+        "surfer: it needs search_web, which is not there; trader: it needs quote_stock, which is not there."
+    )
+    assert "Write search_web.py" not in said
+    agents.on("*", "Findings", ModelFailed("the key was refused"))
+    with pytest.raises(
+        Unavailable, match=r"^no part of the plan was done: reader, checker, thinker: the key was refused; "
+    ):
+        await do(agents, tmp_path, run=MemoryRun("run-2"))
+
+
 async def test_a_supervisor_that_cannot_merge_leaves_the_findings_as_they_are(tmp_path: Path) -> None:
     agents = ScriptedAgents()
     agents.on("research_lead", "Findings", ModelFailed("down"))
