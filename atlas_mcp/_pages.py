@@ -12,6 +12,7 @@ from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.models.chat import Models
+from atlas_mcp.store.files import prepare
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.locks import Locks
 
@@ -37,6 +38,7 @@ def letta_app(settings: Settings, *, allow_tools: bool, port: int) -> FastAPI:
     from atlas_mcp.embedded import create_app
 
     home = open_home(settings.home)
+    prepare(home.letta)
     models = Models(model_config(settings, load_roster(settings.roster)))
     models.check()
     locks = Locks(home.locks)

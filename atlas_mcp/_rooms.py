@@ -261,6 +261,7 @@ class RoomsKeeper:
         settled.done.set()
 
     async def _open(self, stack: AsyncExitStack) -> Rooms:
+        self.home.prepare_databases()
         await anyio.to_thread.run_sync(_import_heavy)
         from atlas_mcp.embedded import StreamingASGITransport, create_app, running
         from atlas_mcp.letta.connect import open_in_process

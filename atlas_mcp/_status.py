@@ -1,6 +1,7 @@
 """How the house is: one line a room, each with what to do where it is not well.
 
-Asking opens nothing: a room that nobody has needed yet is `idle`, and says so.
+Asking opens nothing: a room that nobody has needed yet is `idle`, and says so. Of each database file the beginning is
+looked at, so that a damaged one is told before anybody needs it.
 """
 
 from __future__ import annotations
@@ -11,21 +12,25 @@ from atlas_mcp import __version__
 from atlas_mcp.constellation.sandbox import sandbox_means
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.status import Room, Status
+from atlas_mcp.store.files import look
 from atlas_mcp.watch.state import tracing_health
 
 _LOG = "See logs/ingest.log in the home folder; traces are kept in the spool meanwhile."
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from atlas_mcp._rooms import RoomsKeeper
     from atlas_mcp.model.caller import Caller
 
 
 async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
     """The status of the keeper's home as this caller may see it."""
-    open_runs = 0
-    if keeper.opened is not None:
+    record, open_runs = _record(keeper), 0
+    if keeper.opened is not None and record.health == "ok":
         open_runs = await keeper.opened.runs.count_open(caller)
-    rooms = [_models(keeper), _record(keeper), await _letta(keeper), _tools(keeper), _sandbox(), _tracing(keeper)]
+    house = [_models(keeper), record, await _letta(keeper), _runs(keeper)]
+    rooms = [*house, _tools(keeper), _sandbox(), _tracing(keeper)]
     notes = [note for note in (keeper.model_note,) if note]
     notes += keeper.lacks()
     return Status(
@@ -54,15 +59,35 @@ def _models(keeper: RoomsKeeper) -> Room:
     return Room(name="models", health="ok", text=f"Configured: {', '.join(keeper.models.handles())}.")
 
 
+def _broken(name: str, *files: Path) -> Room | None:
+    for file in files:
+        if error := look(file):
+            return Room(name=name, health="failing", text=error.message, next_step=error.next_step)
+    return None
+
+
 def _record(keeper: RoomsKeeper) -> Room:
-    if keeper.failure is not None:
+    if broken := _broken("record", keeper.home.record):
+        return broken
+    # A broken file is told by its own room, and no longer once it is mended.
+    if keeper.failure is not None and not any(map(look, keeper.home.databases)) and keeper.opened is None:
         return Room(name="record", health="failing", text=str(keeper.failure), next_step="Mend this, then call again.")
     if keeper.opened is None:
         return Room(name="record", health="idle", text="Opens with the first call that needs it.")
     return Room(name="record", health="ok", text="SQLite in the home folder.")
 
 
+def _runs(keeper: RoomsKeeper) -> Room:
+    if broken := _broken("runs", keeper.home.engine, keeper.home.checkpoints):
+        return broken
+    if keeper.opened is None:
+        return Room(name="runs", health="idle", text="Opens with the first call that needs it.")
+    return Room(name="runs", health="ok", text="Kept in the home folder; what is unfinished goes on at a restart.")
+
+
 async def _letta(keeper: RoomsKeeper) -> Room:
+    if broken := _broken("letta", keeper.home.letta):
+        return broken
     if keeper.opened is None:
         return Room(name="letta", health="idle", text="The embedded Letta; opens with the first call that needs it.")
     try:

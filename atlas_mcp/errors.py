@@ -17,6 +17,7 @@
     │   ├── MissingPackage
     │   ├── UnwritableHome
     │   ├── NewerRecord
+    │   ├── BrokenStore
     │   └── PortInUse
     ├── Unavailable             something outside does not answer; trying again may help
     │   ├── LettaUnavailable
@@ -201,6 +202,17 @@ class UnwritableHome(ConfigurationError):
 
 class NewerRecord(ConfigurationError):
     """Raised when the record was written by a newer ATLAS; it is left as it is."""
+
+
+class BrokenStore(ConfigurationError):
+    """Raised when a database file in the home folder is damaged, or is none; it is left as it is."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(
+            f"the database {path} cannot be used: {problem}.",
+            next_step="Stop ATLAS and restore the file from a backup, or move it aside to begin with an empty one.",
+        )
+        self.path = path
 
 
 class PortInUse(ConfigurationError):

@@ -21,6 +21,7 @@ import anyio
 import anyio.to_thread
 
 from atlas_mcp.errors import ConfigurationError
+from atlas_mcp.store.files import damage_told
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -81,7 +82,8 @@ class Engine:
     async def _launched(self) -> Any:
         async with self._launching:
             if self._workflow is None:
-                await anyio.to_thread.run_sync(self._launch)
+                with damage_told(self._path):
+                    await anyio.to_thread.run_sync(self._launch)
             return self._workflow
 
     def _launch(self) -> None:
@@ -109,9 +111,14 @@ class Engine:
                 "DBOS is already in use in this Python process.",
                 next_step="Open one ATLAS at a time in a process, and none beside a DBOS application of your own.",
             )
-        self._workflow = _register(DBOS, self._execute)
-        DBOS.launch()
-        self._database = database
+        try:
+            workflow = _register(DBOS, self._execute)
+            DBOS.launch()
+        except BaseException:
+            DBOS.destroy(destroy_registry=True)  # else no engine could be launched in this process any more
+            database.dispose()
+            raise
+        self._workflow, self._database = workflow, database
 
 
 def _register(dbos: Any, execute: Callable[[str], Awaitable[None]]) -> Any:

@@ -1,7 +1,8 @@
 """The home folder: where everything ATLAS keeps lies, and nothing lies elsewhere.
 
-Promise: a home that is opened can be written, and is closed to other users if ATLAS made it. Its id and its keys are
-made once, whole, and never change, also when several processes open a new home at the same moment.
+Promise: a home that is opened can be written, and is closed to other users if ATLAS made it; its databases and logs are
+closed to them in any case. Its id and its keys are made once, whole, and never change, also when several processes open
+a new home at the same moment.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import UnwritableHome
+from atlas_mcp.store.files import make_private, prepare
 from atlas_mcp.store.locks import Locks
 
 if TYPE_CHECKING:
@@ -76,6 +78,16 @@ class Home:
         return self.path / "tmp"
 
     @property
+    def databases(self) -> tuple[Path, ...]:
+        """The files that work is kept in; MLflow's is the carrier's own business."""
+        return (self.record, self.letta, self.checkpoints, self.engine)
+
+    def prepare_databases(self) -> None:
+        """Make those that are missing, for their owner only. Raises BrokenStore for a file that is no database."""
+        for path in self.databases:
+            prepare(path)
+
+    @property
     def local_id(self) -> str:
         """The home's own id: who opens it over stdio is the caller `local:<id>`."""
         return self._once(self.path / "id", lambda: uuid.uuid4().hex[:12])
@@ -113,6 +125,8 @@ def open_home(path: Path) -> Home:
         probe = path / f".probe-{uuid.uuid4().hex}"
         probe.touch(mode=0o600)
         probe.unlink()
+        for file in (*path.glob("*.db*"), *(path / "logs").iterdir()):
+            make_private(file)
     except OSError as error:
         raise UnwritableHome(str(path), (error.strerror or str(error)).lower()) from error
     return Home(path)

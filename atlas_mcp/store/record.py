@@ -19,6 +19,7 @@ import anyio.to_thread
 
 from atlas_mcp.errors import LockTimeout
 from atlas_mcp.store._schema import upgrade
+from atlas_mcp.store.files import damage_told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Coroutine
@@ -60,9 +61,13 @@ class Record:
 
 @asynccontextmanager
 async def open_record(home: Path) -> AsyncGenerator[Record]:
-    """The record at `<home>/atlas.db`, made and migrated if need be. Raises NewerRecord for one of a newer ATLAS."""
+    """The record at `<home>/atlas.db`, made and migrated if need be.
+
+    Raises NewerRecord for one of a newer ATLAS, BrokenStore for one that is damaged.
+    """
     path = home / "atlas.db"
-    await anyio.to_thread.run_sync(upgrade, path, home / "locks")
+    with damage_told(path):
+        await anyio.to_thread.run_sync(upgrade, path, home / "locks")
     readers, writer = _engine(path, "BEGIN", _READERS), _engine(path, "BEGIN IMMEDIATE", 1)
     try:
         yield Record(readers, writer)

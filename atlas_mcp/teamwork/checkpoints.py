@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
+from atlas_mcp.store.files import damage_told
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
@@ -58,7 +60,8 @@ class Checkpoints:
         connection = await connect(self.path, busy_seconds=BUSY_SECONDS)
         try:
             saver = saver_class(connection)
-            await _set_up(saver)
+            with damage_told(self.path):
+                await _set_up(saver)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await connection.close()

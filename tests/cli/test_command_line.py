@@ -109,6 +109,12 @@ def test_a_home_that_cannot_be_written_is_told(command: str, tmp_path: Path) -> 
     assert "ATLAS_HOME" in refused(command, ATLAS_HOME=str(tmp_path / "file"))
 
 
+def test_a_broken_database_is_told_by_its_name(home: Path) -> None:
+    home.mkdir()
+    (home / "letta.db").write_text("not a database")
+    assert "letta.db cannot be used: file is not a database" in refused("letta", "--port", "0")
+
+
 def test_a_port_in_use_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
