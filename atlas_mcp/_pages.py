@@ -11,6 +11,7 @@ from atlas_mcp._rooms import destination, model_config
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.constellation.toolbox import Toolbox
+from atlas_mcp.models.catalog import parse_name
 from atlas_mcp.models.chat import Models
 from atlas_mcp.store.files import prepare
 from atlas_mcp.store.home import open_home
@@ -39,7 +40,7 @@ def letta_app(settings: Settings, *, allow_tools: bool, port: int) -> FastAPI:
 
     home = open_home(settings.home)
     prepare(home.letta)
-    models = Models(model_config(settings, load_roster(settings.roster)))
+    models = Models(model_config(settings, load_roster(settings.roster, read_model=parse_name)))
     models.check()
     locks = Locks(home.locks)
     toolbox = Toolbox(settings.tools, ToolFolders(home.temporary, locks))

@@ -22,6 +22,7 @@ from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.task import TeamTask
+from atlas_mcp.models.catalog import parse_name
 from atlas_mcp.models.chat import OFFLINE_NOTE, Models
 from atlas_mcp.models.config import ModelConfig
 from atlas_mcp.runs import RunOutcome
@@ -184,7 +185,7 @@ class RoomsKeeper:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.home = open_home(settings.home)
-        self.roster = load_roster(settings.roster)
+        self.roster = load_roster(settings.roster, read_model=parse_name)
         self.models = Models(model_config(settings, self.roster))
         self.models.check()
         self.destination = destination(settings)

@@ -12,13 +12,16 @@ add agents and teams or change single keys of those there are, by their new name
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from atlas_mcp.constellation.roster_checks import check_roster, check_teams, role_of
+from atlas_mcp.constellation.roster_checks import check_models, check_roster, check_teams, role_of
 from atlas_mcp.constellation.roster_file import RosterFile
 from atlas_mcp.model.agent import AgentSpec, BlockSpec, Roster, TeamSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULT = Path(__file__).parent.parent / "rosters" / "default.toml"
 
@@ -26,8 +29,11 @@ _Tables = dict[str, dict[str, Any]]
 _Spec = TypeVar("_Spec", AgentSpec, TeamSpec, BlockSpec)
 
 
-def load_roster(path: Path | None = None) -> Roster:
-    """The roster in that file, or the default one. Raises BrokenRoster."""
+def load_roster(path: Path | None = None, *, read_model: Callable[[str], object] | None = None) -> Roster:
+    """The roster in that file, or the default one. Raises BrokenRoster.
+
+    `read_model` is asked about each model that an agent is given, and raises ConfigurationError for a wrong name.
+    """
     file = RosterFile(path or DEFAULT)
     tables = _Draft(file)
     if file.entries.extends:
@@ -35,6 +41,8 @@ def load_roster(path: Path | None = None) -> Roster:
     tables.add_own()
     roster = tables.roster()
     check_roster(roster, file)
+    if read_model:
+        check_models(roster, file, read_model)
     return roster
 
 

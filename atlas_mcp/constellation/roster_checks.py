@@ -7,8 +7,11 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from atlas_mcp.constellation.tool_pools import pool_matrix
+from atlas_mcp.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from atlas_mcp.constellation.roster_file import RosterFile
     from atlas_mcp.model.agent import AgentSpec, Role, Roster, TeamSpec
 
@@ -56,6 +59,17 @@ def check_roster(roster: Roster, file: RosterFile) -> None:
     _check_blocks(roster, file)
     for agent in roster.agents:
         _check_agent(agent, roster, file)
+
+
+def check_models(roster: Roster, file: RosterFile, read: Callable[[str], object]) -> None:
+    """Raise BrokenRoster for the first model whose name cannot be read."""
+    for agent in roster.agents:
+        if agent.model is None:
+            continue
+        try:
+            read(agent.model)
+        except ConfigurationError as error:
+            raise file.broken(f"the model of {agent.name!r}: {error}", "agents", agent.name, "model") from error
 
 
 def _check_alone(roster: Roster, file: RosterFile) -> None:

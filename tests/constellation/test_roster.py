@@ -10,6 +10,7 @@ import pytest
 from atlas_mcp.constellation.prompt import system_prompt
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.errors import BrokenRoster, UnknownAgent
+from atlas_mcp.models.catalog import parse_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -224,6 +225,21 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, sa
     error = broken(path)
     assert says in str(error)
     assert error.line == line_of(path, new)
+
+
+def test_a_model_that_cannot_be_is_named_with_its_agent_and_line(tmp_path: Path) -> None:
+    text = dedent("""\
+        extends = "default"
+        [agents.strategist]
+        model = "anthropc:claude-sonnet-4-5"
+        """)
+    path = written(tmp_path, text)
+    assert load_roster(path).agent("strategist").model == "anthropc:claude-sonnet-4-5"
+    with pytest.raises(BrokenRoster) as caught:
+        load_roster(path, read_model=parse_name)
+    assert caught.value.line == 3
+    said = str(caught.value)
+    assert f"{path}, line 3: the model of 'strategist': no model provider is called 'anthropc'. Did you mean" in said
 
 
 def test_an_agent_declared_twice_gives_the_second_line(tmp_path: Path) -> None:
