@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from atlas_mcp.constellation.names import tags
+from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.model.caller import Caller
 from tests.constellation.conftest import open_world
 
@@ -206,3 +207,15 @@ async def test_callers_never_see_each_others_agents_or_blocks(world: World) -> N
     b = await world.letta.find_agents(tags(Caller(id="key:b")))
     assert len(b) == 2
     assert not {x.id for x in a.blocks} & {x.id for one in b for x in one.blocks}
+
+
+async def test_a_renamed_agent_is_a_new_one_and_the_old_one_is_there_again_with_its_name(
+    world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "roster.toml"
+    path.write_text('extends = "default"\n[rename.agents]\nlibrarian = "archivist"\n')
+    await world.of().update_memory("librarian", "human", append="Name: Ada")
+    (renamed,) = await world.of(roster=load_roster(path)).get_memory("archivist", "human")
+    assert "Ada" not in renamed.value
+    (again,) = await world.of().get_memory("librarian", "human")
+    assert "Name: Ada" in again.value
