@@ -12,6 +12,7 @@ from atlas_mcp import __version__
 from atlas_mcp.constellation.sandbox import sandbox_means
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.status import Room, Status
+from atlas_mcp.settings import exposed_settings
 from atlas_mcp.store.files import look
 from atlas_mcp.watch.state import tracing_health
 
@@ -33,6 +34,8 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
     rooms = [*house, _tools(keeper), _sandbox(), _tracing(keeper)]
     notes = [note for note in (keeper.model_note,) if note]
     notes += keeper.lacks()
+    if exposed := exposed_settings(keeper.home.path):
+        notes.append(f"Other users can read the keys in {exposed}. Close it: chmod 600 '{exposed}'")
     return Status(
         ok=all(room.health != "failing" for room in rooms),
         version=__version__,

@@ -26,6 +26,10 @@ PROVIDER_VARIABLES = (
     "GEMINI_API_KEY",
     "OLLAMA_HOST",
 )
+_SECRETS = {name for name in PROVIDER_VARIABLES if name.endswith("_KEY")} | {
+    "mlflow_tracking_password",
+    "mlflow_tracking_token",
+}
 _LETTA_VARIABLES = ("LETTA_BASE_URL", "LETTA_API_KEY")
 
 
@@ -126,6 +130,18 @@ def load_settings(**command_line: Any) -> Settings:
         raise ConfigurationError(
             f"{first['msg']}.", argument=name, next_step="See the configuration table in the README."
         ) from None
+
+
+def exposed_settings(home: Path) -> Path | None:
+    """The home's settings file if it holds a key or password and other users of the machine may read it."""
+    path = home / "settings.toml"
+    try:
+        readable = os.name == "posix" and path.stat().st_mode & 0o044
+        held = _read_file(path) if readable else {}
+    except (OSError, ConfigurationError):
+        return None  # gone, or broken since the start: the next start says so
+    secret = _SECRETS & held.keys() or "@" in str(held.get("mlflow_tracking_uri", ""))
+    return path if secret else None
 
 
 def _variable(name: str) -> str:

@@ -139,4 +139,5 @@ def open_log(home: Path) -> Path:
     path = folder / "ingest.log"
     if path.exists() and path.stat().st_size > _LOG_BYTES:
         path.replace(folder / "ingest.log.1")
+    path.touch(mode=0o600)
     return path

@@ -116,6 +116,7 @@ class SpoolWriter:
     def _put(self, name: str, body: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self._folder / f"{name}.tmp"
+        draft.touch(mode=0o600)
         draft.write_bytes(body)
         draft.replace(self._folder / name)
 

@@ -72,6 +72,7 @@ def load_state(spool: Path) -> IngestState:
 def save_state(spool: Path, state: IngestState) -> None:
     """Keep the state; a reader sees the old one or the new one."""
     draft = spool / f"{_FILE}.{os.getpid()}"
+    draft.touch(mode=0o600)
     draft.write_text(state.model_dump_json())
     draft.replace(spool / _FILE)
 
