@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables.config import var_child_runnable_config
 
 from atlas_mcp.embedded import entries, history, memory, spans, summary, threads, usage
 from atlas_mcp.embedded.loop import ServerTool, Turn, TurnStopped
 from atlas_mcp.embedded.threads import Opening, Result
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from langchain_core.language_models.chat_models import BaseChatModel
 
     from atlas_mcp.embedded.asks import Ask
@@ -78,10 +83,25 @@ async def _run(services: Services, ask: Ask, opening: Opening, turn: Turn, resum
     turn.past = history.messages_of(short.kept)
     messages = history.messages_of([*ask.messages, *resumed])
     try:
-        await graph.ainvoke({"messages": messages}, context=turn, output_keys=[])
+        with _callers_graph_hidden():
+            await graph.ainvoke({"messages": messages}, context=turn, output_keys=[])
     except TurnStopped as stopped:
         turn.stop_reason = stopped.reason
     return short
+
+
+@contextmanager
+def _callers_graph_hidden() -> Generator[None]:
+    """Hide a LangGraph graph that the caller may be in: in process, its context is ours.
+
+    Ours would take itself for a part of that one: keep its messages in the caller's checkpoints, and do nothing at all
+    when the caller's graph is being resumed.
+    """
+    token = var_child_runnable_config.set(None)
+    try:
+        yield
+    finally:
+        var_child_runnable_config.reset(token)
 
 
 async def _context(

@@ -9,8 +9,7 @@ LangGraph is imported when a graph is first built. A node that failed is the nod
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -89,28 +88,12 @@ def _node(name: str, do: Node) -> Any:
         info = runtime.execution_info
         if info is None:
             raise LookupError("LangGraph gave the node no task id")
-        with _own_graph_hidden(), span(_title(name, state), kind="TASK", inputs=_shown(state)) as opened:
+        with span(_title(name, state), kind="TASK", inputs=_shown(state)) as opened:
             update = await do(runtime.context, f"{runtime.context.run.run_id}:{info.task_id}", state)
             outputs(opened, update)
         return update
 
     return node
-
-
-@contextmanager
-def _own_graph_hidden() -> Generator[None]:
-    """Hide this graph from those that run inside of the body.
-
-    The embedded Letta thinks with LangGraph too, in this process and so in this context. It would take its graph for a
-    part of ours: keep its messages in our checkpoints, and do nothing at all when ours is being resumed.
-    """
-    from langchain_core.runnables.config import var_child_runnable_config
-
-    token = var_child_runnable_config.set(None)
-    try:
-        yield
-    finally:
-        var_child_runnable_config.reset(token)
 
 
 def _title(name: str, state: dict[str, Any]) -> str:
