@@ -39,5 +39,5 @@ async def test_a_turn_inside_of_another_graph_is_whole_and_leaves_nothing_in_it(
     assert (await compiled.ainvoke(None, config))["said"] == "ok: try 1"
     assert tries == ["ok: try 0", "ok: try 1"]
     assert [text for _, text in await listed(letta, agent.id)] == ["try 0", "ok: try 0", "try 1", "ok: try 1"]
-    namespaces = {c.config["configurable"]["checkpoint_ns"] for c in saver.list(config)}
+    namespaces = {c.config.get("configurable", {})["checkpoint_ns"] for c in saver.list(config)}
     assert namespaces == {""}
