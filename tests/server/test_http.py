@@ -65,7 +65,9 @@ async def test_the_keys_holder_has_a_constellation_apart_from_stdio(running: Run
 async def test_only_the_key_opens_and_only_from_this_machine(running: Running, home: Path) -> None:
     address, key, _ = running
     bearer = {"Authorization": f"Bearer {key}"}
-    async with httpx2.AsyncClient(base_url=address) as http:
+    # The SDK closes the connection after it has refused a stream at /sse: each request has one of its own.
+    alone = httpx2.Limits(max_keepalive_connections=0)
+    async with httpx2.AsyncClient(base_url=address, limits=alone) as http:
         for path in ("/mcp", "/sse"):
             for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {key}x"}):
                 assert (await http.get(path, headers=headers)).status_code == 401
