@@ -2,8 +2,9 @@
 
 aiosqlite goes to its thread four times for one statement: for a cursor, to execute, to fetch and to close. Each visit
 costs about as much as a small statement itself. Here a statement is executed, its rows are fetched and its cursor is
-closed in one visit, so that it is also done whole whenever its caller is cancelled. Outside of a transaction every call
-is one: `executemany` stores all of its rows or none.
+closed in one visit, so that it is also done whole whenever its caller is cancelled. A transaction begins in the visit of
+its first statement, and nobody waits for its rollback: the thread does one thing after the other, so whatever comes next
+finds it rolled back. Outside of a transaction every call is one: `executemany` stores all of its rows or none.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ async def connect(path: Path, *, busy_seconds: float) -> Connection:
 class Connection(aiosqlite.Connection):
     """A connection whose cursors have their rows with them."""
 
+    _to_begin: str | None = None
+    _begun = False
+
+    def begin(self, statement: str) -> None:
+        """Begin a transaction with this statement before the next one that is executed."""
+        self._to_begin, self._begun = statement, False
+
     def let_process_end(self) -> None:
         """Keep no process alive for a connection that nobody closed."""
         thread: Any = getattr(self, "_thread", self)  # older ones are the thread themselves
@@ -53,13 +61,25 @@ class Connection(aiosqlite.Connection):
 
     async def commit(self) -> None:
         """Commit, if there is a transaction."""
-        if self.in_transaction:
+        self._to_begin = None
+        if self._begun or self.in_transaction:
+            self._begun = False
             await super().commit()
+
+    async def rollback(self) -> None:
+        """Roll back what was begun, before whatever comes next; never waits."""
+        self._to_begin = None
+        if self._begun or self.in_transaction:
+            self._begun = False
+            thread: Any = cast("Any", self)._tx  # its queue; what has no future is done and not waited for
+            thread.put_nowait((None, self._conn.rollback))
 
     async def visit(self, sql: str, parameters: Any, *, many: bool) -> Outcome:
         """Execute in the thread and bring everything back."""
         visiting = cast("Callable[..., Awaitable[Outcome]]", self._execute)  # pyright: ignore[reportUnknownMemberType]  # untyped there
-        return await visiting(_all_of_it, self._conn, sql, parameters, many)
+        begin, self._to_begin = self._to_begin, None
+        self._begun = self._begun or begin is not None  # also if the caller is cancelled: the thread does it all the same
+        return await visiting(_all_of_it, self._conn, begin, sql, parameters, many)
 
 
 class Outcome:
@@ -143,9 +163,11 @@ class Cursor:
         return taken
 
 
-def _all_of_it(connection: sqlite3.Connection, sql: str, parameters: Any, many: bool) -> Outcome:
+def _all_of_it(connection: sqlite3.Connection, begin: str | None, sql: str, parameters: Any, many: bool) -> Outcome:
     cursor = connection.cursor()
     try:
+        if begin:
+            cursor.execute(begin)
         if not many:
             cursor.execute(sql, parameters)
         elif connection.in_transaction:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,9 @@ from atlas_mcp.store._schema import upgrade
 from atlas_mcp.store.files import damage_told
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Coroutine
+    from collections.abc import AsyncGenerator, Coroutine, Generator
     from pathlib import Path
 
-    import aiosqlite
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _BUSY_MS = 30_000
@@ -79,53 +78,42 @@ async def open_record(home: Path) -> AsyncGenerator[Record]:
 
 @asynccontextmanager
 async def _transaction(engine: AsyncEngine, *, commit: bool) -> AsyncGenerator[AsyncConnection]:
-    connection = engine.connect()
-    begun, cancelled = await _unbroken(_begin(connection))
-    if cancelled is None:
-        begun.result()
-    elif begun.exception() is not None:
-        raise cancelled
-    done = False
-    try:
-        if cancelled is not None:
-            raise cancelled
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        yield connection
-        done = True
-    finally:
-        ended, cancelled = await _unbroken(_end(connection, commit=done and commit))
-        if cancelled is not None:
-            _ = ended.exception()  # of no use to a cancelled caller, but must be looked at
-            raise cancelled
-        ended.result()
-
-
-async def _begin(connection: AsyncConnection) -> None:
-    await connection.start()
+    await anyio.lowlevel.checkpoint_if_cancelled()
+    connection = await engine.connect()
     try:
         await connection.begin()
-    except BaseException as error:
-        await connection.close()
-        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            raise LockTimeout(
-                "another process keeps the record to itself.", next_step="Try again in a moment."
-            ) from error
-        raise
-
-
-async def _end(connection: AsyncConnection, *, commit: bool) -> None:
-    try:
-        await (connection.commit() if commit else connection.rollback())
+        with _locked_told():
+            yield connection
+        if commit:
+            ended, cancelled = await _unbroken(connection.commit())
+            with _locked_told():
+                ended.result()
+            if cancelled is not None:
+                raise cancelled
     finally:
+        # Rolls back what was not committed. Nothing here waits, so no cancellation can cut it.
         await connection.close()
+
+
+@contextmanager
+def _locked_told() -> Generator[None]:
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        yield
+    except OperationalError as error:
+        if isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig):
+            step = "Try again in a moment."
+            raise LockTimeout("another process keeps the record to itself.", next_step=step) from error
+        raise
 
 
 async def _unbroken(work: Coroutine[Any, Any, None]) -> tuple[asyncio.Task[None], asyncio.CancelledError | None]:
     """The ended task of the work, and the cancellation that came meanwhile, for the caller to go on with.
 
-    Cut between its begin and the answer to it, a transaction would stay open in the connection's thread, and with it
-    the whole record locked. A shield of anyio's is not enough: LangGraph and DBOS cancel in asyncio's own way. So the
-    work has a task of its own, and its caller waits the millisecond until it is over.
+    Cut in the middle of a commit, nobody would know whether it happened. A shield of anyio's is not enough: LangGraph
+    and DBOS cancel in asyncio's own way. So the work has a task of its own, and its caller waits the millisecond until
+    it is over.
     """
     task = asyncio.create_task(work)
     cancelled: asyncio.CancelledError | None = None
@@ -158,12 +146,8 @@ def _engine(path: Path, begin: str, connections: int) -> AsyncEngine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    def statement(driver: aiosqlite.Connection) -> Awaitable[aiosqlite.Cursor]:
-        return driver.execute(begin)
-
     def begin_transaction(connection: Any) -> None:
-        # One hop to the connection's thread; exec_driver_sql would take four.
-        connection.connection.dbapi_connection.run_async(statement)
+        connection.connection.driver_connection.begin(begin)
 
     event.listen(engine.sync_engine, "connect", prepare)
     event.listen(engine.sync_engine, "begin", begin_transaction)

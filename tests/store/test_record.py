@@ -114,8 +114,8 @@ async def test_a_record_that_another_keeps_to_itself_is_an_error_that_says_so(
         with closing(sqlite3.connect(home / "atlas.db")) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(LockTimeout, match="another process"):
-                async with record.write():
-                    pass
+                async with record.write() as connection:
+                    await put(connection, "refused")
             assert await labels(record) == [], "reading goes on"
         async with record.write() as connection:
             await put(connection, "after")
