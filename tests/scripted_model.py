@@ -20,18 +20,23 @@ The same is done over HTTP from any process:
     POST /control/script {"replies": [...]}     POST /control/on {"contains": "...", "reply": ..., "times": 1}
     POST /control/hold   POST /control/release   POST /control/reset
     GET /control/calls[?wait=N]   GET /control/requests
+Embeddings come at once too, and near for texts that share words; `embeddings` counts the texts.
 `python tests/scripted_model.py [port]` serves until it is killed; its first line is its URL.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import itertools
 import json
+import math
 import re
 import socket
 import sys
 import threading
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -43,6 +48,7 @@ import anyio.to_thread
 import uvicorn
 
 MODEL = "scripted-1"
+DIMENSIONS = 1536
 Reply = str | dict[str, Any]
 Request = dict[str, Any]
 Matcher = str | Callable[[Request], bool]
@@ -76,6 +82,7 @@ class ScriptedModel:
         self._watchers: list[asyncio.Event] = []
         self._ids = itertools.count(1)
         self.requests: list[Request] = []
+        self.embeddings = 0
         self.keys: list[str] = []
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", port))
@@ -223,6 +230,8 @@ class ScriptedModel:
             await answer.json(await self._control(path.removeprefix("/control/"), json.loads(body or b"{}"), query))
         elif path.endswith("/models"):
             await answer.json({"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "scripted"}]})
+        elif path.endswith("/embeddings"):
+            await answer.json(self._embedded(json.loads(body)))
         elif path.endswith("/chat/completions"):
             headers = dict(scope["headers"])
             key = headers.get(b"authorization", b"").decode().removeprefix("Bearer ")
@@ -248,6 +257,20 @@ class ScriptedModel:
                 count = int(query.get("wait", ["0"])[0])
                 await self._until(lambda: self.calls >= count)
         return {"calls": self.calls}
+
+    def _embedded(self, request: Request) -> dict[str, Any]:
+        given = request["input"]
+        texts = [str(text) for text in given] if isinstance(given, list) else [str(given)]
+        with self._changed:
+            self.embeddings += len(texts)
+        size = request.get("dimensions") or DIMENSIONS
+        compact = request.get("encoding_format") == "base64"
+        data = [
+            {"object": "embedding", "index": n, "embedding": _vector(text, size, compact=compact)}
+            for n, text in enumerate(texts)
+        ]
+        usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
+        return {"object": "list", "model": request.get("model", ""), "data": data, "usage": usage}
 
     async def _complete(self, request: Request, key: str, answer: _Answer) -> None:
         since, reply = self._take(request, key)
@@ -368,6 +391,16 @@ def _directed(text: str, step: int) -> Reply:
         if verb == "say":
             return {"text": rest.strip(), **hold}
     return {"text": "ok: " + " ".join(text.split())[-60:], **hold}
+
+
+def _vector(text: str, size: int, *, compact: bool) -> list[float] | str:
+    """A unit vector of the words in a text: hashed, so that texts which share words are near each other."""
+    vector = [0.0] * size
+    for word in re.findall(r"\w+", text.lower()) or [""]:
+        vector[int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big") % size] += 1.0
+    length = math.sqrt(sum(x * x for x in vector))
+    vector = [x / length for x in vector]
+    return base64.b64encode(array("f", vector).tobytes()).decode() if compact else vector
 
 
 def _deltas(message: dict[str, Any]) -> list[dict[str, Any]]:
