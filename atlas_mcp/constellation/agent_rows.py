@@ -1,4 +1,4 @@
-"""The record's rows of agents and blocks: which of Letta's ids is whose. Every query is of one caller."""
+"""The record's rows of agents and blocks: which of Letta's ids is whose. Every query is of one caller on one Letta."""
 
 from __future__ import annotations
 
@@ -41,37 +41,39 @@ class KeptAgent:
     tools: frozenset[str] = frozenset()
 
 
-async def read_agent(db: AsyncConnection, caller: Caller, name: str) -> KeptAgent | None:
-    """The agent with its own and the shared blocks; None if it was never created."""
-    rows = await db.execute(select(agent).where(agent.c.caller == caller.id, agent.c.name == name))
+async def read_agent(db: AsyncConnection, caller: Caller, server: str, name: str) -> KeptAgent | None:
+    """The agent with its own and the shared blocks; None if it was never created there."""
+    mine = (agent.c.caller == caller.id, agent.c.server == server, agent.c.name == name)
+    rows = await db.execute(select(agent).where(*mine))
     row = rows.one_or_none()
     if row is None:
         return None
-    blocks = await read_blocks(db, caller, (name, SHARED))
+    blocks = await read_blocks(db, caller, server, (name, SHARED))
     return KeptAgent(name, row.letta_id, row.fingerprint, blocks)
 
 
-async def read_blocks(db: AsyncConnection, caller: Caller, owners: Iterable[str]) -> dict[str, KeptBlock]:
+async def read_blocks(db: AsyncConnection, caller: Caller, server: str, owners: Iterable[str]) -> dict[str, KeptBlock]:
     """The blocks of these owners, by label."""
-    mine = select(block).where(block.c.caller == caller.id, block.c.owner.in_(list(owners)))
-    rows = await db.execute(mine)
+    mine = (block.c.caller == caller.id, block.c.server == server, block.c.owner.in_(list(owners)))
+    rows = await db.execute(select(block).where(*mine))
     return {r.label: KeptBlock(r.label, r.letta_id, r.limit, r.owner == SHARED) for r in rows}
 
 
-async def write_agent(db: AsyncConnection, caller: Caller, kept: KeptAgent) -> None:
+async def write_agent(db: AsyncConnection, caller: Caller, server: str, kept: KeptAgent) -> None:
     """Keep the agent and its own blocks, in place of what was kept before.
 
     Conversations with an agent that it replaces are forgotten: Letta has them no longer.
     """
-    mine = (agent.c.caller == caller.id, agent.c.name == kept.name)
+    mine = (agent.c.caller == caller.id, agent.c.server == server, agent.c.name == kept.name)
     before = (await db.execute(select(agent.c.letta_id, agent.c.created_at).where(*mine))).one_or_none()
     now = datetime.now(UTC)
     if before and before.letta_id != kept.letta_id:
-        theirs = (conversation.c.caller == caller.id, conversation.c.agent == kept.name)
-        await db.execute(delete(conversation).where(*theirs))
+        theirs = (conversation.c.server == server, conversation.c.agent == kept.name)
+        await db.execute(delete(conversation).where(conversation.c.caller == caller.id, *theirs))
     await db.execute(delete(agent).where(*mine))
     row = {
         "caller": caller.id,
+        "server": server,
         "name": kept.name,
         "letta_id": kept.letta_id,
         "fingerprint": kept.fingerprint,
@@ -79,15 +81,14 @@ async def write_agent(db: AsyncConnection, caller: Caller, kept: KeptAgent) -> N
         "updated_at": now,
     }
     await db.execute(insert(agent).values(row))
-    await write_blocks(db, caller, kept.name, [b for b in kept.blocks.values() if not b.shared])
+    await write_blocks(db, caller, server, kept.name, [b for b in kept.blocks.values() if not b.shared])
 
 
-async def write_blocks(db: AsyncConnection, caller: Caller, owner: str, blocks: list[KeptBlock]) -> None:
+async def write_blocks(db: AsyncConnection, caller: Caller, server: str, owner: str, blocks: list[KeptBlock]) -> None:
     """Keep these as the owner's blocks, in place of those kept before."""
-    await db.execute(delete(block).where(block.c.caller == caller.id, block.c.owner == owner))
-    rows = [
-        {"caller": caller.id, "owner": owner, "label": b.label, "letta_id": b.letta_id, "limit": b.limit}
-        for b in blocks
-    ]
+    mine = (block.c.caller == caller.id, block.c.server == server, block.c.owner == owner)
+    await db.execute(delete(block).where(*mine))
+    common = {"caller": caller.id, "server": server, "owner": owner}
+    rows = [common | {"label": b.label, "letta_id": b.letta_id, "limit": b.limit} for b in blocks]
     if rows:
         await db.execute(insert(block), rows)

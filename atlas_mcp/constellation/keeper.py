@@ -92,7 +92,7 @@ class Keeper:
 
     async def _read(self, name: str) -> KeptAgent | None:
         async with self._record.read() as db:
-            return await read_agent(db, self._caller, name)
+            return await read_agent(db, self._caller, self._letta.name, name)
 
     async def _create(self, before: KeptAgent | None, spec: AgentSpec) -> KeptAgent:
         shared = await self._shared.ensure()
@@ -138,7 +138,7 @@ class Keeper:
                     await revisions.add(db, self._caller, block.id, block.value, "created", "roster", after=number)
                 elif label == "persona" and persona_before not in {None, spec.persona}:
                     await revisions.add(db, self._caller, block.id, block.value, "value", "roster")
-            await write_agent(db, self._caller, kept)
+            await write_agent(db, self._caller, self._letta.name, kept)
         return kept
 
     async def _own_blocks(self, state: AgentState, values: dict[str, str]) -> dict[str, BlockState]:

@@ -39,13 +39,13 @@ class SharedBlocks:
             return {}
         async with self._locks.hold(shared_lock(self._caller)):
             async with self._record.read() as db:
-                kept = await read_blocks(db, self._caller, (SHARED,))
+                kept = await read_blocks(db, self._caller, self._letta.name, (SHARED,))
                 known = await revisions.latest(db, self._caller, [b.letta_id for b in kept.values()])
             states = {s.label: await self._state(s, kept.get(s.label), known) for s in self._specs}
             now = {label: KeptBlock(label, s.id, s.limit, shared=True) for label, s in states.items()}
             if now != kept:
                 async with self._record.write() as db:
-                    await write_blocks(db, self._caller, SHARED, list(now.values()))
+                    await write_blocks(db, self._caller, self._letta.name, SHARED, list(now.values()))
                     for label, state in states.items():
                         before = known.get(kept[label].letta_id) if label in kept else None
                         if before is None or before.block_id != state.id:

@@ -33,6 +33,7 @@ class Threads:
         self._letta = letta
         self._record = record
         self._locks = locks
+        self._here = (table.c.caller == caller.id, table.c.server == letta.name)
 
     async def resolve(self, agent: str, conversation: str | None, *, run_id: str | None = None) -> str:
         """The conversation's id. None: this client's own thread with the agent, opened if there is none; "new": a new
@@ -42,7 +43,7 @@ class Threads:
             return await self.open(agent, run_id=run_id)
         if conversation is None:
             return await self._own(agent) or await self._open_own(agent)
-        mine = (table.c.id == conversation, table.c.caller == self._caller.id, table.c.agent == agent)
+        mine = (table.c.id == conversation, table.c.agent == agent, *self._here)
         async with self._record.read() as db:
             if (await db.execute(select(table.c.id).where(*mine))).one_or_none() is None:
                 raise UnknownConversation(conversation, agent)
@@ -59,6 +60,7 @@ class Threads:
         row = {
             "id": opened,
             "caller": self._caller.id,
+            "server": self._letta.name,
             "agent": agent,
             "client": client,
             "run_id": run_id,
@@ -82,7 +84,7 @@ class Threads:
             return await self._own(agent) or await self.open(agent, client=self._client)
 
     async def _own(self, agent: str) -> str | None:
-        mine = (table.c.caller == self._caller.id, table.c.agent == agent, table.c.client == self._client)
+        mine = (*self._here, table.c.agent == agent, table.c.client == self._client)
         newest = select(table.c.id).where(*mine).order_by(table.c.created_at.desc()).limit(1)
         async with self._record.read() as db:
             return (await db.execute(newest)).scalar_one_or_none()

@@ -37,6 +37,7 @@ _NO_LIMIT = 100_000
 class Letta:
     """One Letta; `tools` are those whose source it has from us.
 
+    `name` is what the configuration calls it: the record keeps it with the ids that this Letta gave.
     `embedding` is the handle for archives on servers that have no default of their own.
     """
 
@@ -45,10 +46,12 @@ class Letta:
         client: AsyncLetta,
         *,
         kind: Kind,
+        name: str = "embedded",
         embedding: str | None = None,
         event_seconds: float = EVENT_SECONDS,
     ) -> None:
         self.kind: Kind = kind
+        self.name = name
         self._client = client.with_options(max_retries=0)
         self.tools = LettaTools(self._client)
         self._embedding = embedding

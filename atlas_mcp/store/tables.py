@@ -45,27 +45,39 @@ class Utc(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
+placement = Table(
+    "placement",
+    metadata,
+    Column("caller", String, primary_key=True),
+    Column("server", String, nullable=False, comment="name of the Letta that has the caller's constellation"),
+    Column("moving_to", String, comment="name of the Letta that it is being moved to"),
+    Column("at", Utc, nullable=False),
+)
+
 agent = Table(
     "agent",
     metadata,
     Column("caller", String, nullable=False),
+    Column("server", String, nullable=False, comment="name of the Letta; ids of one mean nothing on another"),
     Column("name", String, nullable=False),
     Column("letta_id", String, nullable=False),
     Column("fingerprint", String, nullable=False, comment="hash of persona, model, blocks and tools as last sent"),
     Column("created_at", Utc, nullable=False),
     Column("updated_at", Utc, nullable=False),
-    PrimaryKeyConstraint("caller", "name"),
+    PrimaryKeyConstraint("caller", "server", "name"),
 )
 
 block = Table(
     "block",
     metadata,
     Column("caller", String, nullable=False),
+    Column("server", String, nullable=False),
     Column("owner", String, nullable=False, comment="agent name, or * for a block shared within the constellation"),
     Column("label", String, nullable=False),
-    Column("letta_id", String, nullable=False, unique=True),
+    Column("letta_id", String, nullable=False),
     Column("limit", Integer, nullable=False),
-    PrimaryKeyConstraint("caller", "owner", "label"),
+    PrimaryKeyConstraint("caller", "server", "owner", "label"),
+    UniqueConstraint("server", "letta_id"),
 )
 
 revision = Table(
@@ -87,11 +99,12 @@ conversation = Table(
     metadata,
     Column("id", String, primary_key=True, comment="Letta's id of the conversation"),
     Column("caller", String, nullable=False),
+    Column("server", String, nullable=False),
     Column("agent", String, nullable=False),
     Column("client", String, nullable=False, comment="whose own thread it is; empty if opened by a run or by 'new'"),
     Column("run_id", String),
     Column("created_at", Utc, nullable=False),
-    Index("conversation_thread", "caller", "agent", "client"),
+    Index("conversation_thread", "caller", "server", "agent", "client"),
 )
 
 turn = Table(

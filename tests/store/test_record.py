@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def a_block(label: str) -> dict[str, object]:
-    return {"caller": "c", "owner": "o", "label": label, "letta_id": f"id-{label}", "limit": 10}
+    return {"caller": "c", "server": "s", "owner": "o", "label": label, "letta_id": f"id-{label}", "limit": 10}
 
 
 async def put(connection: AsyncConnection, label: str) -> None:
