@@ -73,10 +73,7 @@ class Letta:
                 description=spec.description,
                 model=spec.model,
                 system=spec.system,
-                memory_blocks=[
-                    {"label": b.label, "value": b.value, "limit": b.limit, "description": b.description}
-                    for b in spec.blocks
-                ],
+                memory_blocks=[_new_block(b) for b in spec.blocks],
                 block_ids=list(spec.shared),
                 tags=list(spec.tags),
                 tools=list(spec.tools),
@@ -117,15 +114,7 @@ class Letta:
     async def create_block(self, block: NewBlock, *, tags: Sequence[str] = ()) -> BlockState:
         """Create a block that belongs to no agent yet."""
         with exchange():
-            return _block(
-                await self._client.blocks.create(
-                    label=block.label,
-                    value=block.value,
-                    limit=block.limit,
-                    description=block.description,
-                    tags=list(tags),
-                )
-            )
+            return _block(await self._client.blocks.create(**_new_block(block), tags=list(tags)))
 
     async def block(self, block_id: str) -> BlockState:
         """The block; LettaLost if there is none."""
@@ -138,15 +127,22 @@ class Letta:
             page = await self._client.agents.blocks.list(agent_id, limit=100)
             return [_block(b) for b in page.items]
 
-    async def set_block(self, block_id: str, value: str) -> BlockState:
-        """Give the block a new value. OverLimit where Letta enforces the limit; callers check it before."""
-        with exchange():
-            return _block(await self._client.blocks.update(block_id, value=value))
+    async def set_block(self, block_id: str, value: str, *, version: int | None = None) -> BlockState:
+        """Give the block a new value, if it is still at that version; where Letta counts none, it is not asked.
 
-    async def reshape_block(self, block_id: str, *, limit: int, description: str) -> BlockState:
-        """Give the block another limit and description."""
+        LettaRefused with status 409 when somebody else changed it. OverLimit where Letta enforces the limit; callers
+        check it before.
+        """
+        expected = {"If-Match": str(version)} if version is not None else None
         with exchange():
-            return _block(await self._client.blocks.update(block_id, limit=limit, description=description))
+            return _block(await self._client.blocks.update(block_id, value=value, extra_headers=expected))
+
+    async def reshape_block(self, block_id: str, *, limit: int, description: str, read_only: bool) -> BlockState:
+        """Give the block another limit and description, and say whether agents may change it."""
+        with exchange():
+            return _block(
+                await self._client.blocks.update(block_id, limit=limit, description=description, read_only=read_only)
+            )
 
     async def attach_block(self, agent_id: str, block_id: str) -> None:
         """Make the block one of the agent's; attaching twice is harmless."""
@@ -281,6 +277,16 @@ def _agent(state: Any) -> AgentState:
     )
 
 
+def _new_block(block: NewBlock) -> Any:
+    return {
+        "label": block.label,
+        "value": block.value,
+        "limit": block.limit,
+        "description": block.description,
+        "read_only": block.read_only,
+    }
+
+
 def _block(block: Any) -> BlockState:
     return BlockState(
         id=block.id,
@@ -288,4 +294,7 @@ def _block(block: Any) -> BlockState:
         value=block.value or "",
         limit=block.limit or _NO_LIMIT,
         description=block.description or "",
+        read_only=bool(block.read_only),
+        tags=tuple(block.tags or ()),
+        version=getattr(block, "version", None),
     )

@@ -13,13 +13,19 @@ RunState = Literal["running", "ended", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class BlockState:
-    """A block's present value. `limit` in characters; a Letta of version 0.16.8 does not enforce it itself."""
+    """A block's present value. `limit` in characters; a Letta of version 0.16.8 does not enforce it itself.
+
+    `version` tells one state from every other, where the Letta has such a thing.
+    """
 
     id: str
     label: str
     value: str
     limit: int
     description: str = ""
+    read_only: bool = False
+    tags: tuple[str, ...] = ()
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +62,13 @@ class AgentState:
 
 @dataclass(frozen=True, slots=True)
 class NewBlock:
-    """A block to be created."""
+    """A block to be created; a `read_only` one is not to be changed by agents."""
 
     label: str
     value: str
     limit: int
     description: str = ""
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
