@@ -4,11 +4,14 @@
     ├── InvalidInput            an argument that cannot be used
     │   ├── UnknownAgent
     │   ├── UnknownTeam
+    │   ├── UnknownGroup
     │   ├── UnknownBlock
     │   ├── UnknownConversation
     │   ├── UnknownRun
     │   ├── OverLimit
     │   ├── StaleRevision
+    │   ├── UnknownRevision
+    │   ├── ReadOnlyBlock
     │   └── IllegalChange
     ├── ConfigurationError      a setting, file or key that must be mended first
     │   ├── BrokenRoster
@@ -18,6 +21,7 @@
     │   ├── UnwritableHome
     │   ├── NewerRecord
     │   ├── BrokenStore
+    │   ├── UnusableLetta
     │   └── PortInUse
     ├── Unavailable             something outside does not answer; trying again may help
     │   ├── LettaUnavailable
@@ -92,6 +96,13 @@ class UnknownTeam(InvalidInput):
         super().__init__(_unknown("team", name, known), argument=argument, allowed=known)
 
 
+class UnknownGroup(InvalidInput):
+    """Raised when the caller has no group of that name."""
+
+    def __init__(self, name: str, known: Sequence[str], *, argument: str = "group") -> None:
+        super().__init__(_unknown("group", name, known), argument=argument, allowed=known)
+
+
 class UnknownBlock(InvalidInput):
     """Raised when an agent has no block with that label."""
 
@@ -143,6 +154,26 @@ class StaleRevision(InvalidInput):
         )
         self.expected = expected
         self.actual = actual
+
+
+class UnknownRevision(InvalidInput):
+    """Raised when a block never had a revision of that number; says which it has."""
+
+    def __init__(self, label: str, revision: int, newest: int) -> None:
+        super().__init__(
+            f"block {label!r} has no revision {revision}; it has 1 to {newest}.",
+            argument="revision",
+            next_step="Call get_agent_memory with history=true to see them.",
+        )
+
+
+class ReadOnlyBlock(InvalidInput):
+    """Raised when an agent would change a block that only callers may change."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            f"the memory block {label!r} is read-only.", argument="label", next_step="Go on without changing it."
+        )
 
 
 class IllegalChange(InvalidInput):
@@ -213,6 +244,13 @@ class BrokenStore(ConfigurationError):
             next_step="Stop ATLAS and restore the file from a backup, or move it aside to begin with an empty one.",
         )
         self.path = path
+
+
+class UnusableLetta(ConfigurationError):
+    """Raised when what answers at a Letta's address is none, is too old, or refuses the key; names the setting."""
+
+    def __init__(self, message: str, setting: str, *, next_step: str | None = None) -> None:
+        super().__init__(message, argument=setting, next_step=next_step)
 
 
 class PortInUse(ConfigurationError):

@@ -21,7 +21,6 @@ def describe_agents(
     names = [t.name for t in roster.teams]
     if team is not None and team not in names:
         raise UnknownTeam(team, names, argument="team")
-    labels = [b.label for b in roster.blocks]
     available = toolbox.available
     shown = [a for a in roster.agents if team is None or a.team == team]
     marks = {a.name: set(busy_marks(caller, a.name)) for a in shown}
@@ -35,7 +34,7 @@ def describe_agents(
             description=agent.description,
             model=shown_model(models.handle(roster.tier(agent), agent.level, agent.model)),
             busy=not held.isdisjoint(marks[agent.name]),
-            blocks=labels,
+            blocks=[b.label for b in roster.blocks_of(agent.name)],
             needs=[tool for tool in agent.needs if tool not in available],
         )
 

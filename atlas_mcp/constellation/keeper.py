@@ -92,10 +92,14 @@ class Keeper:
 
     async def _read(self, name: str) -> KeptAgent | None:
         async with self._record.read() as db:
-            return await read_agent(db, self._caller, self._letta.name, name)
+            kept = await read_agent(db, self._caller, self._letta.name, name)
+        if kept is None:
+            return None
+        labels = {b.label for b in self._roster.blocks_of(name)}
+        return replace(kept, blocks={label: b for label, b in kept.blocks.items() if label in labels})
 
     async def _create(self, before: KeptAgent | None, spec: AgentSpec) -> KeptAgent:
-        shared = await self._shared.ensure()
+        shared = await self._shared.ensure(spec.name)
         values = await self._last_values(before, spec)
         found = await self._letta.find_agents(tags(self._caller, spec.name))
         if found:
@@ -106,7 +110,7 @@ class Keeper:
         return await self._settle(spec, state, shared, before, values)
 
     async def _update(self, kept: KeptAgent, spec: AgentSpec) -> KeptAgent:
-        shared = await self._shared.ensure()
+        shared = await self._shared.ensure(spec.name)
         state = await self._letta.update_agent(kept.letta_id, self._change(spec))
         return await self._settle(spec, state, shared, kept, {})
 
@@ -213,7 +217,7 @@ class Keeper:
         tools = sorted(tool.mark for tool in self._tools.of(spec).values())
         key = (spec.name, *tools)
         if key not in self._fingerprints:
-            blocks = [[b.label, b.description, b.limit, b.shared] for b in self._roster.blocks]
+            blocks = [[b.label, b.description, b.limit, b.shared] for b in self._roster.blocks_of(spec.name)]
             system = system_prompt(spec, self._roster)
             told = [spec.persona, spec.description, system, self.handle(spec), blocks, tools]
             self._fingerprints[key] = hashlib.sha256(json.dumps(told).encode()).hexdigest()

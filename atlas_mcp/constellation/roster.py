@@ -1,12 +1,13 @@
 """The roster: which agents a constellation has, read from data.
 
 Promise: what `load_roster` gives is consistent. There is one global supervisor and one librarian, every team has a
-supervisor and at least one worker, nobody works in two places, and every persona fits its block. Anything else is
-BrokenRoster, with the file and the line. Nothing is loaded in part.
+supervisor and at least one worker, nobody works in two places, groups are of agents that there are, and every persona
+fits its block. Anything else is BrokenRoster, with the file and the line. Nothing is loaded in part.
 
 A roster of one's own is a TOML file like `rosters/default.toml`. With `extends = "default"` it starts from that one:
-`[remove]` takes agents, teams and blocks away, `[rename.agents]` and `[rename.teams]` give new names, and tables then
-add agents and teams or change single keys of those there are, by their new names.
+`[remove]` takes agents, teams, groups and blocks away, `[rename.agents]`, `[rename.teams]` and `[rename.groups]` give
+new names, and tables then add agents, teams and groups or change single keys of those there are, by their new names.
+A group of the other roster goes on without agents that are taken away, and goes with its manager.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pydantic import ValidationError
 
 from atlas_mcp.constellation.roster_checks import check_models, check_roster, check_teams, role_of
 from atlas_mcp.constellation.roster_file import RosterFile
+from atlas_mcp.constellation.roster_groups import check_groups, left_of, renamed
 from atlas_mcp.model.agent import AgentSpec, BlockSpec, Roster, TeamSpec
+from atlas_mcp.model.group import GroupSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULT = Path(__file__).parent.parent / "rosters" / "default.toml"
 
 _Tables = dict[str, dict[str, Any]]
-_Spec = TypeVar("_Spec", AgentSpec, TeamSpec, BlockSpec)
+_Spec = TypeVar("_Spec", AgentSpec, TeamSpec, GroupSpec, BlockSpec)
 
 
 def load_roster(path: Path | None = None, *, read_model: Callable[[str], object] | None = None) -> Roster:
@@ -41,28 +44,31 @@ def load_roster(path: Path | None = None, *, read_model: Callable[[str], object]
     tables.add_own()
     roster = tables.roster()
     check_roster(roster, file)
+    check_groups(roster, file)
     if read_model:
         check_models(roster, file, read_model)
     return roster
 
 
 class _Draft:
-    """Agents, teams and blocks by name, while files are laid over each other."""
+    """Agents, teams, groups and blocks by name, while files are laid over each other."""
 
     def __init__(self, file: RosterFile) -> None:
         self.file = file
         self.agents: _Tables = {}
         self.teams: _Tables = {}
+        self.groups: _Tables = {}
         self.blocks: _Tables = {}
 
     def begin_with(self, base: RosterFile) -> None:
         self._lay_over(base)
-        for kind in ("agents", "teams", "blocks"):
+        for kind in ("agents", "teams", "groups", "blocks"):
             for name in getattr(self.file.entries.remove, kind):
                 self._remove(kind, name)
-        for kind in ("teams", "agents"):
+        for kind in ("teams", "groups", "agents"):
             for old, new in getattr(self.file.entries.rename, kind).items():
                 self._rename(kind, old, new)
+        self.groups = left_of(self.groups, self.agents)
 
     def add_own(self) -> None:
         labels = [b.label for b in self.file.entries.blocks]
@@ -76,8 +82,9 @@ class _Draft:
         check_teams(teams, list(self.agents), self.file)
         agents = [self._agent(name, table, teams) for name, table in self.agents.items()]
         blocks = [self._made(BlockSpec, "blocks", label, table) for label, table in self.blocks.items()]
+        groups = [self._made(GroupSpec, "groups", name, table) for name, table in self.groups.items()]
         name = self.file.entries.name or self.file.path.stem
-        return Roster(name=name, agents=tuple(agents), teams=teams, blocks=tuple(blocks))
+        return Roster(name=name, agents=tuple(agents), teams=teams, blocks=tuple(blocks), groups=tuple(groups))
 
     def _agent(self, name: str, table: dict[str, Any], teams: tuple[TeamSpec, ...]) -> AgentSpec:
         team = next((t.name for t in teams if name == t.supervisor or name in t.workers), None)
@@ -91,6 +98,8 @@ class _Draft:
             self.agents[name] = self.agents.get(name, {}) | given | ({"persona": persona} if persona else {})
         for name, team in file.entries.teams.items():
             self.teams[name] = self.teams.get(name, {}) | team.model_dump(exclude_none=True)
+        for name, group in file.entries.groups.items():
+            self.groups[name] = self.groups.get(name, {}) | group.model_dump(exclude_none=True)
         for block in file.entries.blocks:
             given = block.model_dump(exclude_none=True, exclude={"label"})
             self.blocks[block.label] = self.blocks.get(block.label, {}) | given
@@ -118,6 +127,7 @@ class _Draft:
             for team in self.teams.values():
                 team["supervisor"] = new if team["supervisor"] == old else team["supervisor"]
                 team["workers"] = tuple(new if w == old else w for w in team["workers"])
+            self.groups = {name: renamed(group, old, new) for name, group in self.groups.items()}
 
     def _made(self, kind: type[_Spec], table: str, name: str, given: dict[str, Any]) -> _Spec:
         try:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from atlas_mcp.errors import BrokenRoster
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.agent import Level, Role, TeamKind
+from atlas_mcp.model.group import Manager
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,7 @@ class BlockEntry(Frozen):
     limit: int | None = None
     value: str | None = None
     shared: bool | None = None
+    read_only: bool | None = None
 
 
 class AgentEntry(Frozen):
@@ -54,19 +56,30 @@ class TeamEntry(Frozen):
     workers: tuple[str, ...] | None = None
 
 
+class GroupEntry(Frozen):
+    """A `[groups.NAME]` table."""
+
+    description: str | None = None
+    agents: tuple[str, ...] | None = None
+    manager: Manager | None = None
+    notes_limit: int | None = None
+
+
 class Removals(Frozen):
     """The `[remove]` table: names of the extended roster that this one does not have."""
 
     agents: tuple[str, ...] = ()
     teams: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     blocks: tuple[str, ...] = ()
 
 
 class Renamings(Frozen):
-    """The `[rename.agents]` and `[rename.teams]` tables: old name = new name."""
+    """The `[rename.agents]`, `[rename.teams]` and `[rename.groups]` tables: old name = new name."""
 
     agents: dict[str, str] = Field(default_factory=dict[str, str])
     teams: dict[str, str] = Field(default_factory=dict[str, str])
+    groups: dict[str, str] = Field(default_factory=dict[str, str])
 
 
 class RosterEntries(Frozen):
@@ -79,6 +92,7 @@ class RosterEntries(Frozen):
     blocks: tuple[BlockEntry, ...] = ()
     agents: dict[str, AgentEntry] = Field(default_factory=dict[str, AgentEntry])
     teams: dict[str, TeamEntry] = Field(default_factory=dict[str, TeamEntry])
+    groups: dict[str, GroupEntry] = Field(default_factory=dict[str, GroupEntry])
 
 
 class RosterFile:

@@ -1,4 +1,4 @@
-"""The blocks that all agents of one constellation share: created once, and never shared beyond their caller."""
+"""The blocks that agents of one constellation share, all of them or a group: created once, and never shared further."""
 
 from __future__ import annotations
 
@@ -24,28 +24,29 @@ class SharedBlocks:
 
     def __init__(self, caller: Caller, roster: Roster, letta: Letta, record: Record, locks: Locks) -> None:
         self._caller = caller
-        self._specs = [b for b in roster.blocks if b.shared]
+        self._roster = roster
         self._letta = letta
         self._record = record
         self._locks = locks
 
-    async def ensure(self) -> dict[str, KeptBlock]:
-        """The shared blocks as they now are in Letta, by label; what is missing there is created.
+    async def ensure(self, agent: str) -> dict[str, KeptBlock]:
+        """The blocks that the agent shares, as they now are in Letta, by label; what is missing there is created.
 
         A block that Letta lost is created again with the last value that the record knows. A block's limit never
         shrinks below what the block holds.
         """
-        if not self._specs:
+        specs = [b for b in self._roster.blocks_of(agent) if b.shared]
+        if not specs:
             return {}
         async with self._locks.hold(shared_lock(self._caller)):
             async with self._record.read() as db:
                 kept = await read_blocks(db, self._caller, self._letta.name, (SHARED,))
                 known = await revisions.latest(db, self._caller, [b.letta_id for b in kept.values()])
-            states = {s.label: await self._state(s, kept.get(s.label), known) for s in self._specs}
+            states = {s.label: await self._state(s, kept.get(s.label), known) for s in specs}
             now = {label: KeptBlock(label, s.id, s.limit, shared=True) for label, s in states.items()}
-            if now != kept:
+            if any(kept.get(label) != block for label, block in now.items()):
                 async with self._record.write() as db:
-                    await write_blocks(db, self._caller, self._letta.name, SHARED, list(now.values()))
+                    await write_blocks(db, self._caller, self._letta.name, SHARED, list({**kept, **now}.values()))
                     for label, state in states.items():
                         before = known.get(kept[label].letta_id) if label in kept else None
                         if before is None or before.block_id != state.id:

@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from atlas_mcp.errors import UnknownAgent, UnknownTeam
+from atlas_mcp.errors import UnknownAgent, UnknownGroup, UnknownTeam
 from atlas_mcp.model._base import Frozen
+from atlas_mcp.model.group import GroupSpec
 
 Role = Literal["global_supervisor", "librarian", "supervisor", "worker"]
 Tier = Literal["supervisor", "worker", "rater"]
@@ -17,13 +18,16 @@ TeamKind = Literal["work", "writing", "rating"]
 
 
 class BlockSpec(Frozen):
-    """A block that agents have from their first turn; `limit` in characters. A shared one is one block for all."""
+    """A block that agents have from their first turn; `limit` in characters. A shared one is one block for all; one
+    that is `read_only` is changed by callers and the roster, never by agents.
+    """
 
     label: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     description: str
     limit: int = Field(gt=0)
     value: str = ""
     shared: bool = False
+    read_only: bool = False
 
 
 class AgentSpec(Frozen):
@@ -60,6 +64,7 @@ class Roster(Frozen):
     agents: tuple[AgentSpec, ...]
     teams: tuple[TeamSpec, ...]
     blocks: tuple[BlockSpec, ...]
+    groups: tuple[GroupSpec, ...] = ()
 
     def agent(self, name: str) -> AgentSpec:
         """The agent of that name, or UnknownAgent with the names there are."""
@@ -75,6 +80,32 @@ class Roster(Frozen):
                 return team
         raise UnknownTeam(name, [t.name for t in self.teams])
 
+    def group(self, name: str) -> GroupSpec:
+        """The group of that name, or UnknownGroup with the names there are."""
+        for group in self.groups:
+            if group.name == name:
+                return group
+        raise UnknownGroup(name, [g.name for g in self.groups])
+
+    def groups_of(self, agent: str) -> tuple[GroupSpec, ...]:
+        """The groups that the agent belongs to or manages."""
+        return tuple(g for g in self.groups if agent in g.everyone)
+
+    def notes_of(self, agent: str) -> tuple[BlockSpec, ...]:
+        """The blocks that the agent shares with its groups, and with nobody else."""
+        return tuple(_notes(group) for group in self.groups_of(agent) if group.notes_limit)
+
+    def blocks_of(self, agent: str) -> tuple[BlockSpec, ...]:
+        """Every block of the agent: those of the roster, then its groups' notes."""
+        return (*self.blocks, *self.notes_of(agent))
+
+    def sharing(self, agent: str, label: str) -> list[str]:
+        """The other agents that see this block of the agent's."""
+        if any(b.label == label for b in self.blocks):
+            shared = any(b.label == label and b.shared for b in self.blocks)
+            return [a.name for a in self.agents if a.name != agent] if shared else []
+        return [n for g in self.groups_of(agent) if g.notes_label == label for n in g.everyone if n != agent]
+
     def with_role(self, role: Role) -> AgentSpec:
         """The first agent with that role; the loader guarantees one global supervisor and one librarian."""
         return next(a for a in self.agents if a.role == role)
@@ -89,6 +120,15 @@ class Roster(Frozen):
     def fingerprint(self) -> str:
         """A hash that changes when anything in the roster changes."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def _notes(group: GroupSpec) -> BlockSpec:
+    return BlockSpec(
+        label=group.notes_label,
+        description=f"Shared by the group {group.name} alone: what it settled and will need again.",
+        limit=group.notes_limit,
+        shared=True,
+    )
 
 
 class AgentInfo(Frozen):

@@ -13,7 +13,7 @@ from atlas_mcp.model.plan import Plan
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.usage import Usage
 
-RunKind = Literal["team_task", "turn"]
+RunKind = Literal["team_task", "turn", "group"]
 RunStatus = Literal["queued", "working", "awaiting_answer", "completed", "failed", "cancelled"]
 
 LEGAL: dict[RunStatus, frozenset[RunStatus]] = {
@@ -65,7 +65,9 @@ class Run(Frozen):
     progress: Progress = Progress()
     events: list[Event] = Field(default_factory=list[Event])
     result: Result | None = None
-    reply: str | None = Field(default=None, description="The agent's reply, for a run that is a single turn.")
+    reply: str | None = Field(
+        default=None, description="The reply, for a run that is one turn; who said what, for a group's."
+    )
     usage: Usage = Usage()
     error: str | None = None
     trace_id: str | None = None

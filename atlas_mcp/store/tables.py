@@ -9,6 +9,7 @@ from sqlalchemy import (
     JSON,
     Column,
     DateTime,
+    Float,
     Index,
     Integer,
     MetaData,
@@ -91,7 +92,10 @@ revision = Table(
     Column("author", String, nullable=False),
     Column("turn_id", String),
     Column("at", Utc, nullable=False),
+    Column("tool", String, comment="the memory tool by which an agent made it"),
+    Column("restores", Integer, comment="number of the revision that an undo brought back"),
     PrimaryKeyConstraint("block_id", "number"),
+    Index("revision_turn", "turn_id"),
 )
 
 conversation = Table(
@@ -179,4 +183,128 @@ artifact = Table(
     Column("text", Text, nullable=False),
     Column("created_at", Utc, nullable=False),
     UniqueConstraint("run_id", "name"),
+)
+
+document = Table(
+    "document",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("caller", String, nullable=False),
+    Column("project", String, nullable=False, comment="empty for none"),
+    Column("author", String, nullable=False, comment="caller or agent:NAME; each author has names of its own"),
+    Column("name", String, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("sha256", String, nullable=False, comment="of the whole text, which its passages make"),
+    Column("chars", Integer, nullable=False),
+    Column("chunks", Integer, nullable=False),
+    Column("trust", Float, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("updated_at", Utc, nullable=False),
+    UniqueConstraint("caller", "project", "author", "name"),
+)
+
+passage = Table(
+    "passage",
+    metadata,
+    Column("id", Integer, primary_key=True, comment="the row in both indexes, which follow this table by triggers"),
+    Column("caller", String, nullable=False),
+    Column("kind", String, nullable=False, comment="knowledge or run"),
+    Column("source", String, nullable=False, comment="id of the document or run"),
+    Column("ordinal", Integer, nullable=False),
+    Column("title", String, nullable=False, comment="the document's name, the run's goal"),
+    Column("project", String, nullable=False, comment="empty for none"),
+    Column("author", String, nullable=False),
+    Column("trust", Float, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("sha256", String, nullable=False),
+    Column("text", Text, nullable=False),
+    UniqueConstraint("source", "ordinal"),
+    Index("passage_owner", "caller", "kind"),
+)
+
+document_copy = Table(
+    "document_copy",
+    metadata,
+    Column("document", String, nullable=False, comment="its row outlives the document until the copy is deleted too"),
+    Column("caller", String, nullable=False),
+    Column("server", String, nullable=False),
+    Column("revision", Integer, nullable=False, comment="of the document that the copy has; 0 before there is one"),
+    Column("letta_file", String),
+    Column("problem", Text),
+    Column("at", Utc, nullable=False),
+    PrimaryKeyConstraint("document", "server"),
+)
+
+folder = Table(
+    "folder",
+    metadata,
+    Column("caller", String, nullable=False),
+    Column("server", String, nullable=False),
+    Column("letta_id", String, nullable=False, comment="Letta's id of the folder with copies of the documents"),
+    Column("agents", JSON, nullable=False, comment="Letta's ids of the agents that it was attached to"),
+    PrimaryKeyConstraint("caller", "server"),
+)
+
+addition = Table(
+    "addition",
+    metadata,
+    Column("caller", String, nullable=False),
+    Column("kind", String, nullable=False, comment="agent or group: what the caller added to the roster"),
+    Column("name", String, nullable=False),
+    Column("spec", JSON, nullable=False, comment="the AgentSpec or GroupSpec"),
+    Column("created_at", Utc, nullable=False),
+    PrimaryKeyConstraint("caller", "kind", "name"),
+)
+
+group_copy = Table(
+    "group_copy",
+    metadata,
+    Column("caller", String, nullable=False),
+    Column("server", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("letta_id", String, nullable=False),
+    Column("fingerprint", String, nullable=False, comment="hash of what Letta was last told of the group"),
+    Column("updated_at", Utc, nullable=False),
+    PrimaryKeyConstraint("caller", "server", "name"),
+)
+
+group_conversation = Table(
+    "group_conversation",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("caller", String, nullable=False),
+    Column("group_name", String, nullable=False),
+    Column("client", String, nullable=False, comment="whose own thread it is; empty if opened by 'new'"),
+    Column("created_at", Utc, nullable=False),
+    Column("tended", Integer, nullable=False, comment="number of the last message that background agents have read"),
+    Column("tended_at", Utc, nullable=False),
+    Index("group_conversation_thread", "caller", "group_name", "client"),
+)
+
+group_thread = Table(
+    "group_thread",
+    metadata,
+    Column("conversation", String, nullable=False),
+    Column("server", String, nullable=False),
+    Column("agent", String, nullable=False),
+    Column("thread", String, nullable=False, comment="the agent's own conversation, in Letta"),
+    Column("heard", Integer, nullable=False, comment="number of the last message that the agent was told"),
+    PrimaryKeyConstraint("conversation", "server", "agent"),
+)
+
+group_message = Table(
+    "group_message",
+    metadata,
+    Column("conversation", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("source", String, nullable=False, comment="caller, agent, system or tool"),
+    Column("speaker", String, nullable=False),
+    Column("to", JSON, nullable=False, comment="names of those it was for; empty for everyone"),
+    Column("text", Text, nullable=False),
+    Column("turn_id", String),
+    Column("run_id", String, nullable=False),
+    Column("key", String, nullable=False, comment="idempotency key: the same key is said once in a conversation"),
+    Column("at", Utc, nullable=False),
+    PrimaryKeyConstraint("conversation", "number"),
+    UniqueConstraint("conversation", "key"),
 )
