@@ -195,8 +195,13 @@ def test_the_migrations_make_the_schema_of_the_tables(home: Path):
 
     _schema.upgrade(home / "atlas.db", home / "locks")
     engine = create_engine(f"sqlite:///{home / 'atlas.db'}")
+
+    def no_index(name: str | None, *_: object) -> bool:
+        return not str(name).startswith(("passage_words", "passage_parts"))  # kept by SQLite beside `passage`
+
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": no_index})
+        assert compare_metadata(context, metadata) == []
     engine.dispose()
 
 
