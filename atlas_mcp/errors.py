@@ -10,6 +10,7 @@
     │   ├── UnknownRun
     │   ├── OverLimit
     │   ├── StaleRevision
+    │   ├── BrokenPackage
     │   ├── UnknownRevision
     │   ├── ReadOnlyBlock
     │   └── IllegalChange
@@ -27,6 +28,7 @@
     │   ├── LettaUnavailable
     │   │   └── LettaLost
     │   ├── ModelFailed
+    │   ├── ConstellationMoving
     │   └── LockTimeout
     ├── UnusableAnswer          an agent's answer that could not be read, also after asking again
     ├── RunLost                 the run is no longer this executor's: it ended, or another process has it
@@ -176,6 +178,18 @@ class ReadOnlyBlock(InvalidInput):
         )
 
 
+class BrokenPackage(InvalidInput):
+    """Raised when a file to be imported is not what it should be, or not whole; nothing of it was used."""
+
+    def __init__(self, path: str, problem: str, *, entry: str | None = None, next_step: str | None = None) -> None:
+        place = f"{path}, {entry}" if entry else path
+        super().__init__(
+            f"{place}: {problem}.",
+            argument="FILE",
+            next_step=next_step or "Nothing was imported. Export it again, or take another copy of the file.",
+        )
+
+
 class IllegalChange(InvalidInput):
     """Raised when a thing is in a state that does not allow the change, such as a run that has ended."""
 
@@ -280,6 +294,10 @@ class ModelFailed(Unavailable):
     def __init__(self, message: str, *, transient: bool = False, next_step: str | None = None) -> None:
         super().__init__(message, next_step=next_step)
         self.transient = transient
+
+
+class ConstellationMoving(Unavailable):
+    """Raised when a constellation is just being moved or replaced, and nothing else may be done with it meanwhile."""
 
 
 class LockTimeout(Unavailable):
