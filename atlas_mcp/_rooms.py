@@ -141,12 +141,12 @@ class Rooms:
             run_id=run.run_id,
             on_event=run.emit,
         )
-        await run.write(
+        kept = (
             Spent(turn.usage, turn.turn_id),
             Kept("turn", turn.model_dump_json()),
             Entry(agent, "turn_finished", f"{agent} answered", turn.turn_id, key="finished"),
         )
-        return RunOutcome(reply=turn.reply)
+        return RunOutcome(reply=turn.reply, changes=kept)
 
     async def do_team_task(self, run: RunContext) -> RunOutcome:
         """Execute a run that is a team task."""

@@ -116,24 +116,43 @@ class Atlas:
         rooms = await self._keeper.rooms()
         thread = await rooms.constellation(caller).thread(agent, conversation)
         asked = {"agent": agent, "message": message, "conversation": thread, "client": caller.client}
-        run_id = await rooms.runs.submit(caller, "turn", message[:200], asked, needs=self._keeper.models.providers())
-        run = await self._wait(rooms, caller, run_id, deadline, on_event)
+        done = await rooms.runs.ask(
+            caller,
+            "turn",
+            message[:200],
+            asked,
+            needs=self._keeper.models.providers(),
+            wait_seconds=max(0.0, deadline - anyio.current_time()),
+            on_event=on_event,
+        )
+        if done.outcome is not None:
+            return self._replied(done.outcome.kept("turn"), done.trace_id)
+        run = await self._wait(rooms, caller, done.run_id, deadline, on_event)
         if run.status not in ENDED:
             return ChatReply(
-                status="working", agent=agent, conversation=thread, run_id=run_id, trace_id=run.trace_id, note=run.note
+                status="working",
+                agent=agent,
+                conversation=thread,
+                run_id=run.run_id,
+                trace_id=run.trace_id,
+                note=run.note,
             )
         if run.status != "completed":
             raise ModelFailed(run.error or f"the turn was {run.status}.")
-        turn = TurnResult.model_validate_json(await rooms.runs.load(caller, run_id, "turn") or "{}")
-        await rooms.runs.forget(caller, run_id)
+        kept = await rooms.runs.load(caller, run.run_id, "turn")
+        await rooms.runs.forget(caller, run.run_id)
+        return self._replied(kept, run.trace_id)
+
+    def _replied(self, kept: str | None, trace_id: str | None) -> ChatReply:
+        turn = TurnResult.model_validate_json(kept or "{}")
         return ChatReply(
             status="completed",
             reply=turn.reply,
-            agent=agent,
+            agent=turn.agent,
             conversation=turn.conversation,
             memory_changes=turn.memory_changes,
             usage=turn.usage,
-            trace_id=run.trace_id,
+            trace_id=trace_id,
             note=self._keeper.model_note,
         )
 

@@ -6,14 +6,12 @@ Beside those here, a `Plan`, a `Progress` and a `Result` are changes too: each i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from atlas_mcp.model.plan import Plan
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.run import Progress
-
-if TYPE_CHECKING:
-    from atlas_mcp.model.usage import Usage
+from atlas_mcp.model.usage import Usage
 
 
 @dataclass(frozen=True)

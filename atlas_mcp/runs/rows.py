@@ -18,6 +18,7 @@ from atlas_mcp.model.run import ENDED, Progress, RunKind, RunStatus, change
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs import journal
 from atlas_mcp.runs.changes import Entry
+from atlas_mcp.runs.trace import trace_of
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
@@ -32,8 +33,18 @@ _UNFINISHED: tuple[RunStatus, ...] = ("queued", "working")
 
 
 # Built once: building them costs as much as running them, and an executor with fast models writes all the time.
+_ADD = insert(_RUN)
 _FIND = select(*_SHOWN).where(_RUN.c.id == bindparam("run"))
+_DELETE = (
+    delete(tables.event).where(tables.event.c.run_id == bindparam("run")),
+    delete(tables.artifact).where(tables.artifact.c.run_id == bindparam("run")),
+    delete(_RUN).where(_RUN.c.id == bindparam("run")),
+)
 _STAND = select(_RUN.c.status, _RUN.c.executor).where(_RUN.c.id == bindparam("run"))
+
+
+_ASKED = Entry("caller", "run_queued", "Asked for.")
+_STARTED = Entry("atlas", "run_started", "Begun.", data={"attempt": 1})
 
 
 class Order(Frozen):
@@ -52,28 +63,34 @@ async def add(
     order: Order,
     needs: list[str],
     executor: str | None,
+    *,
+    begun: bool = False,
 ) -> None:
-    """Store a new run as queued, to be executed by `executor`, or by whoever can if that is None."""
+    """Store a new run as queued, to be executed by `executor`, or by whoever can if that is None; or as `begun`, when
+    `executor` begins with it at once.
+    """
     now = datetime.now(UTC)
-    await connection.execute(
-        insert(_RUN).values(
-            id=run_id,
-            caller=order.caller.id,
-            kind=kind,
-            status="queued",
-            goal=goal,
-            input=order.model_dump(mode="json"),
-            progress=Progress().model_dump(),
-            usage=Usage().model_dump(),
-            executor=executor,
-            needs=needs,
-            attempts=0,
-            last_seq=1,
-            created_at=now,
-            updated_at=now,
-        )
-    )
-    await journal.append(connection, run_id, 1, now, Entry("caller", "run_queued", "Asked for."))
+    entries = [_ASKED, _STARTED] if begun else [_ASKED]
+    row = {
+        "id": run_id,
+        "caller": order.caller.id,
+        "kind": kind,
+        "status": "working" if begun else "queued",
+        "goal": goal,
+        "input": order.model_dump(mode="json"),
+        "progress": Progress(text="working" if begun else "").model_dump(),
+        "usage": Usage().model_dump(),
+        "executor": executor,
+        "needs": needs,
+        "trace_id": trace_of(order.traceparent),
+        "attempts": 1 if begun else 0,
+        "last_seq": len(entries),
+        "created_at": now,
+        "updated_at": now,
+    }
+    await connection.execute(_ADD, row)
+    events = [(journal.numbered(entry, seq, now), None) for seq, entry in enumerate(entries, start=1)]
+    await journal.write(connection, run_id, events)
 
 
 async def find(connection: AsyncConnection, run_id: str, caller: str | None = None) -> RunRow:
@@ -128,11 +145,8 @@ async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tupl
     if row.executor != executor or row.status not in _UNFINISHED:
         return None
     resumed = row.status == "working"
-    entry = (
-        Entry("atlas", "run_resumed", "Going on from what was done.", data={"attempt": row.attempts + 1})
-        if resumed
-        else Entry("atlas", "run_started", "Begun.", data={"attempt": 1})
-    )
+    told = "Going on from what was done."
+    entry = Entry("atlas", "run_resumed", told, data={"attempt": row.attempts + 1}) if resumed else _STARTED
     kept = {"progress": row.progress} if resumed else {}
     await move(connection, row, "working", entry, attempts=row.attempts + 1, **kept)
     return row, Order.model_validate(row.input)
@@ -205,8 +219,20 @@ async def remove(connection: AsyncConnection, run_id: str, caller: str) -> None:
     row = await find(connection, run_id, caller)
     if row.status not in ENDED:
         raise IllegalChange(f"a run that is {row.status} cannot be removed.", argument="run_id")
-    for table, column in ((tables.event, "run_id"), (tables.artifact, "run_id"), (_RUN, "id")):
-        await connection.execute(delete(table).where(table.c[column] == run_id))
+    await _delete(connection, run_id)
+
+
+async def hand_over(connection: AsyncConnection, run_id: str, executor: str) -> None:
+    """Delete a run that `executor` has done and whose outcome it hands over; RunLost if it is not at work on it."""
+    row = await stand(connection, run_id)
+    if row.executor != executor or row.status in ENDED:
+        raise RunLost(run_id)
+    await _delete(connection, run_id)
+
+
+async def _delete(connection: AsyncConnection, run_id: str) -> None:
+    for statement in _DELETE:
+        await connection.execute(statement, {"run": run_id})
 
 
 async def artifact(connection: AsyncConnection, run_id: str, caller: str, name: str) -> str | None:

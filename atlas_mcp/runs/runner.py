@@ -2,7 +2,8 @@
 
 A run ends completed, failed or cancelled; or it is left unfinished for a later attempt when this process stops. An
 executor is stopped by cancelling its task, once; one that does not stop within GRACE seconds is left alone and can
-write nothing any more.
+write nothing any more. A run that somebody attends begins at once, without the engine: its row says all that a later
+attempt needs; and when it ends well its outcome is handed over instead of being stored.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from atlas_mcp.errors import AtlasError, RunLost
-from atlas_mcp.runs import rows
+from atlas_mcp.runs import rows, steps
+from atlas_mcp.runs.attending import Attendances
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.runs.context import RunContext
 from atlas_mcp.runs.engine import Engine
-from atlas_mcp.runs.trace import AttemptSpan, attempt_span
+from atlas_mcp.runs.trace import AttemptSpan, attempt_span, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.run import RunKind
     from atlas_mcp.runs.bells import Bells
     from atlas_mcp.runs.outcome import Executor, RunOutcome
-    from atlas_mcp.runs.rows import Order, RunRow
+    from atlas_mcp.runs.rows import Order
     from atlas_mcp.store.record import Record
 
 MAX_RUNS = 16
@@ -48,6 +50,7 @@ class Runner:
         self._bells = bells
         self._engine = Engine(database, name, self._execute)
         self._slots = anyio.Semaphore(MAX_RUNS)
+        self.attendances = Attendances()
         self._mine: set[str] = set()
         self._working: dict[str, _Attempt] = {}
         self._closing = False
@@ -84,6 +87,32 @@ class Runner:
                 with anyio.CancelScope(shield=True):
                     await self._release(run_id, began=False)
 
+    def take_slot(self) -> bool:
+        """Whether a run can begin here at once; then `begin` must follow."""
+        try:
+            self._slots.acquire_nowait()
+        except anyio.WouldBlock:
+            return False
+        return True
+
+    def give_slot_back(self) -> None:
+        """Nothing begins after all."""
+        self._slots.release()
+
+    async def begin(self, run_id: str, kind: RunKind, goal: str, order: Order) -> None:
+        """Make the first attempt at a run that is stored as begun here, in the slot that was taken for it."""
+        self._mine.add(run_id)
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._attempt(
+                    run_id, kind, goal, order, attempt=1, resumed=False, trace=trace_of(order.traceparent)
+                )
+        except Exception as error:  # noqa: BLE001
+            await self._fail(run_id, error)
+        finally:
+            self._mine.discard(run_id)
+            self._slots.release()
+
     def stop(self, run_id: str) -> None:
         """Cancel the executor of that run, if it is at work here. Its row says why."""
         if attempt := self._working.get(run_id):
@@ -107,38 +136,45 @@ class Runner:
             async with self._record.write() as connection:
                 begun = await rows.begin(connection, run_id, self.name)
             if begun is not None:
-                await self._attempt(*begun)
+                row, order = begun
+                resumed, attempt = row.status == "working", row.attempts + 1
+                await self._attempt(
+                    run_id, row.kind, row.goal, order, attempt=attempt, resumed=resumed, trace=row.trace_id
+                )
         except Exception as error:  # noqa: BLE001
             await self._fail(run_id, error)
 
-    async def _attempt(self, row: RunRow, order: Order) -> None:
-        self._bells.ring(row.id)
-        with attempt_span(row.id, row.kind, row.goal, order, row.attempts + 1) as span:
+    async def _attempt(
+        self, run_id: str, kind: RunKind, goal: str, order: Order, *, attempt: int, resumed: bool, trace: str | None
+    ) -> None:
+        self._bells.ring(run_id)
+        with attempt_span(run_id, kind, goal, order, attempt) as span:
             context = RunContext(
-                row.id,
+                run_id,
                 order.caller,
                 order.input,
-                resumed=row.status == "working",
-                attempt=row.attempts + 1,
+                resumed=resumed,
+                attempt=attempt,
                 executor=self.name,
                 record=self._record,
-                news=lambda: self._bells.ring(row.id),
-                lost=lambda: self.stop(row.id),
+                news=lambda: self._bells.ring(run_id),
+                lost=lambda: self.stop(run_id),
             )
             # A task of asyncio's, not of a task group: LangGraph's workers are only reached by its kind of cancelling.
-            attempt = _Attempt(asyncio.create_task(_outcome(self._executors[row.kind], context)))
-            self._working[row.id] = attempt
+            made = _Attempt(asyncio.create_task(_outcome(self._executors[kind], context)))
+            self._working[run_id] = made
             if self._closing:
-                attempt.stop()
+                made.stop()
             try:
-                if span.trace_id:
+                if span.trace_id and span.trace_id != trace:
                     await context.set_trace_id(span.trace_id)
-                await attempt.over()
-                await self._settle(row.id, attempt, span)
+                await made.over()
+                await self._settle(run_id, made, span)
             finally:
-                attempt.stop()
-                del self._working[row.id]
-                self._bells.ring(row.id)
+                made.stop()
+                del self._working[run_id]
+                self.attendances.over(run_id)
+                self._bells.ring(run_id)
 
     async def _settle(self, run_id: str, attempt: _Attempt, span: AttemptSpan) -> None:
         error = attempt.error()
@@ -154,11 +190,19 @@ class Runner:
         if outcome.result is not None:
             values["result"] = outcome.result.model_dump(mode="json")
         entry = Entry("atlas", "run_completed", "Completed.")
+        attendance = self.attendances.promise(run_id)
         try:
             async with self._record.write() as connection:
-                await rows.end(connection, run_id, self.name, "completed", entry, **values)
+                if attendance is not None:
+                    await rows.hand_over(connection, run_id, self.name)
+                else:
+                    late = outcome.changes and (await steps.take(connection, run_id, self.name, outcome.changes)).late
+                    if not late:
+                        await rows.end(connection, run_id, self.name, "completed", entry, **values)
         except RunLost:
             return
+        if attendance is not None:
+            attendance.outcome, attendance.trace_id = outcome, span.trace_id
         span.settle("completed", "completed")
 
     async def _release(self, run_id: str, *, began: bool) -> None:

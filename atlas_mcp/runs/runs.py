@@ -11,12 +11,13 @@ import base64
 import logging
 import math
 import secrets
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import anyio
 
-from atlas_mcp.errors import InvalidInput
+from atlas_mcp.errors import InvalidInput, UnknownRun
 from atlas_mcp.model.run import ENDED, Event, Run, RunKind, RunStatus
 from atlas_mcp.runs import journal, rows, view
 from atlas_mcp.runs.adoption import adopt, lacking, lock_of, orphaned
@@ -26,16 +27,18 @@ from atlas_mcp.runs.runner import MAX_RUNS, Runner
 from atlas_mcp.runs.trace import current_traceparent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
     from anyio.abc import TaskGroup
 
     from atlas_mcp.model.caller import Caller
-    from atlas_mcp.runs.outcome import Executor
+    from atlas_mcp.runs.outcome import Executor, RunOutcome
     from atlas_mcp.runs.rows import RunRow
     from atlas_mcp.store.home import Home
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
+
+    OnEvent = Callable[[Event], Awaitable[None]]
 
 MAX_PAGE = 100
 _LOOK_SECONDS = 0.1  # how often one who waits looks at a run that another process executes
@@ -45,6 +48,15 @@ _ADOPT_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 RunList: TypeAlias = list[Run]  # `list` is a method below
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run that was asked for, and what it came to if it ended well meanwhile, with the trace that shows it."""
+
+    run_id: str
+    outcome: RunOutcome | None = None
+    trace_id: str | None = None
 
 
 class Runs:
@@ -67,13 +79,53 @@ class Runs:
         without: where one is missing, the run waits for a process that has them all."""
         run_id = _new_id()
         order = Order(caller=caller, input=input, traceparent=current_traceparent())
-        here = kind in self._runner.kinds and self._providers.issuperset(needs)
+        here = self._can_do(kind, needs)
         executor = self._runner.name if here else None
         async with self._record.write() as connection:
             await rows.add(connection, run_id, kind, goal, order, [*needs], executor)
         if here:
             self._tasks.start_soon(self._runner.drive, run_id, run_id, name=run_id)
         return run_id
+
+    async def ask(
+        self,
+        caller: Caller,
+        kind: RunKind,
+        goal: str,
+        input: dict[str, Any],
+        *,
+        needs: Sequence[str] = (),
+        wait_seconds: float,
+        on_event: OnEvent | None = None,
+    ) -> Asked:
+        """Store a run, start it, and wait for it. If it ended well within the time nothing is kept of it but what this
+        gives; else it goes on, or has failed, and is followed by its id. `on_event` is told its events meanwhile."""
+        run_id = _new_id()
+        if not self._can_do(kind, needs) or not self._runner.take_slot():
+            return Asked(await self.submit(caller, kind, goal, input, needs=needs))
+        order = Order(caller=caller, input=input, traceparent=current_traceparent())
+        try:
+            async with self._record.write() as connection:
+                await rows.add(connection, run_id, kind, goal, order, [*needs], self._runner.name, begun=True)
+        except BaseException:
+            self._runner.give_slot_back()
+            raise
+        with self._runner.attendances.of(run_id) as attendance:
+            self._tasks.start_soon(self._runner.begin, run_id, kind, goal, order, name=run_id)
+            async with anyio.create_task_group() as telling:
+                if on_event is not None:
+                    telling.start_soon(self._tell, run_id, on_event)
+                await attendance.wait(wait_seconds)
+                telling.cancel_scope.cancel()
+            return Asked(run_id, attendance.outcome, attendance.trace_id)
+
+    async def _tell(self, run_id: str, on_event: OnEvent) -> None:
+        with suppress(UnknownRun):  # it was handed over
+            async for event in self.follow(run_id):
+                await on_event(event)
+
+    def _can_do(self, kind: RunKind, needs: Sequence[str]) -> bool:
+        return kind in self._runner.kinds and self._providers.issuperset(needs)
 
     async def get(self, caller: Caller, run_id: str, *, since: int = 0, wait_seconds: float = 0) -> Run:
         """The run with its events after number `since`. Waits up to `wait_seconds` until there is such an event or

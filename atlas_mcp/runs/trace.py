@@ -32,6 +32,12 @@ def current_traceparent() -> str | None:
     return carrier.get("traceparent")
 
 
+def trace_of(traceparent: str | None) -> str | None:
+    """The id, as MLflow has it, of the trace that the attempts at a run which was asked for from there belong to."""
+    asked = _asked(traceparent)
+    return _shown(trace.get_current_span(asked)) if asked else None
+
+
 @contextmanager
 def attempt_span(run_id: str, kind: RunKind, goal: str, order: Order, attempt: int) -> Generator[AttemptSpan]:
     """The current span while the body runs, ended with it. A body that sets no status was cancelled."""
@@ -73,8 +79,7 @@ class AttemptSpan:
     @property
     def trace_id(self) -> str | None:
         """The trace's id as MLflow has it; None where nothing is recorded."""
-        context = self._span.get_span_context()
-        return f"tr-{format_trace_id(context.trace_id)}" if context.is_valid else None
+        return _shown(self._span)
 
     def settle(self, outcome: str, text: str) -> None:
         """Say how the attempt ended: `completed`, `failed` or `cancelled`. The first word stands."""
@@ -85,6 +90,11 @@ class AttemptSpan:
         self._span.set_attribute("mlflow.traceTag.atlas.status", outcome)
         ok = outcome == "completed"
         self._span.set_status(Status(StatusCode.OK) if ok else Status(StatusCode.ERROR, text))
+
+
+def _shown(span: Span) -> str | None:
+    context = span.get_span_context()
+    return f"tr-{format_trace_id(context.trace_id)}" if context.is_valid else None
 
 
 def _asked(traceparent: str | None) -> Context | None:
