@@ -6,20 +6,21 @@ creates or sends is posted once and never retried by itself, so nothing is ever 
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import anyio
 
-from atlas_mcp.errors import LettaLost, LettaUnavailable
+from atlas_mcp.errors import LettaLost, LettaUnavailable, UnknownModel
 from atlas_mcp.letta.faults import exchange, translated
+from atlas_mcp.letta.moving import LettaMoves
 from atlas_mcp.letta.sending import Turn
 from atlas_mcp.letta.states import AgentState, Answer, BlockState, Found, ToolState
 from atlas_mcp.letta.thread import find_message
 from atlas_mcp.letta.tools import LettaTools, is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from letta_client import AsyncLetta
 
@@ -32,6 +33,8 @@ Kind = Literal["embedded", "server", "cloud"]
 EVENT_SECONDS = 300.0
 _NO_LIMIT = 100_000
 """What Letta itself takes for a block without a limit."""
+_WHOLE: list[Literal["agent.blocks", "agent.tools", "agent.tags"]] = ["agent.blocks", "agent.tools", "agent.tags"]
+"""What a server leaves out of an agent unless it is asked for."""
 
 
 class Letta:
@@ -54,6 +57,7 @@ class Letta:
         self.name = name
         self._client = client.with_options(max_retries=0)
         self.tools = LettaTools(self._client)
+        self.moves = LettaMoves(self._client)
         self._embedding = embedding
         self._event_seconds = event_seconds
 
@@ -65,9 +69,11 @@ class Letta:
     # -- agents
 
     async def create_agent(self, spec: NewAgent) -> AgentState:
-        """Create the agent with its own blocks and with the shared ones attached. LettaLost if one of those is gone."""
+        """Create the agent with its own blocks and with the shared ones attached. LettaLost if one of those is gone,
+        UnknownModel with the handles that there are for a model that Letta does not have.
+        """
         more: dict[str, Any] = {"embedding": self._embedding} if self._embedding else {}
-        with exchange():
+        async with self._naming_models():
             state = await self._client.agents.create(
                 name=spec.name,
                 description=spec.description,
@@ -80,25 +86,28 @@ class Letta:
                 include_base_tools=False,
                 **more,
             )
-            return _agent(state)
+        made = _agent(state)
+        if gone := set(spec.shared) - {b.id for b in made.blocks}:  # 0.16.8 says nothing of them
+            await self.delete_agent(made.id)
+            raise LettaLost(f"Letta has no such block: {', '.join(sorted(gone))}")
+        return made
 
     async def find_agents(self, tags: Sequence[str]) -> list[AgentState]:
         """The agents that carry all of these tags, oldest first."""
         with exchange():
-            page = self._client.agents.list(tags=list(tags), match_all_tags=True, order="asc")
-            ids = [agent.id async for agent in page]
-            return [_agent(await self._client.agents.retrieve(i)) for i in ids]
+            page = self._client.agents.list(tags=list(tags), match_all_tags=True, order="asc", include=_WHOLE)
+            return [_agent(agent) async for agent in page]
 
     async def agent(self, agent_id: str) -> AgentState:
         """The agent; LettaLost if there is none."""
         with exchange():
-            return _agent(await self._client.agents.retrieve(agent_id))
+            return _agent(await self._client.agents.retrieve(agent_id, include=_WHOLE))
 
     async def update_agent(self, agent_id: str, change: AgentChange) -> AgentState:
-        """Change what is given of the agent."""
+        """Change what is given of the agent; UnknownModel as in `create_agent`."""
         changed = {"description": change.description, "model": change.model, "system": change.system}
         given: dict[str, Any] = {name: value for name, value in changed.items() if value is not None}
-        with exchange():
+        async with self._naming_models():
             return _agent(await self._client.agents.update(agent_id, **given))
 
     async def delete_agent(self, agent_id: str) -> None:
@@ -150,7 +159,7 @@ class Letta:
             await self._client.agents.blocks.attach(block_id, agent_id=agent_id)
 
     async def detach_block(self, agent_id: str, block_id: str) -> None:
-        """Take the block from the agent; the block stays."""
+        """Take the block from the agent; the block stays. LettaLost where the agent does not have it."""
         with exchange():
             await self._client.agents.blocks.detach(block_id, agent_id=agent_id)
 
@@ -160,6 +169,17 @@ class Letta:
         """Open a thread with the agent; its id."""
         with exchange():
             return (await self._client.conversations.create(agent_id=agent_id)).id
+
+    async def recompile(self, conversation: str) -> None:
+        """Let the thread see the agent's present blocks and system text.
+
+        The embedded Letta reads them at each turn. Letta's own servers compile a thread's prompt when it is opened
+        (seen with 0.16.8), and again only when told to, or when they summarise.
+        """
+        if self.kind == "embedded":
+            return
+        with exchange():
+            await self._client.post(f"/v1/conversations/{conversation}/recompile", cast_to=object)
 
     async def send(
         self,
@@ -236,6 +256,24 @@ class Letta:
         except LettaUnavailable:
             return
 
+    @asynccontextmanager
+    async def _naming_models(self) -> AsyncGenerator[None]:
+        """An exchange in which an unknown model is told with those that there are: Letta's own list is often empty."""
+        try:
+            with exchange():
+                yield
+        except UnknownModel as unknown:
+            with exchange():
+                if unknown.argument == "LETTA_EMBEDDING_MODEL":
+                    known = [m.handle for m in await self._client.models.embeddings.list()]
+                else:
+                    known = [m.handle for m in await self._client.models.list()]
+            raise UnknownModel(
+                f"{unknown.message} This Letta has: {', '.join(filter(None, known)) or 'no model at all'}.",
+                argument=unknown.argument,
+                next_step=unknown.next_step,
+            ) from unknown
+
     def _turn(
         self, conversation: str, tools: Sequence[ToolSpec], run_tool: RunTool, on_run: OnRun, on_call: OnCall | None
     ) -> Turn:
@@ -253,11 +291,17 @@ class Letta:
         if run_id:
             try:
                 with translated():
-                    return (await self._client.runs.retrieve(run_id)).status in {"created", "running"}
+                    status = (await self._client.runs.retrieve(run_id)).status
+                    return status in {"created", "running"} or (status == "cancelled" and await self._steps(run_id))
             except LettaLost:
                 return False
         page = await self._client.runs.list(conversation_id=conversation, active=True, limit=1)
         return bool(page.items)
+
+    async def _steps(self, run_id: str) -> bool:
+        """Whether a cancelled run is still at a step: a server lets the model's call under way come to its end."""
+        page = await self._client.runs.steps.list(run_id)
+        return any(step.status == "pending" for step in page.items)
 
 
 async def _ignore(_: ToolCall) -> None:
