@@ -1,0 +1,183 @@
+"""Runs that somebody waits for: begun at once, handed over when they end well, and kept in every other case."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from atlas_mcp.errors import InvalidInput, UnknownRun
+from atlas_mcp.model.usage import Usage
+from atlas_mcp.runs import RunOutcome
+from atlas_mcp.runs.changes import Entry, Kept, Spent
+from atlas_mcp.runs.runner import MAX_RUNS
+
+if TYPE_CHECKING:
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.run import Event
+    from atlas_mcp.runs.context import RunContext
+    from atlas_mcp.runs.runs import Runs
+
+pytestmark = pytest.mark.anyio
+DEADLINE = 30.0
+ANSWER = (
+    Spent(Usage(turns=1), "t1"),
+    Kept("turn", "the whole answer"),
+    Entry("librarian", "turn_finished", "The librarian answered.", "t1", key="finished"),
+)
+
+
+async def answer(run: RunContext) -> RunOutcome:
+    """Answer at once."""
+    await run.emit("librarian", "turn_started", "The librarian thinks.", turn_id="t1")
+    return RunOutcome(reply="hello", changes=ANSWER)
+
+
+async def ask(runs: Runs, me: Caller, **options: Any) -> Any:
+    with anyio.fail_after(DEADLINE):
+        return await runs.ask(me, "turn", "Say hello", {}, **{"wait_seconds": DEADLINE, **options})
+
+
+async def ended(runs: Runs, me: Caller, run_id: str) -> Any:
+    with anyio.fail_after(DEADLINE):
+        async for _ in runs.follow(run_id):
+            pass
+        return await runs.get(me, run_id)
+
+
+async def test_what_is_waited_for_is_handed_over_and_nothing_of_it_is_kept(opening: Any, me: Caller) -> None:
+    async with opening(answer) as runs:
+        asked = await ask(runs, me)
+        assert (asked.outcome.reply, asked.outcome.kept("turn")) == ("hello", "the whole answer")
+        with pytest.raises(UnknownRun):
+            await runs.get(me, asked.run_id)
+        assert (await runs.list(me))[0] == []
+
+
+async def test_what_takes_longer_than_it_is_waited_for_goes_on_and_keeps_everything(opening: Any, me: Caller) -> None:
+    go_on = anyio.Event()
+
+    async def slow(run: RunContext) -> RunOutcome:
+        await go_on.wait()
+        return await answer(run)
+
+    async with opening(slow) as runs:
+        asked = await ask(runs, me, wait_seconds=0)
+        assert asked.outcome is None
+        assert (await runs.get(me, asked.run_id)).status == "working"
+        go_on.set()
+        run = await ended(runs, me, asked.run_id)
+        assert (run.status, run.reply, run.usage.turns) == ("completed", "hello", 1)
+        assert await runs.load(me, asked.run_id, "turn") == "the whole answer"
+    told = ["run_queued", "run_started", "turn_started", "turn_finished", "run_completed"]
+    assert [e.type for e in run.events] == told
+    assert [e.seq for e in run.events] == [1, 2, 3, 4, 5]
+
+
+async def test_one_who_stops_waiting_leaves_the_run_to_go_on(opening: Any, me: Caller) -> None:
+    begun, go_on = anyio.Event(), anyio.Event()
+
+    async def slow(run: RunContext) -> RunOutcome:
+        begun.set()
+        await go_on.wait()
+        return await answer(run)
+
+    async with opening(slow) as runs:
+        asking = asyncio.create_task(ask(runs, me))
+        with anyio.fail_after(DEADLINE):
+            await begun.wait()
+        asking.cancel()
+        await asyncio.wait({asking})
+        go_on.set()
+        [run] = (await runs.list(me))[0]
+        assert (await ended(runs, me, run.run_id)).reply == "hello"
+
+
+async def test_what_fails_while_it_is_waited_for_is_kept_with_its_error(opening: Any, me: Caller) -> None:
+    async def failing(run: RunContext) -> RunOutcome:
+        raise InvalidInput("that is nothing to say hello to.")
+
+    async with opening(failing) as runs:
+        asked = await ask(runs, me)
+        run = await runs.get(me, asked.run_id)
+    assert (asked.outcome, run.status, run.error) == (None, "failed", "that is nothing to say hello to.")
+
+
+async def test_what_is_cancelled_while_it_is_waited_for_ends_the_wait(opening: Any, me: Caller) -> None:
+    begun = anyio.Event()
+
+    async def slow(run: RunContext) -> RunOutcome:
+        begun.set()
+        await anyio.sleep_forever()
+        return RunOutcome()
+
+    async with opening(slow) as runs:
+        asking = asyncio.create_task(ask(runs, me))
+        with anyio.fail_after(DEADLINE):
+            await begun.wait()
+        [run] = (await runs.list(me))[0]
+        await runs.cancel(me, run.run_id)
+        asked = await asking
+        assert asked.outcome is None
+        assert (await runs.get(me, asked.run_id)).status == "cancelled"
+
+
+async def test_its_events_are_told_while_it_is_waited_for(opening: Any, me: Caller) -> None:
+    heard: list[str] = []
+    told = anyio.Event()
+
+    async def slow(run: RunContext) -> RunOutcome:
+        await run.emit("librarian", "turn_started", "The librarian thinks.")
+        await told.wait()
+        return RunOutcome(reply="hello")
+
+    async def hear(event: Event) -> None:
+        heard.append(event.type)
+        if event.type == "turn_started":
+            told.set()
+
+    async with opening(slow) as runs:
+        asked = await ask(runs, me, on_event=hear)
+    assert asked.outcome.reply == "hello"
+    assert heard == ["run_queued", "run_started", "turn_started"]
+
+
+async def test_more_than_can_begin_at_once_queue_and_all_are_answered(opening: Any, me: Caller) -> None:
+    all_in, at_work, most = anyio.Event(), 0, 0
+
+    async def crowded(run: RunContext) -> RunOutcome:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        if at_work == MAX_RUNS:
+            all_in.set()
+        await all_in.wait()
+        at_work -= 1
+        return RunOutcome(reply=run.input["word"])
+
+    async with opening(crowded) as runs:
+        replies: list[str | None] = []
+
+        async def one(word: str) -> None:
+            asked = await runs.ask(me, "turn", word, {"word": word}, wait_seconds=DEADLINE)
+            run = asked.outcome or await ended(runs, me, asked.run_id)
+            replies.append(run.reply)
+
+        with anyio.fail_after(DEADLINE):
+            async with anyio.create_task_group() as group:
+                for number in range(2 * MAX_RUNS):
+                    group.start_soon(one, str(number))
+    assert sorted(replies, key=int) == [str(n) for n in range(2 * MAX_RUNS)]
+    assert most == MAX_RUNS
+
+
+async def test_an_outcome_that_comes_at_the_last_moment_is_either_handed_over_or_kept(opening: Any, me: Caller) -> None:
+    async with opening(answer) as runs:
+        for milliseconds in range(40):
+            asked = await ask(runs, me, wait_seconds=milliseconds / 1000)
+            if asked.outcome is None:
+                assert (await ended(runs, me, asked.run_id)).reply == "hello"
+            else:
+                assert asked.outcome.reply == "hello"
