@@ -132,15 +132,17 @@ class Rooms:
         """Execute a run that is one turn; the whole TurnResult is kept as the artifact `turn`."""
         caller = Caller(id=run.caller.id, kind=run.caller.kind, client=run.input["client"])
         agent, shown = run.input["agent"], turn_id(caller, run.run_id)
-        await run.emit(agent, "turn_started", f"{agent} is thinking", turn_id=shown, key="started")
-        turn = await self.constellation(caller).take_turn(
-            agent,
-            run.input["message"],
-            conversation=run.input["conversation"],
-            key=run.run_id,
-            run_id=run.run_id,
-            on_event=run.emit,
-        )
+        started = Entry(agent, "turn_started", f"{agent} is thinking", shown, key="started")
+        async with anyio.create_task_group() as telling:
+            telling.start_soon(run.write, started)  # beside the turn, which need not wait for it
+            turn = await self.constellation(caller).take_turn(
+                agent,
+                run.input["message"],
+                conversation=run.input["conversation"],
+                key=run.run_id,
+                run_id=run.run_id,
+                on_event=run.emit,
+            )
         kept = (
             Spent(turn.usage, turn.turn_id),
             Kept("turn", turn.model_dump_json()),
