@@ -11,7 +11,7 @@ import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
@@ -33,7 +33,7 @@ from atlas_mcp.store.locks import Locks
 from atlas_mcp.watch.tracing import Destination, open_tracing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable
 
     from atlas_mcp.constellation.constellation import Constellation
     from atlas_mcp.letta.door import Letta
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from atlas_mcp.watch.tracing import Tracing
 
 CLOSE_SECONDS = 8.0
+_T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 
@@ -133,16 +134,15 @@ class Rooms:
         caller = Caller(id=run.caller.id, kind=run.caller.kind, client=run.input["client"])
         agent, shown = run.input["agent"], turn_id(caller, run.run_id)
         started = Entry(agent, "turn_started", f"{agent} is thinking", shown, key="started")
-        async with anyio.create_task_group() as telling:
-            telling.start_soon(run.write, started)  # beside the turn, which need not wait for it
-            turn = await self.constellation(caller).take_turn(
-                agent,
-                run.input["message"],
-                conversation=run.input["conversation"],
-                key=run.run_id,
-                run_id=run.run_id,
-                on_event=run.emit,
-            )
+        work = self.constellation(caller).take_turn(
+            agent,
+            run.input["message"],
+            conversation=run.input["conversation"],
+            key=run.run_id,
+            run_id=run.run_id,
+            on_event=run.emit,
+        )
+        turn = await _beside(work, run.write(started))
         kept = (
             Spent(turn.usage, turn.turn_id),
             Kept("turn", turn.model_dump_json()),
@@ -171,6 +171,19 @@ class Rooms:
         if changed:
             text = f"noted for all agents in {' and '.join(changed)}"
             await run.emit("atlas", "remembered", text, key="remembered")
+
+
+async def _beside(work: Awaitable[_T], job: Awaitable[object]) -> _T:
+    """What the work gives; the job is done meanwhile."""
+
+    async def do() -> None:
+        await job
+
+    given: list[_T] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(do)
+        given.append(await work)
+    return given[0]
 
 
 class _Attempt:
