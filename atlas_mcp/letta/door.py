@@ -13,9 +13,11 @@ import anyio
 
 from atlas_mcp.errors import LettaLost, LettaUnavailable, UnknownModel
 from atlas_mcp.letta.faults import exchange, translated
+from atlas_mcp.letta.groups import LettaGroups
+from atlas_mcp.letta.knowledge import LettaKnowledge
 from atlas_mcp.letta.moving import LettaMoves
 from atlas_mcp.letta.sending import Turn
-from atlas_mcp.letta.states import AgentState, Answer, BlockState, Found, ToolState
+from atlas_mcp.letta.states import Abilities, AgentState, Answer, BlockState, Found, ToolState
 from atlas_mcp.letta.thread import find_message
 from atlas_mcp.letta.tools import LettaTools, is_ours
 
@@ -33,14 +35,15 @@ Kind = Literal["embedded", "server", "cloud"]
 EVENT_SECONDS = 300.0
 _NO_LIMIT = 100_000
 """What Letta itself takes for a block without a limit."""
-_WHOLE: list[Literal["agent.blocks", "agent.tools", "agent.tags"]] = ["agent.blocks", "agent.tools", "agent.tags"]
+_WHOLE: list[Any] = ["agent.blocks", "agent.tools", "agent.tags"]
 """What a server leaves out of an agent unless it is asked for."""
 
 
 class Letta:
     """One Letta; `tools` are those whose source it has from us.
 
-    `name` is what the configuration calls it: the record keeps it with the ids that this Letta gave.
+    `name` is what the configuration calls it: the record keeps it with the ids that this Letta gave. `abilities` is
+    what it was found to be able to do; of one that was not asked only conversations are taken for sure.
     `embedding` is the handle for archives on servers that have no default of their own.
     """
 
@@ -51,13 +54,17 @@ class Letta:
         kind: Kind,
         name: str = "embedded",
         embedding: str | None = None,
+        abilities: Abilities | None = None,
         event_seconds: float = EVENT_SECONDS,
     ) -> None:
         self.kind: Kind = kind
         self.name = name
+        self.abilities = abilities or Abilities("", enforces_limits=kind == "embedded" or None)
         self._client = client.with_options(max_retries=0)
         self.tools = LettaTools(self._client)
         self.moves = LettaMoves(self._client)
+        self.groups = LettaGroups(self._client)
+        self.knowledge = LettaKnowledge(self._client, embedding)
         self._embedding = embedding
         self._event_seconds = event_seconds
 
@@ -65,6 +72,11 @@ class Letta:
         """Letta's version; LettaUnavailable if it does not answer."""
         with exchange():
             return (await self._client.health()).version
+
+    async def model_handles(self) -> tuple[str, ...]:
+        """The handles of the models that this Letta has now."""
+        with exchange():
+            return tuple(dict.fromkeys(m.handle for m in await self._client.models.list() if m.handle))
 
     # -- agents
 
@@ -270,7 +282,9 @@ class Letta:
                     known = [m.handle for m in await self._client.models.list()]
             raise UnknownModel(
                 f"{unknown.message} This Letta has: {', '.join(filter(None, known)) or 'no model at all'}.",
-                argument=unknown.argument,
+                argument="LETTA_MODEL"
+                if unknown.argument == "ATLAS_MODEL" and self.kind != "embedded"
+                else unknown.argument,
                 next_step=unknown.next_step,
             ) from unknown
 

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from letta_client import APIStatusError
 
 _LENGTHS = re.compile(r"length \((\d+) characters\).*?limit \((\d+)", re.DOTALL)
-_HANDLES = re.compile(r"Handle .* must be one of", re.DOTALL)
+_HANDLES = re.compile(r"Handle .* must be one of|model handle should be in the format", re.DOTALL)
+_EMBEDDINGS = re.compile(r"Embedding model .* not found", re.DOTALL)
+_PENDING = re.compile(r"PENDING_APPROVAL|waiting for approval on a tool call", re.IGNORECASE)
+_PROVIDERS = re.compile(r"Error code: (\d{3})|\bAPI error\b|\bLLM\b")
+"""How an error of the model's provider reads inside Letta's own internal errors."""
+_INNARDS = re.compile(r",? access level in \[.*|\n\[SQL: .*", re.DOTALL)
 _TRANSIENT = ("rate_limit", "timeout", "connection", "overloaded", "unavailable", "server_error")
 MAX_DETAIL = 2_000
 CALL_SECONDS = 60.0
@@ -32,7 +37,19 @@ class PendingApproval(LettaUnavailable):
     """Raised when a thread waits for the answer of a tool that somebody else owes it. Stays within this room."""
 
 
-class LettaRefused(LettaUnavailable):
+class NotBegun(LettaUnavailable):
+    """Raised when Letta surely began nothing of what was asked: it was not reached, or sent the call away unread."""
+
+
+class Busy(NotBegun):
+    """Raised when Letta asks to come again later; `seconds` is when, if it says so."""
+
+    def __init__(self, message: str, seconds: float | None, *, next_step: str | None = None) -> None:
+        super().__init__(message, next_step=next_step)
+        self.seconds = seconds
+
+
+class LettaRefused(NotBegun):
     """Raised when Letta understood a call and will not do it; `status` is that of its answer."""
 
     def __init__(self, message: str, status: int, *, next_step: str | None = None) -> None:
@@ -62,27 +79,41 @@ def translated() -> Generator[None]:
 
 
 def unreachable(error: Exception) -> LettaUnavailable:
-    """Letta was not reached, hung, or was cut off."""
+    """Letta was not reached, hung, or was cut off. What the breaker says of it needs no other words."""
+    if isinstance(error.__cause__, LettaUnavailable):
+        return error.__cause__
     reason = str(error) or type(error).__name__
     cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) else ""
-    return LettaUnavailable(
+    return (NotBegun if _never_sent(error) else LettaUnavailable)(
         f"Letta did not answer: {_short(reason)}{_short(cause)}.",
         next_step="See whether it runs and can be reached (get_status), and try again.",
     )
 
 
+def _never_sent(error: BaseException) -> bool:
+    """Whether there was no connection on which anything could have been sent."""
+    import httpx
+
+    cause = error.__cause__ or error
+    return isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol)
+
+
 def translate_status(error: APIStatusError) -> AtlasError:
-    """An answer of Letta that is an error."""
+    """An answer of Letta that is an error; one in mid stream comes with the stream's own status of 200."""
     status, body = error.status_code, _mapping(error.body)
+    if _PENDING.search(json.dumps(error.body, default=str)):
+        return PendingApproval("the conversation waits for the answer of a tool that an earlier turn called.")
     if fault := _mapping(body.get("error")):
         return model_failed(str(fault.get("type", "")), _sentence(fault), status)
-    detail = _detail(body) or error.message
+    if body.get("message_type") == "error_message":
+        return turn_failed(str(body.get("error_type") or ""), _sentence(body))
+    detail = _INNARDS.sub("", _detail(body) or error.message)
     if lengths := _LENGTHS.search(detail):
         return OverLimit("value", int(lengths[1]), int(lengths[2]))
     if _HANDLES.search(detail):
         return UnknownModel(_short(detail), argument="ATLAS_MODEL")
-    if status == 409 and "PENDING_APPROVAL" in json.dumps(error.body, default=str).upper():
-        return PendingApproval("the conversation waits for the answer of a tool that an earlier turn called.")
+    if _EMBEDDINGS.search(detail):
+        return UnknownModel(_short(detail), argument="LETTA_EMBEDDING_MODEL")
     if status == 404:
         return LettaLost(f"Letta has no such thing: {_short(detail)}")
     if status in {401, 403}:
@@ -93,6 +124,14 @@ def translate_status(error: APIStatusError) -> AtlasError:
         return LettaRefused(f"Letta answered with an error ({status}): {_short(detail)}", status)
     shown = f" ({status})" if status >= 400 else ""  # an error in mid stream comes with the stream's own 200
     return LettaUnavailable(f"Letta answered with an error{shown}: {_short(detail)}")
+
+
+def turn_failed(kind: str, text: str) -> AtlasError:
+    """A turn that Letta gave up in mid stream; a provider's failure is sometimes one of its own internal errors."""
+    provider = _PROVIDERS.search(text)
+    if not kind.startswith("llm") and not provider:
+        return LettaUnavailable(f"Letta gave the turn up ({kind or 'no reason'}): {_short(text)}")
+    return model_failed(kind, text, int(provider[1]) if provider and provider[1] else 0)
 
 
 def model_failed(kind: str, text: str, status: int = 0) -> ModelFailed:

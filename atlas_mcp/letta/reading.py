@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from atlas_mcp.errors import ModelFailed
-from atlas_mcp.letta.faults import model_failed
+from atlas_mcp.letta.faults import turn_failed
 from atlas_mcp.letta.states import Answer, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from atlas_mcp.errors import AtlasError
 
 FAILED_STOPS = frozenset({
     "error", "llm_api_error", "invalid_llm_response", "invalid_tool_call", "insufficient_credits",
@@ -27,7 +28,7 @@ class TurnReader:
     def __init__(self) -> None:
         self.stop_reason: str | None = None
         self.runs: list[str] = []
-        self.failure: ModelFailed | None = None
+        self.failure: AtlasError | None = None
         self._texts: list[dict[str, str]] = [{}]
         self._calls: dict[str, list[str]] = {}
         self._returned: set[str] = set()
@@ -51,6 +52,8 @@ class TurnReader:
                 self._read_calls(message, asked=True)
             case "tool_return_message":
                 self._read_returns(message)
+            case "approval_response_message":  # a server's listing has our tool returns under this name, too
+                self._read_ids(message.approvals)
             case "usage_statistics":
                 self._input_tokens += message.prompt_tokens or 0
                 self._output_tokens += message.completion_tokens or 0
@@ -58,7 +61,7 @@ class TurnReader:
                 self.stop_reason = message.stop_reason
             case "error_message":
                 text = f"{message.message} {message.detail or ''}".strip()
-                self.failure = model_failed(message.error_type or "", text)
+                self.failure = turn_failed(message.error_type or "", text)
             case _:
                 pass
 
@@ -116,9 +119,10 @@ class TurnReader:
         self._returned.add(message.tool_call_id)
         if message.status == "error":
             self._failed.add(message.tool_call_id)
-        for each in message.tool_returns or ():
-            if getattr(each, "tool_call_id", None):
-                self._returned.add(each.tool_call_id)
+        self._read_ids(message.tool_returns)
+
+    def _read_ids(self, returns: Any) -> None:
+        self._returned.update(each.tool_call_id for each in returns or () if getattr(each, "tool_call_id", None))
 
 
 def plain(content: Any) -> str:
