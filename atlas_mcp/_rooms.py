@@ -19,12 +19,13 @@ from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.constellation.toolbox import Toolbox
-from atlas_mcp.errors import AtlasError
+from atlas_mcp.errors import AtlasError, UnknownModel
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.task import TeamTask
 from atlas_mcp.models.catalog import parse_name
 from atlas_mcp.models.chat import OFFLINE_NOTE, Models
 from atlas_mcp.models.config import ModelConfig
+from atlas_mcp.models.served import ServedModels
 from atlas_mcp.runs import RunOutcome
 from atlas_mcp.runs.changes import Entry, Kept, Spent
 from atlas_mcp.runs.unfinished import has_unfinished
@@ -33,10 +34,11 @@ from atlas_mcp.store.locks import Locks
 from atlas_mcp.watch.tracing import Destination, open_tracing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable
+    from collections.abc import AsyncGenerator, Awaitable, Sequence
 
     from atlas_mcp.constellation.constellation import Constellation
     from atlas_mcp.letta.door import Letta
+    from atlas_mcp.letta.lettas import Lettas
     from atlas_mcp.model.agent import Level, Roster
     from atlas_mcp.model.result import Result
     from atlas_mcp.model.run import RunKind
@@ -111,30 +113,55 @@ class Rooms:
     """The heavy rooms, open."""
 
     record: Record
-    letta: Letta
+    lettas: Lettas
     checkpoints: Checkpoints
     keeper: RoomsKeeper
     runs: Runs = field(init=False)
     _constellations: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])
+    _served: dict[str, ServedModels] = field(default_factory=dict[str, ServedModels])
 
-    def constellation(self, caller: Caller) -> Constellation:
-        """This caller's constellation."""
+    async def constellation(self, caller: Caller) -> Constellation:
+        """This caller's constellation, on the Letta that it was placed on.
+
+        LettaUnavailable, UnusableLetta or UnknownModel when that one cannot be used; those of other Lettas can.
+        """
+        return await self.constellation_on(caller, await self.lettas.of(caller))
+
+    async def constellation_on(self, caller: Caller, letta: Letta) -> Constellation:
+        """What this caller has on that Letta, wherever the constellation is placed: for moving it."""
         from atlas_mcp.constellation.constellation import Constellation
 
-        key = f"{caller.id}\n{caller.client}"
+        key = f"{letta.name}\n{caller.id}\n{caller.client}"
         if key not in self._constellations:
-            k = self.keeper
-            self._constellations[key] = Constellation(
-                caller, k.roster, self.letta, self.record, k.locks, k.models, k.toolbox
-            )
+            k, models = self.keeper, await self._models_of(letta)
+            self._constellations[key] = Constellation(caller, k.roster, letta, self.record, k.locks, models, k.toolbox)
         return self._constellations[key]
+
+    async def _models_of(self, letta: Letta) -> Models | ServedModels:
+        """The models that answer on that Letta; those of a server are checked before they are asked for."""
+        if letta.kind == "embedded":
+            return self.keeper.local_models
+        if letta.name not in self._served:
+            try:
+                served = self._served_by(letta, letta.abilities.models)
+            except UnknownModel:  # the server may have got it since it was connected
+                served = self._served_by(letta, await letta.model_handles())
+            self._served[letta.name] = served
+        return self._served[letta.name]
+
+    def _served_by(self, letta: Letta, handles: Sequence[str]) -> ServedModels:
+        k = self.keeper
+        served = ServedModels(k.model_config, k.settings.letta_model, handles, self.lettas.servers[letta.name].shown)
+        served.check()
+        return served
 
     async def take_turn(self, run: RunContext) -> RunOutcome:
         """Execute a run that is one turn; the whole TurnResult is kept as the artifact `turn`."""
         caller = Caller(id=run.caller.id, kind=run.caller.kind, client=run.input["client"])
         agent, shown = run.input["agent"], turn_id(caller, run.run_id)
         started = Entry(agent, "turn_started", f"{agent} is thinking", shown, key="started")
-        work = self.constellation(caller).take_turn(
+        agents = await self.constellation(caller)
+        work = agents.take_turn(
             agent,
             run.input["message"],
             conversation=run.input["conversation"],
@@ -154,7 +181,7 @@ class Rooms:
         """Execute a run that is a team task."""
         from atlas_mcp.teamwork.task import run_team_task
 
-        agents, task = self.constellation(run.caller), TeamTask.model_validate(run.input)
+        agents, task = await self.constellation(run.caller), TeamTask.model_validate(run.input)
         outcome = await run_team_task(run, agents, task, self.checkpoints)
         if outcome.result is not None:
             await self._remember(run, agents, task.goal, outcome.result)
@@ -200,9 +227,14 @@ class RoomsKeeper:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.home = open_home(settings.home)
-        self.roster = load_roster(settings.roster, read_model=parse_name)
-        self.models = Models(model_config(settings, self.roster))
-        self.models.check()
+        self.servers = settings.lettas
+        here = any(server.kind == "embedded" for server in self.servers)
+        self.roster = load_roster(settings.roster, read_model=parse_name if here else None)
+        self.model_config = model_config(settings, self.roster)
+        self.local_models = Models(self.model_config)
+        if here:  # the keys and packages of a Letta server's models are its own affair
+            self.local_models.check()
+        self.models = self.local_models if here else ServedModels(self.model_config, settings.letta_model)
         self.destination = destination(settings)
         self.tracing: Tracing | None = None
         self.locks = Locks(self.home.locks)
@@ -278,27 +310,37 @@ class RoomsKeeper:
 
     async def _open(self, stack: AsyncExitStack) -> Rooms:
         self.home.prepare_databases()
-        await anyio.to_thread.run_sync(_import_heavy)
-        from atlas_mcp.embedded import StreamingASGITransport, create_app, running
-        from atlas_mcp.letta.connect import open_in_process
+        await anyio.to_thread.run_sync(_import_heavy, self.models is self.local_models)
+        from atlas_mcp.letta.lettas import open_lettas
         from atlas_mcp.runs import open_runs
         from atlas_mcp.store.record import open_record
         from atlas_mcp.teamwork.checkpoints import Checkpoints
 
         record = await stack.enter_async_context(open_record(self.home.path))
-        app = create_app(self.home.letta, self.models, lock=self.locks.hold, run_tool=self.toolbox.run)
-        await stack.enter_async_context(running(app))
-        letta = await stack.enter_async_context(open_in_process(StreamingASGITransport(app)))
+        embedding = self.settings.letta_embedding_model
+        lettas = await stack.enter_async_context(
+            open_lettas(self.servers, record, self.locks, self._open_embedded, embedding=embedding)
+        )
         checkpoints = await stack.enter_async_context(Checkpoints(self.home.checkpoints))
-        rooms = Rooms(record, letta, checkpoints, self)
+        rooms = Rooms(record, lettas, checkpoints, self)
         executors: dict[RunKind, Executor] = {"turn": rooms.take_turn, "team_task": rooms.do_team_task}
         rooms.runs = await stack.enter_async_context(
             open_runs(self.home, record, self.locks, executors, providers=self.models.providers())
         )
         return rooms
 
+    @asynccontextmanager
+    async def _open_embedded(self) -> AsyncGenerator[Letta]:
+        from atlas_mcp.embedded import StreamingASGITransport, create_app, running
+        from atlas_mcp.letta.connect import open_in_process
 
-def _import_heavy() -> None:
+        app = create_app(self.home.letta, self.local_models, lock=self.locks.hold, run_tool=self.toolbox.run)
+        async with running(app), open_in_process(StreamingASGITransport(app)) as letta:
+            yield letta
+
+
+def _import_heavy(embedded: bool) -> None:  # run_sync passes by position
     """Import in a thread what would hold up the event loop, so that a server that answers meanwhile stays quick."""
-    for name in ("sqlalchemy.ext.asyncio", "letta_client", "fastapi", "langchain.agents"):
+    names = ["sqlalchemy.ext.asyncio", "letta_client"]
+    for name in (*names, "fastapi", "langchain.agents") if embedded else names:
         import_module(name)

@@ -94,7 +94,7 @@ async def _letta(keeper: RoomsKeeper) -> Room:
     if keeper.opened is None:
         return Room(name="letta", health="idle", text="The embedded Letta; opens with the first call that needs it.")
     try:
-        version = await keeper.opened.letta.health()
+        version = await (await keeper.opened.lettas.named("embedded")).health()
     except AtlasError as error:
         return Room(name="letta", health="failing", text=str(error), next_step=error.next_step)
     return Room(name="letta", health="ok", text=f"The embedded Letta, {version}.")

@@ -114,7 +114,7 @@ class Atlas:
             )
         deadline = _deadline(wait_seconds)
         rooms = await self._keeper.rooms()
-        thread = await rooms.constellation(caller).thread(agent, conversation)
+        thread = await (await rooms.constellation(caller)).thread(agent, conversation)
         asked = {"agent": agent, "message": message, "conversation": thread, "client": caller.client}
         done = await rooms.runs.ask(
             caller,
@@ -158,11 +158,16 @@ class Atlas:
 
     # -- memory
 
-    async def get_memory(self, caller: Caller, agent: str, label: str | None = None) -> list[Block]:
-        """The agent's blocks, or the one with that label. UnknownAgent, UnknownBlock."""
+    async def get_memory(
+        self, caller: Caller, agent: str, label: str | None = None, *, history: bool = False
+    ) -> list[Block]:
+        """The agent's blocks, or the one with that label; with their newest revisions if asked for.
+
+        UnknownAgent, UnknownBlock.
+        """
         self._keeper.roster.agent(agent)
         rooms = await self._keeper.rooms()
-        return await rooms.constellation(caller).get_memory(agent, label)
+        return await (await rooms.constellation(caller)).get_memory(agent, label, history=history)
 
     async def update_memory(
         self,
@@ -181,9 +186,18 @@ class Atlas:
         """
         self._keeper.roster.agent(agent)
         rooms = await self._keeper.rooms()
-        return await rooms.constellation(caller).update_memory(
+        return await (await rooms.constellation(caller)).update_memory(
             agent, label, value=value, append=append, replace=replace, expected_revision=expected_revision
         )
+
+    async def undo_memory(self, caller: Caller, agent: str, label: str, revision: int) -> Block:
+        """Give a block the value of an earlier revision again, as a new one; the block as it now stands.
+
+        Raises UnknownAgent, UnknownBlock, UnknownRevision, or OverLimit when the block holds less by now.
+        """
+        self._keeper.roster.agent(agent)
+        rooms = await self._keeper.rooms()
+        return await (await rooms.constellation(caller)).undo_memory(agent, label, revision)
 
     # -- runs
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from atlas_mcp.errors import ConfigurationError
+from atlas_mcp.model.server import CLOUD, EMBEDDED, Server, checked_address, server_at
 
 PROVIDER_VARIABLES = (
     "ANTHROPIC_API_KEY",
@@ -29,8 +30,8 @@ PROVIDER_VARIABLES = (
 _SECRETS = {name for name in PROVIDER_VARIABLES if name.endswith("_KEY")} | {
     "mlflow_tracking_password",
     "mlflow_tracking_token",
+    "letta_api_key",
 }
-_LETTA_VARIABLES = ("LETTA_BASE_URL", "LETTA_API_KEY")
 
 
 def default_home() -> Path:
@@ -62,6 +63,21 @@ class Settings(BaseSettings):
     model_critical: str | None = Field(default=None, description="The model of agents at level critical.")
     model_base_url: str | None = Field(default=None, description="Address of an OpenAI-compatible server.")
     offline_delay: float = Field(default=0.0, ge=0, le=60, description="Seconds the offline model waits in each turn.")
+    letta_base_url: str | None = Field(
+        default=None, validation_alias="LETTA_BASE_URL", description="Address of a Letta server, or of several: a,b."
+    )
+    letta_api_key: SecretStr | None = Field(
+        default=None, validation_alias="LETTA_API_KEY", description="Its key; with no address, that of Letta Cloud."
+    )
+    letta_model: str | None = Field(
+        default=None, validation_alias="LETTA_MODEL", description="The Letta server's handle that answers for everyone."
+    )
+    letta_embedding_model: str | None = Field(
+        default=None, validation_alias="LETTA_EMBEDDING_MODEL", description="The Letta server's handle for archives."
+    )
+    letta_servers: tuple[Server, ...] = Field(
+        default=(), description="Several Letta servers, in settings.toml: name, base_url, api_key, weight."
+    )
     mlflow_tracking_uri: str | None = Field(
         default=None, repr=False, validation_alias="MLFLOW_TRACKING_URI", description="An MLflow server for the traces."
     )
@@ -88,6 +104,26 @@ class Settings(BaseSettings):
     def _split_commas(cls, value: Any) -> Any:
         return tuple(filter(None, (v.strip() for v in value.split(",")))) if isinstance(value, str) else value
 
+    @field_validator("letta_base_url")
+    @classmethod
+    def _check_addresses(cls, value: str | None) -> str | None:
+        addresses = [a if a == EMBEDDED else checked_address(a) for a in _listed(value)]
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("one address stands there twice")
+        return ",".join(addresses) or None
+
+    @field_validator("letta_servers")
+    @classmethod
+    def _check_servers(cls, value: tuple[Server, ...], info: ValidationInfo) -> tuple[Server, ...]:
+        names = [server.name for server in value]
+        if double := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two servers are called {double.pop()!r}")
+        if value and not any(server.weight for server in value):
+            raise ValueError("every server has weight 0, so that none can take a constellation")
+        if value and info.data.get("letta_base_url"):
+            raise ValueError("there is letta_base_url beside them; give one of the two")
+        return value
+
     @field_validator("home", "roster", "tools")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
@@ -98,6 +134,21 @@ class Settings(BaseSettings):
     def _expand_all(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
         return tuple(v.expanduser().absolute() for v in value)
 
+    @property
+    def lettas(self) -> tuple[Server, ...]:
+        """The Lettas that constellations are placed on, at least one: those configured, or the embedded one.
+
+        LETTA_API_KEY is the key of each that has none of its own.
+        """
+        if self.letta_base_url:
+            servers = tuple(server_at(address) for address in _listed(self.letta_base_url))
+        else:
+            servers = self.letta_servers
+        if not servers:
+            servers = (server_at(CLOUD if self.letta_api_key else EMBEDDED),)
+        common = {"api_key": self.letta_api_key}
+        return tuple(s if s.api_key or s.kind == "embedded" else s.model_copy(update=common) for s in servers)
+
 
 def load_settings(**command_line: Any) -> Settings:
     """The settings as they stand; `command_line` values that are None count as not given.
@@ -106,13 +157,6 @@ def load_settings(**command_line: Any) -> Settings:
     fit.
     """
     given = {k: v for k, v in command_line.items() if v is not None}
-    for variable in _LETTA_VARIABLES:
-        if os.environ.get(variable):
-            raise ConfigurationError(
-                "this version of ATLAS works with its embedded Letta only, not yet with a Letta server.",
-                argument=variable,
-                next_step=f"Unset {variable} for atlas-mcp.",
-            )
     home = Path(given.get("home") or os.environ.get("ATLAS_HOME") or default_home()).expanduser()
     filed = _read_file(home / "settings.toml")
     in_environment = {name for name in Settings.model_fields if os.environ.get(_variable(name))}
@@ -120,15 +164,18 @@ def load_settings(**command_line: Any) -> Settings:
     keys |= {name: value for name in PROVIDER_VARIABLES if (value := os.environ.get(name))}
     merged: dict[str, Any] = {k: v for k, v in filed.items() if k not in in_environment} | given
     merged["provider_keys"] = keys
-    merged = {_variable(name) if name.startswith("mlflow_") else name: value for name, value in merged.items()}
+    if "letta_base_url" in in_environment:
+        merged.pop("letta_servers", None)
+    fields = Settings.model_fields
+    merged = {str(fields[name].validation_alias or name) if name in fields else name: v for name, v in merged.items()}
     try:
         return Settings(**merged)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
-        name = _variable(name) if name in Settings.model_fields else name
         raise ConfigurationError(
-            f"{first['msg']}.", argument=name, next_step="See the configuration table in the README."
+            f"{first['msg'].removeprefix('Value error, ')}.",
+            argument=_place(first["loc"]),
+            next_step="See the configuration table in the README.",
         ) from None
 
 
@@ -141,7 +188,21 @@ def exposed_settings(home: Path) -> Path | None:
     except (OSError, ConfigurationError):
         return None  # gone, or broken since the start: the next start says so
     secret = _SECRETS & held.keys() or "@" in str(held.get("mlflow_tracking_uri", ""))
-    return path if secret else None
+    return path if secret or "'api_key'" in str(held.get("letta_servers", "")) else None
+
+
+def _listed(text: str | None) -> list[str]:
+    """The parts of a text that commas separate."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """What to call the place of a mistake."""
+    name = str(loc[0]) if loc else "settings"
+    if name == "letta_servers":
+        number = f", number {loc[1] + 1}" if len(loc) > 1 and isinstance(loc[1], int) else ""
+        return f"[[letta_servers]]{number}{''.join(f', {part}' for part in loc[2:])}"
+    return _variable(name) if name in Settings.model_fields else name
 
 
 def _variable(name: str) -> str:

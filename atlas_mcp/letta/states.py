@@ -12,6 +12,24 @@ RunState = Literal["running", "ended", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
+class Abilities:
+    """What one Letta is and can do, as it was when it was connected; `models` and `embeddings` are its handles.
+
+    `groups`: it has the resource, so that groups can be shown there; no version from 0.12 on runs them.
+    `enforces_limits`: whether it refuses a block's value over its limit by itself; None where that is not known.
+    """
+
+    version: str
+    conversations: bool = True
+    groups: bool = False
+    folders: bool = False
+    archives: bool = False
+    enforces_limits: bool | None = None
+    models: tuple[str, ...] = ()
+    embeddings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BlockState:
     """A block's present value. `limit` in characters; a Letta of version 0.16.8 does not enforce it itself.
 
