@@ -1,47 +1,53 @@
 """Core memory: reading blocks, changing them, and knowing who changed what.
 
-Promise: two changes of one block never lose each other here: reading the value, changing it and writing its revision
-happen under the block's lock. A limit is enforced on every Letta. A value that nobody here wrote is recorded as a
-revision by `elsewhere` before anything else is done to the block, so no value is ever overwritten unrecorded. A refused
-change changes nothing.
+Promise: two changes of one block never lose each other: reading the value, changing it and writing its revision happen
+under the block's lock, and where Letta counts versions or sees a conflict, a change made from an old value is made
+again from the new one. Limits, and blocks that agents only read, are enforced here on every Letta. A value that nobody
+here wrote is recorded as a revision by `elsewhere` before anything else is done to the block, so no value is ever
+overwritten unrecorded. A refused change changes nothing.
 """
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, TypeVar
 
+import anyio
+
 from atlas_mcp.constellation import revisions
-from atlas_mcp.constellation.changes import changed_value
+from atlas_mcp.constellation.changes import Author, changed_value, restored_value
 from atlas_mcp.constellation.names import block_lock, busy_marks
-from atlas_mcp.errors import LettaLost, StaleRevision, UnknownBlock
-from atlas_mcp.model.memory import Block, MemoryChange, Replacement
+from atlas_mcp.constellation.revisions import Revision
+from atlas_mcp.constellation.turn_memory import TurnMemory
+from atlas_mcp.errors import LettaLost, LettaUnavailable, ReadOnlyBlock, StaleRevision, UnknownBlock, UnknownRevision
+from atlas_mcp.letta.faults import LettaRefused
+from atlas_mcp.model.memory import Block, BlockRevision
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
-    from atlas_mcp.constellation.agent_rows import KeptAgent, KeptBlock
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from atlas_mcp.constellation.agent_rows import KeptAgent
     from atlas_mcp.constellation.keeper import Keeper
-    from atlas_mcp.constellation.revisions import Revision
     from atlas_mcp.letta.door import Letta
-    from atlas_mcp.letta.states import BlockState, ToolCall
+    from atlas_mcp.letta.states import BlockState
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.caller import Caller
-    from atlas_mcp.model.memory import Operation
+    from atlas_mcp.model.memory import Operation, Replacement
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
 
-_T = TypeVar("_T")
+    Change = Callable[[str, int], tuple[Operation, str]]
+    """What a change makes of a value under a limit; raises what refuses it."""
 
-_OPERATIONS: dict[str, Operation] = {
-    "memory_insert": "append",
-    "memory_replace": "replace",
-    "core_memory_append": "append",
-    "core_memory_replace": "replace",
-    "memory_rethink": "value",
-    "rethink_memory": "value",
-}
-"""Letta's tools that change blocks; each names the block in its argument `label`."""
+_T = TypeVar("_T")
+_CONFLICT = 409
+_TRIES = 8
+_PAUSE = 0.02
+MOST_HISTORY = 20
+"""So many of a block's newest revisions are shown."""
 
 
 class Blocks:
@@ -57,19 +63,24 @@ class Blocks:
         self._record = record
         self._locks = locks
 
-    async def get(self, agent: str, label: str | None = None) -> list[Block]:
-        """The agent's blocks in the roster's order, or the one with that label. UnknownAgent, UnknownBlock."""
-        self._roster.agent(agent)
-        if label is not None:
-            self._known(agent, label)
+    async def get(self, agent: str, label: str | None = None, *, history: bool = False) -> list[Block]:
+        """The agent's blocks, or the one with that label; with what they were before if asked for.
+
+        UnknownAgent, UnknownBlock.
+        """
+        labels = self._labels(agent, label)
 
         async def look(kept: KeptAgent) -> tuple[KeptAgent, dict[str, BlockState], dict[str, Revision]]:
             states = await self.read(kept)
             return kept, states, await self.notice(kept, states)
 
         kept, states, noted = await self._kept_or_anew(agent, look)
-        labels = [b.label for b in self._roster.blocks if label in (None, b.label) and b.label in states]
-        return [self._shown(agent, kept.blocks[name], states[name], noted.get(name)) for name in labels]
+        shown = [self._shown(agent, kept, states[name], noted[name]) for name in labels if name in states]
+        if not history:
+            return shown
+        async with self._record.read() as db:
+            of = {b.label: await self._history(db, kept.blocks[b.label].letta_id) for b in shown}
+        return [block.model_copy(update={"history": of[block.label]}) for block in shown]
 
     async def update(
         self,
@@ -84,30 +95,77 @@ class Blocks:
     ) -> Block:
         """Change the block by exactly one of the three; the block as it now stands.
 
-        Raises UnknownAgent, UnknownBlock, StaleRevision, OverLimit, or InvalidInput when not exactly one change is
-        given or `replace.old` does not occur exactly once.
+        Raises UnknownAgent, UnknownBlock, StaleRevision, OverLimit, ReadOnlyBlock for an agent, InvalidInput when not
+        exactly one change is given or `replace.old` does not occur exactly once, and LettaUnavailable when Letta
+        reports one conflict after the other.
         """
-        self._roster.agent(agent)
-        self._known(agent, label)
+        self._labels(agent, label)
 
-        async def change(kept: KeptAgent) -> Block:
-            block = kept.blocks[label]
-            async with self._locks.hold(block_lock(block.letta_id)):
-                state = await self._letta.block(block.letta_id)
-                now = await self._noted(block.letta_id, state.value)
-                if expected_revision is not None and expected_revision != now.number:
-                    raise StaleRevision(label, expected_revision, now.number)
-                operation, after = changed_value(state.value, block.limit, value=value, append=append, replace=replace)
-                if after != state.value:
-                    state = await self._letta.set_block(block.letta_id, after)
-                    now = await self._add(block.letta_id, after, operation, author)
-            return self._shown(agent, block, state, now)
+        def change(now: str, limit: int) -> tuple[Operation, str]:
+            return changed_value(now, limit, value=value, append=append, replace=replace)
 
         inputs = {"agent": agent, "label": label, "value": value, "append": append, "replace": replace}
         with span("update memory", kind="MEMORY", inputs=inputs, author=author) as opened:
-            block = await self._kept_or_anew(agent, change)
+            block = await self._kept_or_anew(
+                agent, lambda kept: self.change(kept, label, change, Author(author), expected=expected_revision)
+            )
             outputs(opened, {"revision": block.revision, "chars": block.chars})
         return block
+
+    async def undo(self, agent: str, label: str, number: int) -> Block:
+        """Give the block the value of that revision again, as a new one. UnknownRevision, and errors as of `update`."""
+        self._labels(agent, label)
+
+        async def restore(kept: KeptAgent) -> Block:
+            block_id = kept.blocks[label].letta_id
+            async with self._record.read() as db:
+                old = await revisions.numbered(db, self._caller, block_id, number)
+                last = (await revisions.latest(db, self._caller, [block_id])).get(block_id)
+            if old is None:
+                raise UnknownRevision(label, number, last.number if last else 0)
+            return await self.change(kept, label, restored_value(old.value), Author(), restores=number)
+
+        with span("undo memory", kind="MEMORY", inputs={"agent": agent, "label": label, "revision": number}) as opened:
+            block = await self._kept_or_anew(agent, restore)
+            outputs(opened, {"revision": block.revision, "chars": block.chars})
+        return block
+
+    async def change(
+        self,
+        kept: KeptAgent,
+        label: str,
+        change: Change,
+        author: Author,
+        *,
+        expected: int | None = None,
+        restores: int | None = None,
+    ) -> Block:
+        """Change the block of an agent that is there; the block as it now stands. Errors as of `update`."""
+        block_id, limit = kept.blocks[label].letta_id, kept.blocks[label].limit
+        if author.is_agent and any(b.read_only for b in self._roster.blocks if b.label == label):
+            raise ReadOnlyBlock(label)
+        async with self._locks.hold(block_lock(block_id)):
+            for pause in (_PAUSE * 2**n for n in range(_TRIES)):
+                state, now = await self.read_noted(block_id)
+                if expected is not None and expected != now.number:
+                    raise StaleRevision(label, expected, now.number)
+                operation, after = change(state.value, limit)
+                if after == state.value:
+                    return self._shown(kept.name, kept, state, now)
+                new = Revision(block_id, after, operation, author.name, author.tool, author.turn_id, restores)
+                if written := await self._written(new, state):
+                    return self._shown(kept.name, kept, *written)
+                await anyio.sleep(random.uniform(0, pause))  # noqa: S311 - only to step out of another's way
+        raise LettaUnavailable(
+            f"the block {label!r} is being changed elsewhere all the time: {_TRIES} tries met a conflict.",
+            next_step="Try again in a moment; nothing was changed.",
+        )
+
+    def of_turn(self, kept: KeptAgent, turn_id: str, *, again: bool) -> TurnMemory:
+        """What the agent may do to its blocks in one turn; `again` if that may have run before, up to a crash."""
+        return TurnMemory(
+            self._caller, self._letta, self._record, self._locks, self, kept=kept, turn_id=turn_id, again=again
+        )
 
     async def read(self, kept: KeptAgent) -> dict[str, BlockState]:
         """The agent's blocks as Letta has them, by label."""
@@ -123,61 +181,53 @@ class Blocks:
         noted: dict[str, Revision] = {}
         for label, state in states.items():
             last = known.get(state.id)
-            if last is None or (last.value != state.value and not (kept.blocks[label].shared and self._anyone_busy())):
+            if last is None or (last.value != state.value and not self.others_write(kept, label)):
                 async with self._locks.hold(block_lock(state.id)):
-                    last = await self._noted(state.id, (await self._letta.block(state.id)).value)
+                    _, last = await self.read_noted(state.id)
             noted[label] = last
         return noted
 
-    async def before_turn(self, kept: KeptAgent, *, fresh: bool) -> dict[str, str]:
-        """The values that the turn begins with, by label. For a turn that may have run before, those recorded last."""
-        states = await self.read(kept)
-        if fresh:
-            await self.notice(kept, states)
-            return {label: state.value for label, state in states.items()}
-        async with self._record.read() as db:
-            known = await revisions.latest(db, self._caller, [b.id for b in states.values()])
-        return {label: known[b.id].value if b.id in known else b.value for label, b in states.items()}
+    async def read_noted(self, block_id: str) -> tuple[BlockState, Revision]:
+        """The block as Letta has it, and its newest revision, which has that value. Under the block's lock."""
+        state = await self._letta.block(block_id)
+        return state, await revisions.noted(self._record, self._caller, block_id, state.value)
 
-    async def record_turn(
-        self, kept: KeptAgent, before: dict[str, str], calls: Sequence[ToolCall], turn_id: str
-    ) -> list[MemoryChange]:
-        """Record what the agent changed in its turn, by its memory tools; what else changed was changed elsewhere."""
-        touched: dict[str, Operation] = {
-            str(c.arguments.get("label")): _OPERATIONS[c.name] for c in calls if c.ok and c.name in _OPERATIONS
-        }
-        if not calls:
-            return []
-        after = await self.read(kept)
-        author = f"agent:{kept.name}"
-        changes: list[MemoryChange] = []
-        for label, state in after.items():
-            was = before.get(label, "")
-            if label in touched and state.value != was:
-                with span("memory changed", kind="MEMORY", inputs={"agent": kept.name, "label": label}, author=author):
-                    async with self._locks.hold(block_lock(state.id)):
-                        now = await self._letta.block(state.id)
-                        operation = touched[label]
-                        made = await self._add(state.id, now.value, operation, author, turn_id)
-                changes.append(_change(kept.name, label, made, was))
-        await self.notice(kept, {n: s for n, s in after.items() if n not in touched and not kept.blocks[n].shared})
-        return changes
+    def others_write(self, kept: KeptAgent, label: str, *, beside: int = 0) -> bool:
+        """Whether turns (beside so many) may be writing into the block unseen, as they do where Letta carries their
+        memory tools out; ATLAS records itself what it carries out.
+        """
+        if self._letta.kind != "embedded" or not kept.blocks[label].shared:
+            return False
+        marks = (m for a in self._roster.agents for m in busy_marks(self._caller, a.name))
+        return len(self._locks.held_among(marks)) > beside
 
-    async def _noted(self, block_id: str, value: str) -> Revision:
-        """The newest revision, which has this value; recorded as changed elsewhere if it had not. Under the lock."""
-        async with self._record.read() as db:
-            last = (await revisions.latest(db, self._caller, [block_id])).get(block_id)
-        if last is not None and last.value == value:
-            return last
-        if last is None:
-            return await self._add(block_id, value, "created", "elsewhere")
-        return await self._add(block_id, value, "elsewhere", "elsewhere")
+    async def _written(self, new: Revision, old: BlockState) -> tuple[BlockState, Revision] | None:
+        """Write the value and its revision; None if the block is no longer what it was. Under the block's lock."""
+        try:
+            state = await self._letta.set_block(old.id, new.value, version=old.version)
+        except LettaRefused as refusal:
+            if refusal.status != _CONFLICT:
+                raise
+            return None
+        with anyio.CancelScope(shield=True):  # the value stands in Letta: its author must not be lost
+            async with self._record.write() as db:
+                return state, await revisions.add(db, self._caller, new)
 
-    async def _add(
-        self, block_id: str, value: str, operation: Operation, author: str, turn_id: str | None = None
-    ) -> Revision:
-        async with self._record.write() as db:
-            return await revisions.add(db, self._caller, block_id, value, operation, author, turn_id=turn_id)
+    async def _history(self, db: AsyncConnection, block_id: str) -> list[BlockRevision]:
+        found = await revisions.history(db, self._caller, block_id, most=MOST_HISTORY)
+        return [
+            BlockRevision(
+                revision=r.number,
+                value=r.value,
+                operation=r.operation,
+                author=r.author,
+                tool=r.tool,
+                restores=r.restores,
+                turn_id=r.turn_id,
+                at=r.at,
+            )
+            for r in found
+        ]
 
     async def _kept_or_anew(self, agent: str, do: Callable[[KeptAgent], Awaitable[_T]]) -> _T:
         """Do it with the agent; when Letta has lost the agent or a block, once more with what was made in its place."""
@@ -187,37 +237,27 @@ class Blocks:
         except LettaLost:
             return await do(await self._keeper.agent(agent, lost=kept.letta_id))
 
-    def _known(self, agent: str, label: str) -> None:
-        labels = [b.label for b in self._roster.blocks]
+    def _labels(self, agent: str, label: str | None) -> list[str]:
+        """The labels asked for, in the roster's order; UnknownAgent, UnknownBlock."""
+        self._roster.agent(agent)
+        labels = [b.label for b in self._roster.blocks_of(agent)]
+        if label is None:
+            return labels
         if label not in labels:
             raise UnknownBlock(label, agent, labels)
+        return [label]
 
-    def _anyone_busy(self) -> bool:
-        return bool(self._locks.held_among(m for a in self._roster.agents for m in busy_marks(self._caller, a.name)))
-
-    def _shown(self, agent: str, kept: KeptBlock, state: BlockState, now: Revision | None) -> Block:
+    def _shown(self, agent: str, kept: KeptAgent, state: BlockState, now: Revision) -> Block:
+        block = kept.blocks[state.label]
         return Block(
             label=state.label,
             value=state.value,
             description=state.description,
-            limit=kept.limit,
+            limit=block.limit,
             chars=len(state.value),
-            revision=now.number if now else 0,
-            shared_with=[a.name for a in self._roster.agents if a.name != agent] if kept.shared else [],
-            updated_at=now.at if now else None,
-            author=now.author if now else "",
+            revision=now.number,
+            shared_with=self._roster.sharing(agent, state.label),
+            updated_at=now.at,
+            author=now.author,
+            read_only=state.read_only,
         )
-
-
-def _change(agent: str, label: str, made: Revision, before: str) -> MemoryChange:
-    return MemoryChange.model_validate(
-        {
-            "agent": agent,
-            "label": label,
-            "operation": made.operation,
-            "author": made.author,
-            "revision": made.number,
-            "before": before,
-            "after": made.value,
-        }
-    )

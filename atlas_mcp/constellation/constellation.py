@@ -13,7 +13,7 @@ from atlas_mcp.constellation.turns import Turns
 if TYPE_CHECKING:
     from atlas_mcp.constellation.contract import ModelChoice, OnEvent, SourceTools, ToolSession
     from atlas_mcp.letta.door import Letta
-    from atlas_mcp.model.agent import AgentInfo, Roster
+    from atlas_mcp.model.agent import AgentInfo, Roster, Warmth
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.memory import Block, Replacement
     from atlas_mcp.model.turn import TurnResult
@@ -39,7 +39,7 @@ class Constellation:
         self.toolbox = toolbox
         self._locks = locks
         self._models = models
-        keeper = Keeper(caller, roster, letta, record, locks, models, toolbox)
+        self._keeper = keeper = Keeper(caller, roster, letta, record, locks, models, toolbox)
         self._threads = Threads(caller, keeper, letta, record, locks)
         self._blocks = Blocks(caller, roster, keeper, letta, record, locks)
         self._turns = Turns(
@@ -91,9 +91,12 @@ class Constellation:
             agent, message, conversation=conversation, key=key, run_id=run_id, tools=tools, on_event=on_event
         )
 
-    async def get_memory(self, agent: str, label: str | None = None) -> list[Block]:
-        """The agent's blocks, or the one with that label. UnknownAgent, UnknownBlock."""
-        return await self._blocks.get(agent, label)
+    async def get_memory(self, agent: str, label: str | None = None, *, history: bool = False) -> list[Block]:
+        """The agent's blocks, or the one with that label; with their newest revisions if asked for.
+
+        UnknownAgent, UnknownBlock.
+        """
+        return await self._blocks.get(agent, label, history=history)
 
     async def update_memory(
         self,
@@ -119,3 +122,14 @@ class Constellation:
             expected_revision=expected_revision,
             author=author,
         )
+
+    async def undo_memory(self, agent: str, label: str, revision: int) -> Block:
+        """Give the block the value of that revision again, as a new one.
+
+        Raises UnknownAgent, UnknownBlock, UnknownRevision, or OverLimit when the block holds less by now.
+        """
+        return await self._blocks.undo(agent, label, revision)
+
+    async def warm(self, agent: str) -> Warmth:
+        """See to it that the agent is in Letta as the roster has it, and say what that took. UnknownAgent."""
+        return await self._keeper.warm(agent)

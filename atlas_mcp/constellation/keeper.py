@@ -15,20 +15,20 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from atlas_mcp.constellation import revisions
 from atlas_mcp.constellation.agent_rows import KeptAgent, KeptBlock, read_agent, write_agent
 from atlas_mcp.constellation.names import agent_lock, tags
-from atlas_mcp.constellation.prompt import MEMORY_TOOLS, system_prompt
+from atlas_mcp.constellation.own_blocks import OwnBlocks
+from atlas_mcp.constellation.prompt import letta_tools, system_prompt
 from atlas_mcp.constellation.registered import RegisteredTools
-from atlas_mcp.constellation.shared import SharedBlocks, fit_block
+from atlas_mcp.constellation.shared import SharedBlocks
 from atlas_mcp.errors import LettaLost
-from atlas_mcp.letta.states import AgentChange, NewAgent, NewBlock
+from atlas_mcp.letta.states import AgentChange, NewAgent
 
 if TYPE_CHECKING:
     from atlas_mcp.constellation.contract import ModelChoice, SourceTools
     from atlas_mcp.letta.door import Letta
-    from atlas_mcp.letta.states import AgentState, BlockState
-    from atlas_mcp.model.agent import AgentSpec, Roster
+    from atlas_mcp.letta.states import AgentState
+    from atlas_mcp.model.agent import AgentSpec, Roster, Warmth
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
@@ -56,6 +56,7 @@ class Keeper:
         self._locks = locks
         self._models = models
         self._shared = SharedBlocks(caller, roster, letta, record, locks)
+        self._own = OwnBlocks(caller, roster, letta, record, locks)
         self._tools = RegisteredTools(letta, locks, toolbox)
         self._fingerprints: dict[tuple[str, ...], str] = {}
 
@@ -73,6 +74,22 @@ class Keeper:
         if not kept or not self._is_current(kept, spec, lost):
             kept = await self._made_current(spec, lost)
         return replace(kept, tools=frozenset(self._tools.of(spec)))
+
+    async def warm(self, name: str) -> Warmth:
+        """See to it that the agent is there, asking Letta also when the record says so; what that took."""
+        self._roster.agent(name)
+        before, lost = await self._read(name), None
+        if before:
+            try:
+                await self._letta.agent(before.letta_id)
+            except LettaLost:
+                lost = before.letta_id
+        kept = await self.agent(name, lost=lost)
+        if before is None:
+            return "created"
+        if kept.letta_id != before.letta_id:
+            return "created anew"
+        return "ready" if kept.fingerprint == before.fingerprint else "brought up to date"
 
     async def _made_current(self, spec: AgentSpec, lost: str | None) -> KeptAgent:
         async with self._locks.hold(agent_lock(self._caller, spec.name)):
@@ -100,64 +117,30 @@ class Keeper:
 
     async def _create(self, before: KeptAgent | None, spec: AgentSpec) -> KeptAgent:
         shared = await self._shared.ensure(spec.name)
-        values = await self._last_values(before, spec)
         found = await self._letta.find_agents(tags(self._caller, spec.name))
         if found:
             state = await self._letta.update_agent(found[0].id, self._change(spec))
         else:
-            state = await self._letta.create_agent(self._new_agent(spec, values, shared))
+            state = await self._letta.create_agent(await self._new_agent(spec, before, shared))
             log.info("created %s in Letta", spec.name)
-        return await self._settle(spec, state, shared, before, values)
+        return await self._settle(spec, state, shared, before)
 
     async def _update(self, kept: KeptAgent, spec: AgentSpec) -> KeptAgent:
         shared = await self._shared.ensure(spec.name)
         state = await self._letta.update_agent(kept.letta_id, self._change(spec))
-        return await self._settle(spec, state, shared, kept, {})
+        return await self._settle(spec, state, shared, kept)
 
     async def _settle(
-        self,
-        spec: AgentSpec,
-        state: AgentState,
-        shared: dict[str, KeptBlock],
-        before: KeptAgent | None,
-        values: dict[str, str],
+        self, spec: AgentSpec, state: AgentState, shared: dict[str, KeptBlock], before: KeptAgent | None
     ) -> KeptAgent:
         """Make the agent's tools and blocks what they should be, and keep all of it in the record."""
         await self._tools.give(state, spec)
-        own = await self._own_blocks(state, self._first_values(spec, values))
+        own = await self._own.settle(state, spec, before)
         await self._share(state, shared)
-        persona_before = await self._roster_persona(own["persona"].id)
-        if persona_before is not None and persona_before != spec.persona:
-            own["persona"] = await self._letta.set_block(own["persona"].id, spec.persona)
-        blocks = {label: KeptBlock(label, b.id, b.limit, shared=False) for label, b in own.items()} | shared
-        kept = KeptAgent(spec.name, state.id, self._fingerprint(spec), blocks)
+        kept = KeptAgent(spec.name, state.id, self._fingerprint(spec), own | shared)
         async with self._record.write() as db:
-            replaced = before.blocks if before else {}
-            known = await revisions.latest(db, self._caller, [b.letta_id for b in replaced.values()])
-            for label, block in own.items():
-                now = (await revisions.latest(db, self._caller, [block.id])).get(block.id)
-                if now is None:
-                    old = known.get(replaced[label].letta_id) if label in replaced else None
-                    number = old.number if old else None
-                    await revisions.add(db, self._caller, block.id, block.value, "created", "roster", after=number)
-                elif label == "persona" and persona_before not in {None, spec.persona}:
-                    await revisions.add(db, self._caller, block.id, block.value, "value", "roster")
             await write_agent(db, self._caller, self._letta.name, kept)
         return kept
-
-    async def _own_blocks(self, state: AgentState, values: dict[str, str]) -> dict[str, BlockState]:
-        has = {b.label: b for b in state.blocks}
-        own: dict[str, BlockState] = {}
-        for spec in self._roster.blocks:
-            if spec.shared:
-                continue
-            if spec.label in has:
-                own[spec.label] = await fit_block(self._letta, has[spec.label], spec)
-            else:
-                new = NewBlock(spec.label, values[spec.label], spec.limit, spec.description)
-                own[spec.label] = await self._letta.create_block(new, tags=tags(self._caller, state.name))
-                await self._letta.attach_block(state.id, own[spec.label].id)
-        return own
 
     async def _share(self, state: AgentState, shared: dict[str, KeptBlock]) -> None:
         """Attach the shared blocks, and take away what is neither shared nor the agent's own by the roster."""
@@ -170,43 +153,17 @@ class Keeper:
         for block_id in wanted - has:
             await self._letta.attach_block(state.id, block_id)
 
-    async def _roster_persona(self, block_id: str) -> str | None:
-        async with self._record.read() as db:
-            return await revisions.last_value_by(db, self._caller, block_id, "roster")
-
-    async def _last_values(self, before: KeptAgent | None, spec: AgentSpec) -> dict[str, str]:
-        """What the lost agent's own blocks held last, as far as the record knows."""
-        own = {label: b for label, b in before.blocks.items() if not b.shared} if before else {}
-        if not own:
-            return {}
-        async with self._record.read() as db:
-            known = await revisions.latest(db, self._caller, [b.letta_id for b in own.values()])
-            values = {label: known[b.letta_id].value for label, b in own.items() if b.letta_id in known}
-            given = await revisions.last_value_by(db, self._caller, own["persona"].letta_id, "roster")
-        if given != spec.persona:
-            values["persona"] = spec.persona
-        return values
-
-    def _new_agent(self, spec: AgentSpec, values: dict[str, str], shared: dict[str, KeptBlock]) -> NewAgent:
-        first = self._first_values(spec, values)
-        blocks = [
-            NewBlock(b.label, first[b.label], max(b.limit, len(first[b.label])), b.description)
-            for b in self._roster.blocks
-            if not b.shared
-        ]
+    async def _new_agent(self, spec: AgentSpec, lost: KeptAgent | None, shared: dict[str, KeptBlock]) -> NewAgent:
         return NewAgent(
             name=spec.name,
             description=spec.description,
             model=self.handle(spec),
             system=system_prompt(spec, self._roster),
-            blocks=tuple(blocks),
+            blocks=await self._own.first(spec, lost),
             shared=tuple(b.letta_id for b in shared.values()),
             tags=tuple(tags(self._caller, spec.name)),
-            tools=MEMORY_TOOLS,
+            tools=letta_tools(self._letta.kind),
         )
-
-    def _first_values(self, spec: AgentSpec, values: dict[str, str]) -> dict[str, str]:
-        return {b.label: b.value for b in self._roster.blocks} | {"persona": spec.persona} | values
 
     def _change(self, spec: AgentSpec) -> AgentChange:
         return AgentChange(
@@ -217,7 +174,8 @@ class Keeper:
         tools = sorted(tool.mark for tool in self._tools.of(spec).values())
         key = (spec.name, *tools)
         if key not in self._fingerprints:
-            blocks = [[b.label, b.description, b.limit, b.shared] for b in self._roster.blocks_of(spec.name)]
+            specs = self._roster.blocks_of(spec.name)
+            blocks = [[b.label, b.description, b.limit, b.shared, b.read_only] for b in specs]
             system = system_prompt(spec, self._roster)
             told = [spec.persona, spec.description, system, self.handle(spec), blocks, tools]
             self._fingerprints[key] = hashlib.sha256(json.dumps(told).encode()).hexdigest()

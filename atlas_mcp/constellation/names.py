@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BUSY_SLOTS = 3
 """Turns of one agent that are told apart when its busy mark is set; more run, but leave no mark of their own."""
 
+CALLER_TAG = "atlas-caller:"
+"""Begins the tag that says whose an agent or block in Letta is."""
+
 
 def caller_hash(caller: Caller) -> str:
     """The caller as others may see it: in tags and traces, where the id itself has no business."""
@@ -57,6 +60,11 @@ def turn_lock(agent: str, conversation: str) -> str:
     return f"turn-{agent}-{conversation}"
 
 
+def group_lock(conversation: str) -> str:
+    """Held while a group talks in this conversation: one message of the caller's at a time."""
+    return f"group-{conversation}"
+
+
 def block_lock(block_id: str) -> str:
     """Held from reading a block to writing its next revision."""
     return f"block-{block_id}"
@@ -69,5 +77,5 @@ def busy_marks(caller: Caller, agent: str) -> list[str]:
 
 def tags(caller: Caller, agent: str | None = None) -> list[str]:
     """What marks an agent or block in Letta as this caller's."""
-    own = ["atlas", f"atlas-caller:{caller_hash(caller)}"]
+    own = ["atlas", f"{CALLER_TAG}{caller_hash(caller)}"]
     return [*own, f"atlas-agent:{agent}"] if agent else own

@@ -6,19 +6,20 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atlas_mcp.constellation.core_memory import CORE_TOOLS
+
 if TYPE_CHECKING:
+    from atlas_mcp.letta.door import Kind
     from atlas_mcp.model.agent import AgentSpec, Roster
 
 _FILE = Path(__file__).parent.parent / "rosters" / "system.md"
 
-MEMORY_TOOLS = (
-    "memory_insert",
-    "memory_replace",
-    "archival_memory_insert",
-    "archival_memory_search",
-    "conversation_search",
-)
-"""Letta's own tools, which it executes itself; every agent has them."""
+_ARCHIVE_TOOLS = ("archival_memory_insert", "archival_memory_search", "conversation_search")
+
+
+def letta_tools(kind: Kind) -> tuple[str, ...]:
+    """Letta's own tools for an agent, which it carries out itself: those for blocks where it keeps their limits."""
+    return (*CORE_TOOLS, *_ARCHIVE_TOOLS) if kind == "embedded" else _ARCHIVE_TOOLS
 
 
 def system_prompt(agent: AgentSpec, roster: Roster) -> str:

@@ -1,12 +1,16 @@
-"""The history of blocks: every value a block had, who gave it, and when. Rows are only ever added."""
+"""The history of blocks: every value a block had, who gave it, and when.
+
+Rows are only added; all that is ever filled in later is an author who was not known when a value was found. A block
+that takes the place of a lost one takes its history over.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, insert, select
+from sqlalchemy import and_, func, insert, select, update
 
 from atlas_mcp.store.tables import revision
 
@@ -17,18 +21,30 @@ if TYPE_CHECKING:
 
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.memory import Operation
+    from atlas_mcp.store.record import Record
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+ELSEWHERE = "elsewhere"
+"""The author of values that nobody here wrote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One value of a block."""
+    """One value of a block. `number` 0 is one that is not in the record yet; each replaces the one before it.
+
+    `author` is caller, agent:NAME, atlas, roster or elsewhere; `tool` the memory tool by which an agent made it;
+    `restores` the revision that an undo brought back.
+    """
 
     block_id: str
-    number: int
     value: str
-    operation: str
+    operation: Operation
     author: str
-    at: datetime
+    tool: str | None = None
+    turn_id: str | None = None
+    restores: int | None = None
+    number: int = 0
+    at: datetime = _NEVER
 
 
 async def latest(db: AsyncConnection, caller: Caller, blocks: Iterable[str]) -> dict[str, Revision]:
@@ -44,6 +60,30 @@ async def latest(db: AsyncConnection, caller: Caller, blocks: Iterable[str]) -> 
     return {row.block_id: _revision(row) for row in rows}
 
 
+async def history(db: AsyncConnection, caller: Caller, block_id: str, *, most: int) -> list[Revision]:
+    """The block's revisions, newest first, at most so many."""
+    mine = (revision.c.caller == caller.id, revision.c.block_id == block_id)
+    rows = await db.execute(select(revision).where(*mine).order_by(revision.c.number.desc()).limit(most))
+    return [_revision(row) for row in rows]
+
+
+async def numbered(db: AsyncConnection, caller: Caller, block_id: str, number: int) -> Revision | None:
+    """The block's revision of that number."""
+    mine = (revision.c.caller == caller.id, revision.c.block_id == block_id, revision.c.number == number)
+    row = (await db.execute(select(revision).where(*mine))).one_or_none()
+    return _revision(row) if row else None
+
+
+async def of_turn(db: AsyncConnection, caller: Caller, turn_id: str) -> list[tuple[Revision, str]]:
+    """The revisions that the turn made, oldest first, each with the value that it replaced."""
+    before = revision.alias()
+    same = and_(before.c.block_id == revision.c.block_id, before.c.number == revision.c.number - 1)
+    made = select(revision, before.c.value.label("replaced")).outerjoin(before, same)
+    mine = (revision.c.caller == caller.id, revision.c.turn_id == turn_id)
+    rows = await db.execute(made.where(*mine).order_by(revision.c.at, revision.c.number))
+    return [(_revision(row), row.replaced or "") for row in rows]
+
+
 async def last_value_by(db: AsyncConnection, caller: Caller, block_id: str, author: str) -> str | None:
     """The last value that this author gave the block; None if there is none."""
     mine = (revision.c.caller == caller.id, revision.c.block_id == block_id, revision.c.author == author)
@@ -51,35 +91,40 @@ async def last_value_by(db: AsyncConnection, caller: Caller, block_id: str, auth
     return rows.scalar_one_or_none()
 
 
-async def add(
-    db: AsyncConnection,
-    caller: Caller,
-    block_id: str,
-    value: str,
-    operation: Operation,
-    author: str,
-    *,
-    turn_id: str | None = None,
-    after: int | None = None,
-) -> Revision:
-    """Add the block's next revision. `after` numbers the first one of a block that takes another's place."""
-    if after is None:
-        known = await db.execute(select(func.max(revision.c.number)).where(revision.c.block_id == block_id))
-        after = int(known.scalar_one_or_none() or 0)
-    made = Revision(block_id, after + 1, value, operation, author, datetime.now(UTC))
-    row = {
-        "block_id": block_id,
-        "number": made.number,
-        "caller": caller.id,
-        "value": value,
-        "operation": operation,
-        "author": author,
-        "turn_id": turn_id,
-        "at": made.at,
-    }
+async def add(db: AsyncConnection, caller: Caller, new: Revision) -> Revision:
+    """Add it as the block's next revision. In a write transaction."""
+    known = await db.execute(select(func.max(revision.c.number)).where(revision.c.block_id == new.block_id))
+    made = replace(new, number=int(known.scalar_one_or_none() or 0) + 1, at=datetime.now(UTC))
+    row = {name: getattr(made, name) for name in Revision.__slots__} | {"caller": caller.id}
     await db.execute(insert(revision).values(row))
     return made
 
 
+async def claim(db: AsyncConnection, caller: Caller, found: Revision, by: Revision) -> None:
+    """Say who made a revision that was found before its author was known."""
+    here = (revision.c.caller == caller.id, revision.c.block_id == found.block_id, revision.c.number == found.number)
+    known = {"author": by.author, "operation": by.operation, "tool": by.tool, "turn_id": by.turn_id}
+    await db.execute(update(revision).where(*here).values(known))
+
+
+async def move(db: AsyncConnection, caller: Caller, lost: str, instead: str) -> bool:
+    """Give the lost block's history to the one that took its place; whether there was any."""
+    mine = (revision.c.caller == caller.id, revision.c.block_id == lost)
+    return (await db.execute(update(revision).where(*mine).values(block_id=instead))).rowcount > 0
+
+
+async def noted(record: Record, caller: Caller, block_id: str, value: str) -> Revision:
+    """The block's newest revision, which has this value: recorded now, as made elsewhere, if it had not.
+
+    Under the block's lock, and with the value that Letta gave under it.
+    """
+    async with record.read() as db:
+        last = (await latest(db, caller, [block_id])).get(block_id)
+    if last is not None and last.value == value:
+        return last
+    async with record.write() as db:
+        return await add(db, caller, Revision(block_id, value, "elsewhere" if last else "created", ELSEWHERE))
+
+
 def _revision(row: Any) -> Revision:
-    return Revision(row.block_id, row.number, row.value, row.operation, row.author, row.at)
+    return Revision(**{name: getattr(row, name) for name in Revision.__slots__})

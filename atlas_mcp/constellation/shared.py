@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from atlas_mcp.constellation import revisions
 from atlas_mcp.constellation.agent_rows import SHARED, KeptBlock, read_blocks, write_blocks
-from atlas_mcp.constellation.names import shared_lock, tags
+from atlas_mcp.constellation.names import CALLER_TAG, shared_lock, tags
+from atlas_mcp.constellation.revisions import Revision
 from atlas_mcp.errors import LettaLost
 from atlas_mcp.letta.states import NewBlock
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.letta.states import BlockState
     from atlas_mcp.model.agent import BlockSpec, Roster
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
+
+log = logging.getLogger(__name__)
 
 
 class SharedBlocks:
@@ -48,29 +54,45 @@ class SharedBlocks:
                 async with self._record.write() as db:
                     await write_blocks(db, self._caller, self._letta.name, SHARED, list({**kept, **now}.values()))
                     for label, state in states.items():
-                        before = known.get(kept[label].letta_id) if label in kept else None
-                        if before is None or before.block_id != state.id:
-                            number = before.number if before else None
-                            await revisions.add(
-                                db, self._caller, state.id, state.value, "created", "roster", after=number
-                            )
+                        await self._record_created(db, state, kept.get(label))
             return now
 
-    async def _state(self, spec: BlockSpec, kept: KeptBlock | None, known: dict[str, revisions.Revision]) -> BlockState:
+    async def _state(self, spec: BlockSpec, kept: KeptBlock | None, known: dict[str, Revision]) -> BlockState:
         value = spec.value
         if kept:
             try:
-                return await fit_block(self._letta, await self._letta.block(kept.letta_id), spec)
+                state = await self._letta.block(kept.letta_id)
+                if not is_anothers(state, self._caller):
+                    return await fit_block(self._letta, state, spec)
+                log.error("block %s is another caller's and was not shared; %s is made anew", state.id, spec.label)
             except LettaLost:
-                value = known[kept.letta_id].value if kept.letta_id in known else value
-        return await self._letta.create_block(
-            NewBlock(spec.label, value, spec.limit, spec.description), tags=tags(self._caller)
-        )
+                log.warning("the shared block %s is no longer in Letta", spec.label)
+            value = known[kept.letta_id].value if kept.letta_id in known else value
+        return await self._letta.create_block(new_block(spec, value), tags=tags(self._caller))
+
+    async def _record_created(self, db: AsyncConnection, state: BlockState, before: KeptBlock | None) -> None:
+        author = "roster"
+        if before and before.letta_id != state.id and await revisions.move(db, self._caller, before.letta_id, state.id):
+            author = "atlas"
+        elif await revisions.latest(db, self._caller, [state.id]):
+            return
+        await revisions.add(db, self._caller, Revision(state.id, state.value, "created", author))
+
+
+def is_anothers(state: BlockState, caller: Caller) -> bool:
+    """Whether the block in Letta carries another caller's mark: then it is never attached, whatever is recorded."""
+    marks = [tag for tag in state.tags if tag.startswith(CALLER_TAG)]
+    return bool(marks) and not set(marks) <= set(tags(caller))
+
+
+def new_block(spec: BlockSpec, value: str) -> NewBlock:
+    """The block to be created, with that value; its limit is never below what it begins with."""
+    return NewBlock(spec.label, value, max(spec.limit, len(value)), spec.description, spec.read_only)
 
 
 async def fit_block(letta: Letta, state: BlockState, spec: BlockSpec) -> BlockState:
-    """Give the block the limit and description of the roster, if it has others."""
+    """Give the block the limit, description and protection of the roster, if it has others."""
     limit = max(spec.limit, len(state.value))
-    if (state.limit, state.description) == (limit, spec.description):
+    if (state.limit, state.description, state.read_only) == (limit, spec.description, spec.read_only):
         return state
-    return await letta.reshape_block(state.id, limit=limit, description=spec.description)
+    return await letta.reshape_block(state.id, limit=limit, description=spec.description, read_only=spec.read_only)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.contract import ModelChoice, OnEvent, Tools, ToolSession
     from atlas_mcp.constellation.keeper import Keeper
     from atlas_mcp.constellation.threads import Threads
+    from atlas_mcp.constellation.turn_memory import TurnMemory
     from atlas_mcp.constellation.turn_rows import TurnRow
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.letta.states import ToolCall
@@ -56,12 +57,18 @@ class Job:
     spec: AgentSpec
     kept: KeptAgent
     tools: ToolSession
+    memory: TurnMemory
     on_event: OnEvent | None
 
     @property
     def offered(self) -> list[ToolSpec]:
         """The tools that ATLAS executes: those of the turn that the agent's Letta does not run itself."""
-        return [spec for spec in self.tools.specs if spec.name not in self.kept.tools]
+        return [*self.memory.specs, *(spec for spec in self.tools.specs if spec.name not in self.kept.tools)]
+
+    async def call(self, name: str, arguments: dict[str, Any]) -> str:
+        """Execute one of them."""
+        own = any(spec.name == name for spec in self.memory.specs)
+        return await (self.memory if own else self.tools).call(name, arguments)
 
     async def tell(self, type: str, text: str, key: str, **data: Any) -> None:
         """Tell whoever watches."""
@@ -138,7 +145,8 @@ class Turns:
         with self._marked_busy(row.agent), self._span(row) as opened:
             spec = self._roster.agent(row.agent)
             kept = await self._keeper.agent(row.agent)
-            job = Job(row, spec, kept, tools or self._toolbox.session(spec, None), on_event)
+            memory = self._blocks.of_turn(kept, row.id, again=not row.fresh)
+            job = Job(row, spec, kept, tools or self._toolbox.session(spec, None), memory, on_event)
             result = await self._run(job)
             self._record_usage(opened, spec, result)
             return result
@@ -165,14 +173,12 @@ class Turns:
 
     async def _answered(self, job: Job) -> TurnResult:
         try:
-            before = await self._blocks.before_turn(job.kept, fresh=job.row.fresh)
             answer = await self._sent(job)
         except LettaLost:
             await self._replace_lost(job)
             async with self._locks.hold(turn_lock(job.spec.name, job.row.conversation)):
-                before = await self._blocks.before_turn(job.kept, fresh=True)
                 answer = await self._sent(job)
-        changes = await self._blocks.record_turn(job.kept, before, answer.tool_calls, job.row.id)
+        changes = await job.memory.changes(answer.tool_calls)
         handle = self._keeper.handle(job.spec)
         return TurnResult(
             turn_id=job.row.id,
@@ -204,7 +210,7 @@ class Turns:
             async with self._record.write() as db:
                 await turn_rows.change(db, self._caller, job.row.id, letta_run=run_id)
 
-        return {"tools": job.offered, "run_tool": job.tools.call, "on_run": on_run, "on_call": job.tell_call}
+        return {"tools": job.offered, "run_tool": job.call, "on_run": on_run, "on_call": job.tell_call}
 
     async def _counting(self, earlier: Answer, answer: Answer) -> Answer:
         """The answer with all tool calls and tokens of the turn: those of the part that was found, too."""
@@ -232,6 +238,7 @@ class Turns:
         async with self._record.write() as db:
             await turn_rows.change(db, self._caller, job.row.id, conversation=thread)
         job.row = replace(job.row, conversation=thread, fresh=True)
+        job.memory = self._blocks.of_turn(job.kept, job.row.id, again=False)
 
     def _usage(self, handle: str, answer: Answer) -> Usage:
         return Usage(

@@ -15,6 +15,8 @@ Role = Literal["global_supervisor", "librarian", "supervisor", "worker"]
 Tier = Literal["supervisor", "worker", "rater"]
 Level = Literal["routine", "interactive", "investigative", "critical"]
 TeamKind = Literal["work", "writing", "rating"]
+Warmth = Literal["created", "created anew", "brought up to date", "ready"]
+"""What it took to have an agent in Letta as the roster describes it."""
 
 
 class BlockSpec(Frozen):

@@ -9,7 +9,20 @@ from pydantic import Field
 
 from atlas_mcp.model._base import Frozen
 
-Operation = Literal["value", "append", "replace", "created", "elsewhere"]
+Operation = Literal["value", "append", "replace", "undo", "created", "elsewhere"]
+
+
+class BlockRevision(Frozen):
+    """One value that a block had, and who gave it; it took the place of the revision before it."""
+
+    revision: int
+    value: str
+    operation: Operation
+    author: str
+    tool: str | None = Field(default=None, description="The memory tool by which an agent made it.")
+    restores: int | None = Field(default=None, description="The revision that an undo brought back.")
+    turn_id: str | None = None
+    at: datetime
 
 
 class Block(Frozen):
@@ -24,6 +37,8 @@ class Block(Frozen):
     shared_with: list[str] = Field(default_factory=list, description="Other agents that see this same block.")
     updated_at: datetime | None = None
     author: str = Field(default="", description="Who wrote it: caller, agent:NAME, atlas, roster, or elsewhere.")
+    read_only: bool = Field(default=False, description="Whether agents cannot change it.")
+    history: list[BlockRevision] | None = Field(default=None, description="Its newest revisions first, if asked for.")
 
 
 class Replacement(Frozen):

@@ -1,4 +1,4 @@
-"""Tools for what agents remember: reading core memory and correcting it."""
+"""Tools for what agents remember: reading core memory, correcting it, and taking changes back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHANGES = ("value", "append", "replace")
 
 
 class MemoryTools:
-    """`get_agent_memory` and `update_agent_memory` on one Atlas."""
+    """`get_agent_memory`, `update_agent_memory` and `undo_memory` on one Atlas."""
 
     def __init__(self, atlas: Atlas, transport: Transport) -> None:
         self._atlas = atlas
@@ -34,6 +34,7 @@ class MemoryTools:
         return [
             define(self.get_agent_memory, title="Read an agent's memory", read_only=True, idempotent=True, depth=2),
             define(self.update_agent_memory, title="Change an agent's memory", destructive=True),
+            define(self.undo_memory, title="Undo a change of memory", destructive=True, idempotent=True),
         ]
 
     async def get_agent_memory(
@@ -41,10 +42,13 @@ class MemoryTools:
         ctx: Context[Any, Any],
         agent: AgentName,
         label: Annotated[str | None, Field(description="Only the block with this label.")] = None,
+        history: Annotated[
+            bool, Field(description="Also each block's newest 20 revisions: value, operation, author, when.")
+        ] = False,
     ) -> BlockList:
         """Read an agent's core memory: labelled blocks that are always in its context, with who wrote each last."""
         caller = caller_of(self._atlas, self._transport, ctx)
-        return BlockList(blocks=await self._atlas.get_memory(caller, agent, label))
+        return BlockList(blocks=await self._atlas.get_memory(caller, agent, label, history=history))
 
     async def update_agent_memory(
         self,
@@ -74,3 +78,16 @@ class MemoryTools:
         return await self._atlas.update_memory(
             caller, agent, label, value=value, append=append, replace=replace, expected_revision=expected_revision
         )
+
+    async def undo_memory(
+        self,
+        ctx: Context[Any, Any],
+        agent: AgentName,
+        label: Annotated[str, Field(description="The block's label, such as 'human'.")],
+        revision: Annotated[int, Field(ge=1, description="The revision whose text the block is to have again.")],
+    ) -> Block:
+        """Give a block the text of an earlier revision again, as a new revision: nothing is lost by it.
+        get_agent_memory with history=true lists them.
+        """
+        caller = caller_of(self._atlas, self._transport, ctx)
+        return await self._atlas.undo_memory(caller, agent, label, revision)

@@ -148,7 +148,7 @@ async def test_agents_that_write_into_a_shared_block_at_once_are_both_recorded(w
 async def test_a_turn_that_only_talks_changes_no_memory(world: World) -> None:
     turn = await world.of().take_turn("librarian", "hello", conversation=None, key="k")
     assert turn.memory_changes == []
-    assert [b.revision for b in await world.of().get_memory("librarian")] == [1] * 5
+    assert {b.revision for b in await world.of().get_memory("librarian")} == {1}
 
 
 async def test_a_value_changed_elsewhere_is_recorded_before_anything_is_done_to_it(world: World) -> None:

@@ -33,6 +33,7 @@ TOOLS = {
     "list_runs",
     "cancel_run",
     "get_agent_memory",
+    "undo_memory",
     "update_agent_memory",
     "get_status",
 }

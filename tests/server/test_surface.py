@@ -28,8 +28,9 @@ ARGUMENTS = {
     "get_run": ["run_id", "since", "wait_seconds"],
     "list_runs": ["status", "limit", "cursor"],
     "cancel_run": ["run_id"],
-    "get_agent_memory": ["agent", "label"],
+    "get_agent_memory": ["agent", "label", "history"],
     "update_agent_memory": ["agent", "label", "value", "append", "replace", "expected_revision"],
+    "undo_memory": ["agent", "label", "revision"],
     "get_status": [],
 }
 READ_ONLY = {"list_agents", "get_run", "list_runs", "get_agent_memory", "get_status"}

@@ -1,4 +1,4 @@
-"""What the history of memory needs beyond its first form."""
+"""By which tool a block was changed, and which revision an undo restored; a turn's changes are found by the turn."""
 
 from __future__ import annotations
 
@@ -7,4 +7,10 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Add two columns and an index to the revisions."""
+    import sqlalchemy as sa
+    from alembic import op
+
+    op.add_column("revision", sa.Column("tool", sa.String(), nullable=True))
+    op.add_column("revision", sa.Column("restores", sa.Integer(), nullable=True))
+    op.create_index("revision_turn", "revision", ["turn_id"])
