@@ -1,7 +1,7 @@
 """How the house is: one line a room, each with what to do where it is not well.
 
 Asking opens nothing: a room that nobody has needed yet is `idle`, and says so. Of each database file the beginning is
-looked at, so that a damaged one is told before anybody needs it.
+looked at, and each Letta server is asked, so that what is damaged or gone is told before anybody needs it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlas_mcp import __version__
+from atlas_mcp._survey import survey
 from atlas_mcp.constellation.sandbox import sandbox_means
-from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.status import Room, Status
+from atlas_mcp.models.served import ServedModels
 from atlas_mcp.settings import exposed_settings
 from atlas_mcp.store.files import look
 from atlas_mcp.watch.state import tracing_health
@@ -21,8 +22,9 @@ _LOG = "See logs/ingest.log in the home folder; traces are kept in the spool mea
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atlas_mcp._rooms import RoomsKeeper
+    from atlas_mcp._rooms import Rooms, RoomsKeeper
     from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.server import ServerInfo
 
 
 async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
@@ -30,10 +32,12 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
     record, open_runs = _record(keeper), 0
     if keeper.opened is not None and record.health == "ok":
         open_runs = await keeper.opened.runs.count_open(caller)
-    house = [_models(keeper), record, await _letta(keeper), _runs(keeper)]
+    house = [_models(keeper), record, *await _lettas(keeper), _runs(keeper)]
     rooms = [*house, _tools(keeper), _sandbox(), _tracing(keeper)]
     notes = [note for note in (keeper.model_note,) if note]
     notes += keeper.lacks()
+    if keeper.opened is not None and record.health == "ok":
+        notes += await _left_behind(keeper.opened, caller)
     if exposed := exposed_settings(keeper.home.path):
         notes.append(f"Other users can read the keys in {exposed}. Close it: chmod 600 '{exposed}'")
     return Status(
@@ -52,6 +56,15 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
 
 
 def _models(keeper: RoomsKeeper) -> Room:
+    if isinstance(keeper.models, ServedModels):
+        if keeper.models.offline:
+            return Room(
+                name="models",
+                health="warning",
+                text="No model is configured, and ATLAS' offline model cannot answer on a Letta server.",
+                next_step="Set LETTA_MODEL to a handle of that server; `atlas-mcp doctor` lists them.",
+            )
+        return Room(name="models", health="ok", text=f"The Letta server's: {', '.join(keeper.models.handles())}.")
     if keeper.models.offline:
         return Room(
             name="models",
@@ -88,16 +101,35 @@ def _runs(keeper: RoomsKeeper) -> Room:
     return Room(name="runs", health="ok", text="Kept in the home folder; what is unfinished goes on at a restart.")
 
 
-async def _letta(keeper: RoomsKeeper) -> Room:
-    if broken := _broken("letta", keeper.home.letta):
-        return broken
-    if keeper.opened is None:
-        return Room(name="letta", health="idle", text="The embedded Letta; opens with the first call that needs it.")
-    try:
-        version = await (await keeper.opened.lettas.named("embedded")).health()
-    except AtlasError as error:
-        return Room(name="letta", health="failing", text=str(error), next_step=error.next_step)
-    return Room(name="letta", health="ok", text=f"The embedded Letta, {version}.")
+async def _lettas(keeper: RoomsKeeper) -> list[Room]:
+    """One room for each; a server is asked, for one that cannot be reached is to be told before it is needed."""
+    found = await survey(keeper)
+    return [_letta(keeper, server, "letta" if len(found) == 1 else f"letta {server.name}") for server in found]
+
+
+def _letta(keeper: RoomsKeeper, server: ServerInfo, name: str) -> Room:
+    if server.problem:
+        return Room(name=name, health="failing", text=server.problem, next_step=server.next_step)
+    if server.kind == "embedded":
+        if keeper.opened is None:
+            return Room(name=name, health="idle", text="The embedded Letta; opens with the first call that needs it.")
+        return Room(name=name, health="ok", text=f"The embedded Letta, {server.version}.")
+    what = "Letta Cloud" if server.kind == "cloud" else f"The Letta server {server.address}"
+    return Room(name=name, health="ok", text=f"{what}, {server.version}; {'; '.join(server.abilities)}.")
+
+
+async def _left_behind(rooms: Rooms, caller: Caller) -> list[str]:
+    """What the caller still has on other Lettas than the one in use, and how to bring it over."""
+    from atlas_mcp.letta import placement
+
+    async with rooms.record.read() as db:
+        placed, others = await placement.read(db, caller.id), await placement.left_behind(db, caller.id)
+    here = placed.server if placed else ""
+    return [
+        f"{count} of your agents are on {other}, and your constellation is on {here} now: what those remember is not "
+        "in use. `atlas-mcp servers move` brings it over, while both are configured."
+        for other, count in others.items()
+    ]
 
 
 def _tools(keeper: RoomsKeeper) -> Room:

@@ -20,6 +20,7 @@ from atlas_mcp import __version__
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._rooms import Rooms, RoomsKeeper, open_rooms
 from atlas_mcp._status import describe_status
+from atlas_mcp._survey import counted, survey
 from atlas_mcp.constellation.agents import describe_agents
 from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit
 from atlas_mcp.model.caller import Caller
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
 
     from atlas_mcp.errors import ConfigurationError
     from atlas_mcp.model.agent import AgentInfo
+    from atlas_mcp.model.knowledge import Document, MemoryKind, Recalled
     from atlas_mcp.model.memory import Block, Replacement
     from atlas_mcp.model.run import RunStatus
+    from atlas_mcp.model.server import ServerInfo
     from atlas_mcp.model.status import Status
     from atlas_mcp.model.task import TeamTask
     from atlas_mcp.settings import Settings
@@ -199,6 +202,34 @@ class Atlas:
         rooms = await self._keeper.rooms()
         return await (await rooms.constellation(caller)).undo_memory(agent, label, revision)
 
+    # -- knowledge
+
+    async def share_knowledge(self, caller: Caller, name: str, text: str, *, project: str | None = None) -> Document:
+        """Keep a text that every agent of the caller can search; the same name again replaces it. No agent is asked.
+
+        Raises InvalidInput for a name or text that is empty or no text, OverLimit for one that is too long.
+        """
+        rooms = await self._keeper.rooms()
+        return await rooms.library(caller).share(name, text, project=project)
+
+    async def search_memory(
+        self,
+        caller: Caller,
+        query: str,
+        *,
+        agent: str | None = None,
+        kinds: Sequence[MemoryKind] | None = None,
+        project: str | None = None,
+        limit: int = 8,
+    ) -> Recalled:
+        """What is remembered of that, best first, in shared knowledge, archives, blocks and results of runs.
+
+        Raises InvalidInput, OverLimit and UnknownAgent; a Letta that cannot be used costs a note, and is raised only
+        where nothing but Letta was asked.
+        """
+        rooms = await self._keeper.rooms()
+        return await rooms.search_memory(caller, query, agent=agent, kinds=kinds, project=project, limit=limit)
+
     # -- runs
 
     async def run_team_task(
@@ -239,6 +270,13 @@ class Atlas:
     async def status(self, caller: Caller) -> Status:
         """What works and what does not, and what to do about it."""
         return await describe_status(self._keeper, caller)
+
+    async def servers(self) -> list[ServerInfo]:
+        """The Lettas that are configured and those that constellations are still on, as they are found now.
+
+        The models there are listed, and what keeps ATLAS from using one is told; nothing is raised for that.
+        """
+        return await counted(self._keeper, await survey(self._keeper))
 
     def _check_teams(self, teams: Sequence[str]) -> None:
         """Raises UnknownTeam, and InvalidInput for one that gets no part of a plan: writers and raters always work."""

@@ -9,8 +9,10 @@ import typer
 
 from atlas_mcp import __version__
 from atlas_mcp.cli.demo import demo
+from atlas_mcp.cli.doctor import doctor
 from atlas_mcp.cli.letta import letta
 from atlas_mcp.cli.serve import serve
+from atlas_mcp.cli.servers import servers
 from atlas_mcp.cli.status import status
 from atlas_mcp.cli.traces import traces
 from atlas_mcp.errors import AtlasError
@@ -23,8 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, status, traces, letta):
+for command in (demo, serve, status, doctor, traces, letta):
     app.command()(command)
+app.add_typer(servers)
 
 _INTERRUPTED = 130
 

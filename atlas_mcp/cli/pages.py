@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.result import Evidence, Missing, Rating, Result
     from atlas_mcp.model.status import Status
 
-_HEALTH = {"ok": ("●", "green"), "warning": ("●", "yellow"), "failing": ("●", "red"), "idle": ("○", "dim")}
+HEALTH = {"ok": ("●", "green"), "warning": ("●", "yellow"), "failing": ("●", "red"), "idle": ("○", "dim")}
 _QUOTES_SHOWN = 8
 
 
@@ -41,7 +41,7 @@ def status_page(status: Status) -> RenderableType:
     model = Text.assemble("model ", (status.model, "yellow" if status.offline else "green"))
     table = _table("", "room", "how it is")
     for room in status.rooms:
-        sign, style = _HEALTH[room.health]
+        sign, style = HEALTH[room.health]
         text = Text(room.text)
         if room.next_step:
             text.append(f"\n{room.next_step}", "dim")

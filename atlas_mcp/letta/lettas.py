@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from atlas_mcp.errors import ConfigurationError, LettaUnavailable
+from atlas_mcp.errors import ConfigurationError, ConstellationMoving
 from atlas_mcp.letta import placement
 from atlas_mcp.letta.connect import START_SECONDS, connect
 from atlas_mcp.model.server import EMBEDDED, Server
@@ -87,14 +87,14 @@ class Lettas:
     async def of(self, caller: Caller) -> Letta:
         """The Letta that has the caller's constellation, which is placed now if it never was.
 
-        LettaUnavailable while the constellation is being moved, and when the server cannot be reached.
+        ConstellationMoving while it is being moved; UnusableLetta and LettaUnavailable as `connect`.
         """
         async with self._record.read() as db:
             placed = await placement.read(db, caller.id)
         if placed is None or placed.server not in self.servers:
             placed = await self._place(caller)
         if placed.moving_to and self._locks.held_among([placement.moving_lock(caller.id)]):
-            raise LettaUnavailable(
+            raise ConstellationMoving(
                 f"the constellation is being moved from {placed.server} to {placed.moving_to}.",
                 next_step="Try again in a moment.",
             )

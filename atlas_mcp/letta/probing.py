@@ -107,6 +107,12 @@ class _Asking:
         except TimeoutError:
             raise self._silent(f"no answer within {ASK_SECONDS:g} s") from None
         except httpx.TransportError as error:
+            if "[SSL" in str(error):
+                raise UnusableLetta(
+                    f"{error}.",
+                    self._setting("base_url"),
+                    next_step="Write http:// for a server without TLS, or mend its certificate.",
+                ) from error
             raise self._silent(str(error) or type(error).__name__) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UnusableLetta(
