@@ -1,4 +1,4 @@
-"""What moving agents needs of a Letta beyond working with them: archives read and filled, marks changed, things removed.
+"""What moving agents needs of a Letta: archives read and filled, marks changed, things removed.
 
 Promise: what is not there is no error to remove. An archive is read whole, oldest first, without its vectors.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.errors import LettaLost
 from atlas_mcp.letta.faults import exchange
@@ -80,7 +80,7 @@ class LettaMoves:
     async def marked_blocks(self, tag: str) -> list[str]:
         """The ids of the blocks with that tag."""
         with exchange():
-            return [cast("str", block.id) async for block in self._client.blocks.list(tags=[tag])]
+            return [str(block.id) async for block in self._client.blocks.list(tags=[tag])]
 
     async def delete_block(self, block_id: str) -> None:
         """Delete the block, if it is there."""

@@ -78,6 +78,16 @@ class Home:
         return self.path / "tmp"
 
     @property
+    def moves(self) -> Path:
+        """What constellations that are just being imported or moved need to go on, or to be taken back."""
+        return self.path / "moves"
+
+    @property
+    def roster(self) -> Path:
+        """The roster that an import brought along; it counts unless the settings name another."""
+        return self.path / "roster.toml"
+
+    @property
     def databases(self) -> tuple[Path, ...]:
         """The files that work is kept in; MLflow's is the carrier's own business."""
         return (self.record, self.letta, self.checkpoints, self.engine)

@@ -113,6 +113,14 @@ class Locks:
         there = {entry.name for entry in os.scandir(self._folder)}
         return {name for name in names if self._path(name).name in there and self.is_held(name)}
 
+    def held_beginning(self, prefix: str) -> set[str]:
+        """The names that begin so and whose lock is held by anybody; names of small letters, digits, `.`, `_`, `-`."""
+        if not _PLAIN.fullmatch(prefix):
+            raise ValueError(f"no beginning of plain names: {prefix!r}")
+        there = [entry.name for entry in os.scandir(self._folder) if entry.name.startswith(f"l-{prefix}")]
+        names = {name.removeprefix("l-").removesuffix(".lock") for name in there if name.endswith(".lock")}
+        return {name for name in names if self.is_held(name)}
+
     async def _acquire(self, name: str, queue: _Queue, wait_seconds: float | None) -> Held:
         with anyio.move_on_after(wait_seconds):
             await queue.turn.acquire()
