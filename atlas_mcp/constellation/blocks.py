@@ -209,6 +209,10 @@ class Blocks:
             if refusal.status != _CONFLICT:
                 raise
             return None
+        except LettaUnavailable:  # whether it was written is not known
+            state = await self._letta.block(old.id)
+            if state.value != new.value:
+                raise
         with anyio.CancelScope(shield=True):  # the value stands in Letta: its author must not be lost
             async with self._record.write() as db:
                 return state, await revisions.add(db, self._caller, new)
