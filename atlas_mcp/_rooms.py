@@ -11,15 +11,16 @@ import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from atlas_mcp.constellation.move_marks import has_marks
 from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.constellation.toolbox import Toolbox
-from atlas_mcp.errors import AtlasError, UnknownModel
+from atlas_mcp.errors import AtlasError, ConfigurationError, LettaUnavailable, UnknownModel
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.task import TeamTask
 from atlas_mcp.models.catalog import parse_name
@@ -37,9 +38,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Sequence
 
     from atlas_mcp.constellation.constellation import Constellation
+    from atlas_mcp.constellation.copier import Copier
+    from atlas_mcp.constellation.library import Library
+    from atlas_mcp.constellation.moves import Moves
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.letta.lettas import Lettas
     from atlas_mcp.model.agent import Level, Roster
+    from atlas_mcp.model.knowledge import Recalled
     from atlas_mcp.model.result import Result
     from atlas_mcp.model.run import RunKind
     from atlas_mcp.runs import Executor
@@ -117,6 +122,8 @@ class Rooms:
     checkpoints: Checkpoints
     keeper: RoomsKeeper
     runs: Runs = field(init=False)
+    copier: Copier = field(init=False)
+    moves: Moves = field(init=False)
     _constellations: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])
     _served: dict[str, ServedModels] = field(default_factory=dict[str, ServedModels])
 
@@ -133,11 +140,30 @@ class Rooms:
 
         key = f"{letta.name}\n{caller.id}\n{caller.client}"
         if key not in self._constellations:
-            k, models = self.keeper, await self._models_of(letta)
-            self._constellations[key] = Constellation(caller, k.roster, letta, self.record, k.locks, models, k.toolbox)
+            k, models = self.keeper, await self.models_of(letta)
+            self._constellations[key] = Constellation(
+                caller, k.roster, letta, self.record, k.locks, models, k.toolbox, on_knowledge=self.copier.wanted
+            )
         return self._constellations[key]
 
-    async def _models_of(self, letta: Letta) -> Models | ServedModels:
+    def library(self, caller: Caller) -> Library:
+        """What this caller shares with the agents; no Letta is asked for it."""
+        from atlas_mcp.constellation.library import Library
+
+        return Library(caller, self.record, self.copier.wanted)
+
+    async def search_memory(self, caller: Caller, query: str, **narrowed: Any) -> Recalled:
+        """See `Constellation.search_memory`. Where its Letta cannot be used, what the record has is searched."""
+        from atlas_mcp.constellation.recall import Recall
+
+        try:
+            agents = await self.constellation(caller)
+        except (LettaUnavailable, ConfigurationError) as reason:
+            here = Recall(self.keeper.roster, reason, self.record, self.library(caller))
+            return await here.search(query, **narrowed)
+        return await agents.search_memory(query, **narrowed)
+
+    async def models_of(self, letta: Letta) -> Models | ServedModels:
         """The models that answer on that Letta; those of a server are checked before they are asked for."""
         if letta.kind == "embedded":
             return self.keeper.local_models
@@ -200,6 +226,24 @@ class Rooms:
             await run.emit("atlas", "remembered", text, key="remembered")
 
 
+@asynccontextmanager
+async def copying(rooms: Rooms) -> AsyncGenerator[None]:
+    """Shared knowledge is copied to Lettas that have folders, until the block is left; first what was left undone."""
+    from atlas_mcp.constellation.copier import Copier
+    from atlas_mcp.memory.copies import callers_with_documents
+
+    rooms.copier = Copier(rooms.constellation)
+    async with anyio.create_task_group() as tasks:
+        if any(server.kind != "embedded" for server in rooms.keeper.servers):
+            async with rooms.record.read() as db:
+                left = await callers_with_documents(db)
+            for caller in left:
+                rooms.copier.wanted(Caller(id=caller))
+            tasks.start_soon(rooms.copier.work)
+        yield
+        tasks.cancel_scope.cancel()
+
+
 async def _beside(work: Awaitable[_T], job: Awaitable[object]) -> _T:
     """What the work gives; the job is done meanwhile."""
 
@@ -229,7 +273,7 @@ class RoomsKeeper:
         self.home = open_home(settings.home)
         self.servers = settings.lettas
         here = any(server.kind == "embedded" for server in self.servers)
-        self.roster = load_roster(settings.roster, read_model=parse_name if here else None)
+        self.roster = load_roster(settings.roster or self.home.own_roster, read_model=parse_name if here else None)
         self.model_config = model_config(settings, self.roster)
         self.local_models = Models(self.model_config)
         if here:  # the keys and packages of a Letta server's models are its own affair
@@ -245,7 +289,7 @@ class RoomsKeeper:
         self._attempt = _Attempt()
         self._wanted = anyio.Event()
         self._closing = anyio.Event()
-        if has_unfinished(self.home.record):
+        if has_unfinished(self.home.record) or has_marks(self.home.moves):
             self._wanted.set()
 
     @property
@@ -297,7 +341,10 @@ class RoomsKeeper:
                     self._settle(failure)
                     continue
                 self._settle(None)
-                await self._closing.wait()
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self.opened.moves.finish_all)
+                    await self._closing.wait()
+                    tasks.cancel_scope.cancel()
                 self.opened = None
 
     def _settle(self, failure: Exception | None) -> None:
@@ -311,6 +358,7 @@ class RoomsKeeper:
     async def _open(self, stack: AsyncExitStack) -> Rooms:
         self.home.prepare_databases()
         await anyio.to_thread.run_sync(_import_heavy, self.models is self.local_models)
+        from atlas_mcp.constellation.moves import Moves
         from atlas_mcp.letta.lettas import open_lettas
         from atlas_mcp.runs import open_runs
         from atlas_mcp.store.record import open_record
@@ -323,6 +371,8 @@ class RoomsKeeper:
         )
         checkpoints = await stack.enter_async_context(Checkpoints(self.home.checkpoints))
         rooms = Rooms(record, lettas, checkpoints, self)
+        rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
+        await stack.enter_async_context(copying(rooms))
         executors: dict[RunKind, Executor] = {"turn": rooms.take_turn, "team_task": rooms.do_team_task}
         rooms.runs = await stack.enter_async_context(
             open_runs(self.home, record, self.locks, executors, providers=self.models.providers())

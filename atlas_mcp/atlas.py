@@ -18,6 +18,7 @@ import anyio
 
 from atlas_mcp import __version__
 from atlas_mcp._pages import letta_app, open_traces_page
+from atlas_mcp._portable import Portable
 from atlas_mcp._rooms import Rooms, RoomsKeeper, open_rooms
 from atlas_mcp._status import describe_status
 from atlas_mcp._survey import counted, survey
@@ -31,11 +32,13 @@ from atlas_mcp.watch.calls import CallTracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from pathlib import Path
 
     from atlas_mcp.errors import ConfigurationError
     from atlas_mcp.model.agent import AgentInfo
     from atlas_mcp.model.knowledge import Document, MemoryKind, Recalled
     from atlas_mcp.model.memory import Block, Replacement
+    from atlas_mcp.model.portable import Carried
     from atlas_mcp.model.run import RunStatus
     from atlas_mcp.model.server import ServerInfo
     from atlas_mcp.model.status import Status
@@ -229,6 +232,23 @@ class Atlas:
         """
         rooms = await self._keeper.rooms()
         return await rooms.search_memory(caller, query, agent=agent, kinds=kinds, project=project, limit=limit)
+
+    # -- carrying a constellation away, and bringing one
+
+    @property
+    def portable(self) -> Portable:
+        """What carries constellations and single agents to files, from files, and from one Letta to another."""
+        return Portable(self._keeper)
+
+    async def export_constellation(self, caller: Caller, path: Path) -> Carried:
+        """Write the caller's whole constellation to that file. InvalidInput if it cannot be written."""
+        return await self.portable.export(caller, path)
+
+    async def import_constellation(
+        self, caller: Caller, path: Path, *, replace: bool = False, allow_tools: bool = False
+    ) -> Carried:
+        """Make the file the caller's constellation, whole or not at all; see `Portable.import_`."""
+        return await self.portable.import_(caller, path, replace=replace, allow_tools=allow_tools)
 
     # -- runs
 

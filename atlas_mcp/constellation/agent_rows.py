@@ -52,6 +52,13 @@ async def read_agent(db: AsyncConnection, caller: Caller, server: str, name: str
     return KeptAgent(name, row.letta_id, row.fingerprint, blocks)
 
 
+async def read_agents(db: AsyncConnection, caller: Caller, server: str) -> list[KeptAgent]:
+    """Every agent of the caller that was created there, by name."""
+    mine = (agent.c.caller == caller.id, agent.c.server == server)
+    names = (await db.execute(select(agent.c.name).where(*mine).order_by(agent.c.name))).scalars()
+    return [kept for name in list(names) if (kept := await read_agent(db, caller, server, name))]
+
+
 async def read_blocks(db: AsyncConnection, caller: Caller, server: str, owners: Iterable[str]) -> dict[str, KeptBlock]:
     """The blocks of these owners, by label."""
     mine = (block.c.caller == caller.id, block.c.server == server, block.c.owner.in_(list(owners)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from atlas_mcp.constellation.library import Library
     from atlas_mcp.constellation.run_files import RunFiles
     from atlas_mcp.constellation.tool_source import ToolSource
     from atlas_mcp.model.agent import AgentSpec, Level, Tier
@@ -46,6 +47,8 @@ class SourceTools(Tools, Protocol):
     """The tools there are, some of which a Letta can run itself."""
 
     def pure(self, agent: AgentSpec) -> Sequence[ToolSource]: ...
+
+    def knowing(self, library: Library) -> SourceTools: ...
 
 
 class LockView(Protocol):

@@ -5,7 +5,8 @@ arguments it takes, and a check of arguments whose complaints a model can act on
 BrokenTool, saying what to mend.
 
 The file says what it is by plain constants: `KIND` is "pure" (needs nothing outside; the default), "network" (needs the
-internet; a user's own only) or "run" (gets the run as its first argument `run`; shipped only), `POOLS` names its pools.
+internet; a user's own only), "run" (gets the run as its first argument `run`; shipped only) or "knowledge" (the same
+with the shared knowledge, as `knowledge`); `POOLS` names its pools.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-Kind = Literal["pure", "network", "run"]
+Kind = Literal["pure", "network", "run", "knowledge"]
+INSIDE: frozenset[Kind] = frozenset({"run", "knowledge"})
+"""The kinds that work inside of ATLAS, on what their first argument, named like the kind, lets them reach."""
+
 OWN_POOL = "own"
 
 
@@ -110,7 +114,7 @@ def read_tool(path: Path) -> ToolSource:
     docs = read_docs(ast.get_docstring(function) or "")
     if not docs.about:
         raise BrokenTool(f"line {function.lineno}: {function.name} has no docstring; it tells the agent what it does")
-    arguments = _arguments(function, docs.arguments, skip_run=kind == "run")
+    arguments = _arguments(function, docs.arguments, inside=kind if kind in INSIDE else None)
     return ToolSource(
         name=function.name,
         kind=kind,
@@ -154,16 +158,18 @@ def _marks(tree: ast.Module) -> tuple[Kind, tuple[str, ...]]:
 
 
 def _arguments(
-    function: ast.FunctionDef | ast.AsyncFunctionDef, about: dict[str, str], *, skip_run: bool
+    function: ast.FunctionDef | ast.AsyncFunctionDef, about: dict[str, str], *, inside: Kind | None
 ) -> tuple[Argument, ...]:
     given = function.args
     if given.vararg or given.kwarg or given.posonlyargs:
         raise BrokenTool(f"line {function.lineno}: its arguments must all be named ones, without * and **")
     plain = [*given.args, *given.kwonlyargs]
     defaults = [*[None] * (len(given.args) - len(given.defaults)), *given.defaults, *given.kw_defaults]
-    if skip_run:
-        if not plain or plain[0].arg != "run":
-            raise BrokenTool(f"line {function.lineno}: a tool of the kind run takes `run` as its first argument")
+    if inside:
+        if not plain or plain[0].arg != inside:
+            raise BrokenTool(
+                f"line {function.lineno}: a tool of the kind {inside} takes `{inside}` as its first argument"
+            )
         plain, defaults = plain[1:], defaults[1:]
     return tuple(_argument(a, d, about.get(a.arg, "")) for a, d in zip(plain, defaults, strict=True))
 

@@ -3,12 +3,14 @@
 Promise: an agent is offered exactly the tools of its pools that work here. A call gives a text or raises ToolFailed
 with one, within its deadline and within bounds, whatever the tool does. A broken file costs a line in `problems`.
 
-Source of the user's own always runs in the sandbox. It cannot be of the kind "run": such a tool gets the run's texts
-and results in hand and works inside of ATLAS, where nothing would keep a mistake in it from the rest.
+Source of the user's own always runs in the sandbox. It cannot be of the kinds "run" and "knowledge": such a tool gets
+the run's texts and results, or the shared knowledge, in hand and works inside of ATLAS, where nothing would keep a
+mistake in it from the rest.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ import anyio.to_thread
 from atlas_mcp.constellation.run_files import RunDoor, RunFiles
 from atlas_mcp.constellation.sandbox import run_source
 from atlas_mcp.constellation.tool_pools import pool_matrix
-from atlas_mcp.constellation.tool_source import BrokenTool, ToolSource, read_tool
+from atlas_mcp.constellation.tool_source import INSIDE, BrokenTool, ToolSource, read_tool
 from atlas_mcp.errors import AtlasError, ToolFailed
 from atlas_mcp.model.plan import Lack
 from atlas_mcp.watch import spans
@@ -28,6 +30,7 @@ from atlas_mcp.watch import spans
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from atlas_mcp.constellation.library import Library
     from atlas_mcp.constellation.tool_folders import ToolFolders
     from atlas_mcp.model.agent import AgentSpec
     from atlas_mcp.model.turn import ToolSpec
@@ -36,7 +39,7 @@ __all__ = ["RunFiles", "ToolSession", "Toolbox"]
 
 _PACKAGE = Path(__file__).parent.parent
 _SHIPPED = (_PACKAGE / "_tools", _PACKAGE.parent / "tools")  # in a wheel; in a checkout
-_SECONDS = {"pure": 10.0, "network": 30.0, "run": 30.0}
+_SECONDS = {"pure": 10.0, "network": 30.0, "run": 30.0, "knowledge": 30.0}
 _OUTPUT_CHARS = 20_000
 
 
@@ -57,6 +60,13 @@ class Toolbox:
     def __init__(self, folder: Path | None = None, folders: ToolFolders | None = None) -> None:
         self._folder = folder
         self._folders = folders
+        self._library: Library | None = None
+
+    def knowing(self, library: Library) -> Toolbox:
+        """The same tools for one caller, with that caller's shared knowledge."""
+        mine = copy.copy(self)
+        mine._library = library
+        return mine
 
     @property
     def available(self) -> frozenset[str]:
@@ -64,19 +74,25 @@ class Toolbox:
         return frozenset(self._tools)
 
     @property
+    def own_sources(self) -> dict[str, str]:
+        """The sources of the user's own tools, by their names."""
+        return {name: tool.source.source for name, tool in self._tools.items() if not tool.shipped}
+
+    @property
     def problems(self) -> list[str]:
         """What is wrong with files of the user's own, a sentence each."""
         return self._loaded[1]
 
     def session(self, agent: AgentSpec, run: RunFiles | None) -> ToolSession:
-        """The tools that this agent may use in one turn; without a run none that need one."""
+        """The tools that this agent may use in one turn; without a run, or shared knowledge, none that need it."""
         pools = pool_matrix().of(agent)
+        has = {"run": RunDoor(run) if run else None, "knowledge": self._library and self._library.desk(agent.name)}
         mine = {
             name: tool
             for name, tool in self._tools.items()
-            if pools & set(tool.source.pools) and (run or tool.source.kind != "run")
+            if pools & set(tool.source.pools) and (tool.source.kind not in INSIDE or has[tool.source.kind])
         }
-        return ToolSession(mine, RunDoor(run) if run else None, self._folders)
+        return ToolSession(mine, has, self._folders)
 
     def lacks(self, agent: AgentSpec) -> list[Lack]:
         """What the agent needs for its work and has not got here, and how to add it."""
@@ -140,9 +156,9 @@ class Toolbox:
 class ToolSession:
     """The tools of one agent in one turn."""
 
-    def __init__(self, tools: Mapping[str, _Tool], run: RunDoor | None, folders: ToolFolders | None = None) -> None:
+    def __init__(self, tools: Mapping[str, _Tool], has: Mapping[str, Any], folders: ToolFolders | None = None) -> None:
         self._tools = tools
-        self._run = run
+        self._has = has
         self._folders = folders
 
     @property
@@ -165,25 +181,25 @@ class ToolSession:
             raise ToolFailed(f"there is no tool {name!r} for you. There are: {', '.join(self._tools) or 'none'}.")
         values, source = tool.source.checked(arguments), tool.source
         seconds = _SECONDS[source.kind]
-        if source.kind != "run":
+        if source.kind not in INSIDE:
             network = source.kind == "network"
             return await run_source(
                 source.source, name, values, seconds=seconds, network=network, folders=self._folders
             )
-        answer = await _in_time(source, self._run, values, seconds)
+        answer = await _in_time(source, self._has[source.kind], values, seconds)
         if len(answer) > _OUTPUT_CHARS:
             raise ToolFailed(f"{name}: its answer has {len(answer):,} characters; the limit is {_OUTPUT_CHARS:,}.")
         return answer
 
 
-async def _in_time(source: ToolSource, run: RunDoor | None, values: dict[str, Any], seconds: float) -> str:
-    """Execute a tool of the kind run, which is shipped: here, since it works on the run."""
+async def _in_time(source: ToolSource, door: object, values: dict[str, Any], seconds: float) -> str:
+    """Execute a tool that works on what the door opens, such as the run: here, and shipped ones only."""
     function = _function(source.name, source.source)
     try:
         with anyio.fail_after(seconds):
             if source.asynchronous:
-                return await function(run, **values)
-            call = functools.partial(function, run, **values)
+                return await function(door, **values)
+            call = functools.partial(function, door, **values)
             return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
     except TimeoutError:
         raise ToolFailed(f"{source.name} took longer than {seconds:g} s and was given up.") from None
@@ -209,10 +225,11 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _checked(tool: ToolSource, known: Mapping[str, _Tool]) -> ToolSource:
-    if tool.kind == "run":
+    if tool.kind in INSIDE:
+        what = "the run's texts and results" if tool.kind == "run" else "all shared knowledge"
         raise BrokenTool(
-            "a tool of your own cannot be of the kind run: it would work inside of ATLAS, with the run's texts and "
-            'results in hand. Leave KIND out, or use "network" if it needs the internet'
+            f"a tool of your own cannot be of the kind {tool.kind}: it would work inside of ATLAS, with {what} in "
+            'hand. Leave KIND out, or use "network" if it needs the internet'
         )
     if tool.name in known:
         raise BrokenTool(f"there is a tool {tool.name} already; give yours another name")

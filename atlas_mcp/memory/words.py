@@ -27,7 +27,7 @@ class Query:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """The words, each once, at most 40: letters, digits and marks only, in small letters as the indexes have them."""
+        """The words, each once, at most 40: letters, digits and marks, in small letters as the indexes have them."""
         folded = unicodedata.normalize("NFC", self.text).lower()
         plain = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in folded)
         return tuple(dict.fromkeys(plain.split()))[:_MOST]

@@ -1,4 +1,4 @@
-"""The MCP surface: nine tools over one Atlas, on stdio and on HTTP.
+"""The MCP surface: tools over one Atlas, on stdio and on HTTP.
 
 Importing this package loads nothing, so that the entry point can protect stdout before the SDK is imported; the doors
 are loaded when they are first named.

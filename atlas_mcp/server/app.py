@@ -15,6 +15,7 @@ from pydantic import AnyHttpUrl
 
 from atlas_mcp.server.agent_tools import AgentTools
 from atlas_mcp.server.caller import KeyVerifier, Transport
+from atlas_mcp.server.knowledge_tools import KnowledgeTools
 from atlas_mcp.server.memory_tools import MemoryTools
 from atlas_mcp.server.run_tools import RunTools
 from atlas_mcp.server.status_tools import StatusTools
@@ -30,13 +31,14 @@ analysis, writing and rating. They remember across conversations.
 - One question for one agent: list_agents, then chat_with_agent.
 - Work that needs several of them: run_team_task with the goal and the texts to work from. It returns the result or a \
 run_id; follow it with get_run until its status is completed, failed or cancelled. The work goes on meanwhile.
-- What an agent knows: get_agent_memory; correct it with update_agent_memory.
+- What an agent knows: get_agent_memory; correct it with update_agent_memory. What all of them remember of something: \
+search_memory. A text that all agents should know: share_knowledge.
 - Something does not work: get_status says what and what to do."""
 
 
 def core_tools(atlas: Atlas, transport: Transport) -> list[Tool]:
     """The tools that every client gets."""
-    nouns = (AgentTools, RunTools, MemoryTools, StatusTools)
+    nouns = (AgentTools, RunTools, MemoryTools, KnowledgeTools, StatusTools)
     return [tool for noun in nouns for tool in noun(atlas, transport).tools()]
 
 

@@ -47,11 +47,15 @@ async def client_roots(
     return ListRootsResult(roots=[])
 
 
+async def roots_of_path(ctx: Context[Any, Any], path: str | None = None) -> ListRootsResult | ListRoots:
+    """As `client_roots`, for a tool that takes one path."""
+    return await client_roots(ctx, [MaterialInput(name="path", path=path)] if path else None)
+
+
 async def read_materials(
     given: Sequence[MaterialInput], transport: Transport, folders: Sequence[Path], roots: ListRootsResult
 ) -> list[Material]:
     """The texts, in order. Raises InvalidInput or OverLimit that names the one that cannot be used."""
-    allowed = [*folders, *filter(None, (_folder(str(root.uri)) for root in roots.roots))]
     materials: list[Material] = []
     for index, one in enumerate(given):
         argument = f"materials.{index}"
@@ -61,7 +65,7 @@ async def read_materials(
             )
         text = one.text
         if one.path is not None:
-            text = await _read(one.path, transport, allowed, f"{argument}.path")
+            text = await read_path(one.path, transport, folders, roots, argument=f"{argument}.path")
         materials.append(_material(one.name, text or "", argument))
     if len({m.name for m in materials}) != len(materials):
         raise InvalidInput("two have the same name.", argument="materials", next_step="Give each its own name.")
@@ -82,7 +86,11 @@ def _folder(uri: str) -> Path | None:
     return Path(url2pathname(parts.path)) if parts.scheme == "file" and parts.path else None
 
 
-async def _read(path: str, transport: Transport, allowed: Sequence[Path], argument: str) -> str:
+async def read_path(
+    path: str, transport: Transport, folders: Sequence[Path], roots: ListRootsResult, *, argument: str
+) -> str:
+    """The text of a file that the caller may name. Raises InvalidInput or OverLimit for `argument`."""
+    allowed = [*folders, *filter(None, (_folder(str(root.uri)) for root in roots.roots))]
     if transport == "http":
         raise InvalidInput("paths are refused over HTTP.", argument=argument, next_step="Pass the text itself as text.")
     if not allowed:

@@ -149,6 +149,9 @@ class NoTools:
     def pure(self, agent: Any) -> tuple[()]:
         return ()
 
+    def knowing(self, library: Any) -> NoTools:
+        return self
+
 
 class NoSession:
     specs: tuple[ToolSpec, ...] = ()

@@ -35,6 +35,8 @@ TOOLS = {
     "get_agent_memory",
     "undo_memory",
     "update_agent_memory",
+    "search_memory",
+    "share_knowledge",
     "get_status",
 }
 COMMAND = [sys.executable, "-m", "atlas_mcp"]

@@ -31,9 +31,11 @@ ARGUMENTS = {
     "get_agent_memory": ["agent", "label", "history"],
     "update_agent_memory": ["agent", "label", "value", "append", "replace", "expected_revision"],
     "undo_memory": ["agent", "label", "revision"],
+    "search_memory": ["query", "agent", "kinds", "project", "limit"],
+    "share_knowledge": ["name", "text", "path", "project"],
     "get_status": [],
 }
-READ_ONLY = {"list_agents", "get_run", "list_runs", "get_agent_memory", "get_status"}
+READ_ONLY = {"list_agents", "get_run", "list_runs", "get_agent_memory", "search_memory", "get_status"}
 _TOKENS = re.compile(r"[A-Za-z]+|\d|[^\sA-Za-z\d]|\n+| {2,}")
 
 
