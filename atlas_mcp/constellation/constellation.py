@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING
 
 from atlas_mcp.constellation.agents import describe_agents
 from atlas_mcp.constellation.blocks import Blocks
+from atlas_mcp.constellation.folder_copies import FolderCopies
+from atlas_mcp.constellation.group_copies import GroupCopies
 from atlas_mcp.constellation.keeper import Keeper
+from atlas_mcp.constellation.library import Library
+from atlas_mcp.constellation.recall import Recall
+from atlas_mcp.constellation.removal import Removal
 from atlas_mcp.constellation.threads import NEW, Threads
 from atlas_mcp.constellation.turns import Turns
+from atlas_mcp.constellation.visits import Visits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from atlas_mcp.constellation.contract import ModelChoice, OnEvent, SourceTools, ToolSession
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.model.agent import AgentInfo, Roster, Warmth
     from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.knowledge import MemoryKind, Recalled
     from atlas_mcp.model.memory import Block, Replacement
     from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.store.locks import Locks
@@ -22,7 +31,14 @@ if TYPE_CHECKING:
 
 
 class Constellation:
-    """One caller's agents. Cheap to make; it holds nothing open. Agents are created in Letta when first needed."""
+    """One caller's agents. Cheap to make; it holds nothing open. Agents are created in Letta when first needed.
+
+    What works with the agents or their memory raises ConstellationMoving while the constellation is moved to another
+    Letta, and once it is there: it is then found anew.
+
+    `library` is what they share, `copies` keeps copies of it in Letta; `on_knowledge` is told when there is something
+    new to copy.
+    """
 
     def __init__(
         self,
@@ -33,15 +49,24 @@ class Constellation:
         locks: Locks,
         models: ModelChoice,
         toolbox: SourceTools,
+        *,
+        on_knowledge: Callable[[Caller], None] | None = None,
     ) -> None:
         self.caller = caller
         self.roster = roster
-        self.toolbox = toolbox
+        self.library = Library(caller, record, on_knowledge)
+        self.toolbox = toolbox = toolbox.knowing(self.library)
+        self.server = letta.name
         self._locks = locks
         self._models = models
+        self._visits = Visits(caller, letta.name, record, locks)
         self._keeper = keeper = Keeper(caller, roster, letta, record, locks, models, toolbox)
+        self._recall = Recall(roster, letta, record, self.library)
+        self.copies = FolderCopies(letta, record, locks, self.library)
         self._threads = Threads(caller, keeper, letta, record, locks)
         self._blocks = Blocks(caller, roster, keeper, letta, record, locks)
+        self.group_copies = GroupCopies(caller, keeper, letta, record, locks)
+        self.removal = Removal(caller, letta, record, locks)
         self._turns = Turns(
             caller, roster, letta, record, locks, models, toolbox,
             keeper=keeper, threads=self._threads, blocks=self._blocks,
@@ -59,12 +84,14 @@ class Constellation:
         Raises UnknownAgent, and UnknownConversation for an id that is not one of this caller's with this agent.
         """
         self.roster.agent(agent)
-        return await self._threads.resolve(agent, conversation)
+        async with self._visits.visit():
+            return await self._threads.resolve(agent, conversation)
 
     async def open_conversation(self, agent: str, *, run_id: str | None = None) -> str:
         """Open a new conversation with the agent; its id."""
         self.roster.agent(agent)
-        return await self._threads.resolve(agent, NEW, run_id=run_id)
+        async with self._visits.visit():
+            return await self._threads.resolve(agent, NEW, run_id=run_id)
 
     async def take_turn(
         self,
@@ -87,16 +114,18 @@ class Constellation:
         ModelFailed when the agent's model fails, and LettaUnavailable when the outcome is not known: the same key then
         looks for it first.
         """
-        return await self._turns.take(
-            agent, message, conversation=conversation, key=key, run_id=run_id, tools=tools, on_event=on_event
-        )
+        async with self._visits.visit():
+            return await self._turns.take(
+                agent, message, conversation=conversation, key=key, run_id=run_id, tools=tools, on_event=on_event
+            )
 
     async def get_memory(self, agent: str, label: str | None = None, *, history: bool = False) -> list[Block]:
         """The agent's blocks, or the one with that label; with their newest revisions if asked for.
 
         UnknownAgent, UnknownBlock.
         """
-        return await self._blocks.get(agent, label, history=history)
+        async with self._visits.visit():
+            return await self._blocks.get(agent, label, history=history)
 
     async def update_memory(
         self,
@@ -113,23 +142,41 @@ class Constellation:
 
         Raises UnknownAgent, UnknownBlock, StaleRevision, OverLimit or InvalidInput; then nothing was changed.
         """
-        return await self._blocks.update(
-            agent,
-            label,
-            value=value,
-            append=append,
-            replace=replace,
-            expected_revision=expected_revision,
-            author=author,
-        )
+        async with self._visits.visit():
+            return await self._blocks.update(
+                agent,
+                label,
+                value=value,
+                append=append,
+                replace=replace,
+                expected_revision=expected_revision,
+                author=author,
+            )
 
     async def undo_memory(self, agent: str, label: str, revision: int) -> Block:
         """Give the block the value of that revision again, as a new one.
 
         Raises UnknownAgent, UnknownBlock, UnknownRevision, or OverLimit when the block holds less by now.
         """
-        return await self._blocks.undo(agent, label, revision)
+        async with self._visits.visit():
+            return await self._blocks.undo(agent, label, revision)
 
     async def warm(self, agent: str) -> Warmth:
         """See to it that the agent is in Letta as the roster has it, and say what that took. UnknownAgent."""
-        return await self._keeper.warm(agent)
+        async with self._visits.visit():
+            return await self._keeper.warm(agent)
+
+    async def search_memory(
+        self,
+        query: str,
+        *,
+        agent: str | None = None,
+        kinds: Sequence[MemoryKind] | None = None,
+        project: str | None = None,
+        limit: int = 8,
+    ) -> Recalled:
+        """What is remembered of that, best first: of one agent or all, of some kinds or all.
+
+        Raises InvalidInput, OverLimit, UnknownAgent, and LettaUnavailable where Letta alone was asked.
+        """
+        return await self._recall.search(query, agent=agent, kinds=kinds, project=project, limit=limit)

@@ -6,19 +6,18 @@ creates or sends is posted once and never retried by itself, so nothing is ever 
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-import anyio
-
-from atlas_mcp.errors import LettaLost, LettaUnavailable, UnknownModel
-from atlas_mcp.letta.faults import exchange, translated
+from atlas_mcp.errors import LettaLost, UnknownModel
+from atlas_mcp.letta.faults import exchange
+from atlas_mcp.letta.finding import Patience, Search
 from atlas_mcp.letta.groups import LettaGroups
 from atlas_mcp.letta.knowledge import LettaKnowledge
 from atlas_mcp.letta.moving import LettaMoves
 from atlas_mcp.letta.sending import Turn
 from atlas_mcp.letta.states import Abilities, AgentState, Answer, BlockState, Found, ToolState
-from atlas_mcp.letta.thread import find_message
+from atlas_mcp.letta.thread import Thread, read_turn
 from atlas_mcp.letta.tools import LettaTools, is_ours
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["embedded", "server", "cloud"]
 
-EVENT_SECONDS = 300.0
+PATIENCE = Patience()
+EVENT_SECONDS = PATIENCE.event
 _NO_LIMIT = 100_000
 """What Letta itself takes for a block without a limit."""
 _WHOLE: list[Any] = ["agent.blocks", "agent.tools", "agent.tags"]
@@ -55,7 +55,7 @@ class Letta:
         name: str = "embedded",
         embedding: str | None = None,
         abilities: Abilities | None = None,
-        event_seconds: float = EVENT_SECONDS,
+        patience: Patience = PATIENCE,
     ) -> None:
         self.kind: Kind = kind
         self.name = name
@@ -66,7 +66,7 @@ class Letta:
         self.groups = LettaGroups(self._client)
         self.knowledge = LettaKnowledge(self._client, embedding)
         self._embedding = embedding
-        self._event_seconds = event_seconds
+        self._patience = patience
 
     async def health(self) -> str:
         """Letta's version; LettaUnavailable if it does not answer."""
@@ -158,7 +158,7 @@ class Letta:
         with exchange():
             return _block(await self._client.blocks.update(block_id, value=value, extra_headers=expected))
 
-    async def reshape_block(self, block_id: str, *, limit: int, description: str, read_only: bool) -> BlockState:
+    async def reshape_block(self, block_id: str, *, limit: int, description: str, read_only: bool = False) -> BlockState:
         """Give the block another limit and description, and say whether agents may change it."""
         with exchange():
             return _block(
@@ -178,7 +178,9 @@ class Letta:
     # -- turns
 
     async def open_conversation(self, agent_id: str) -> str:
-        """Open a thread with the agent; its id."""
+        """Open a thread with the agent; its id. On a server without conversations it is the agent's only one."""
+        if not self.abilities.conversations:
+            return agent_id
         with exchange():
             return (await self._client.conversations.create(agent_id=agent_id)).id
 
@@ -188,7 +190,7 @@ class Letta:
         The embedded Letta reads them at each turn. Letta's own servers compile a thread's prompt when it is opened
         (seen with 0.16.8), and again only when told to, or when they summarise.
         """
-        if self.kind == "embedded":
+        if self.kind == "embedded" or not self.abilities.conversations:
             return
         with exchange():
             await self._client.post(f"/v1/conversations/{conversation}/recompile", cast_to=object)
@@ -199,74 +201,54 @@ class Letta:
         message: str,
         *,
         otid: str,
+        posted: bool = False,
         tools: Sequence[ToolSpec] = (),
         run_tool: RunTool,
         on_run: OnRun,
         on_call: OnCall | None = None,
     ) -> Answer:
-        """Post a message once and see the turn through, executing the tools it asks for.
+        """Post a message once and see the turn through, executing the tools it asks for; see `sending`.
 
-        `otid` marks the message so that `find` knows it again; `on_run` is told the id of each of Letta's runs,
-        `on_call` each tool call as it is seen. Raises ModelFailed when the agent's model fails, LettaLost without such
-        a conversation, LettaUnavailable when the outcome is not known. Nothing else may send to the conversation
-        meanwhile: on some Letta servers parallel turns of one thread lose context.
+        `otid` marks the message so that it is known again. `posted`: it may have been posted before, by this process or
+        another; it is looked for first. `on_run` is told the id of each of
+        Letta's runs, `on_call` each tool call as it is seen. Raises ModelFailed when the agent's model fails, LettaLost
+        without such a conversation, NotBegun when nothing was begun, LettaUnavailable when the outcome is not known.
+        Nothing else may send to the conversation meanwhile: on Letta's own servers parallel turns of one thread lose
+        context.
         """
-        return await self._turn(conversation, tools, run_tool, on_run, on_call).begin(message, otid)
-
-    async def go_on(
-        self,
-        conversation: str,
-        waits_for: Sequence[ToolCall],
-        *,
-        tools: Sequence[ToolSpec] = (),
-        run_tool: RunTool,
-        on_run: OnRun,
-        on_call: OnCall | None = None,
-    ) -> Answer:
-        """Take up a turn that was interrupted while it waited for the answers of these calls; as `send`."""
-        return await self._turn(conversation, tools, run_tool, on_run, on_call).go_on(waits_for)
+        thread = Thread(self._client, conversation)
+        turn = Turn(
+            thread,
+            self._search(thread),
+            self._patience,
+            otid,
+            tools=tools,
+            run_tool=run_tool,
+            on_run=on_run,
+            on_call=on_call or _ignore,
+        )
+        return await (turn.take_up(message) if posted else turn.begin(message))
 
     async def find(self, conversation: str, otid: str) -> Found | None:
-        """What came of the message with that otid: None if it never arrived."""
+        """What came of the message with that otid so far: None if it never arrived."""
         with exchange():
-            return await find_message(self._client, conversation, otid)
+            turn = await read_turn(Thread(self._client, conversation), otid)
+        if turn is None:
+            return None
+        waits_for = turn.waits_for
+        return Found(turn.answer(), finished=turn.has_answer and not waits_for, waits_for=waits_for)
 
-    async def find_answer(self, conversation: str, otid: str) -> Answer | None:
-        """The finished answer to the message with that otid, if there is one."""
-        found = await self.find(conversation, otid)
-        return found.so_far if found and found.finished else None
+    async def settle(self, conversation: str, otid: str) -> None:
+        """Wait until nothing of an earlier turn runs any more, whose message may still be on its way.
 
-    async def tokens_of(self, runs: Sequence[str]) -> tuple[int, int]:
-        """Input and output tokens of some of Letta's runs; zeros where it does not tell."""
-        taken = given = 0
-        for run_id in runs:
-            with suppress(LettaUnavailable), exchange():
-                usage = await self._client.runs.usage.retrieve(run_id)
-                taken += usage.prompt_tokens or 0
-                given += usage.completion_tokens or 0
-        return taken, given
-
-    async def settle(self, conversation: str, run_id: str | None) -> None:
-        """Wait until no earlier turn of the conversation runs any more; LettaUnavailable if that takes too long.
-
-        A server finishes a turn also when its client was cut off. The embedded Letta does not: there is none to wait
-        for.
+        A server finishes a turn also when its client was cut off, and a cancelled one's step. LettaUnavailable when
+        the server stays away.
         """
-        if self.kind == "embedded":
-            return
-        pause = 0.2
-        with translated(), anyio.fail_after(self._event_seconds):
-            while await self._runs(conversation, run_id):
-                await anyio.sleep(pause)
-                pause = min(2 * pause, 3.0)
+        search = self._search(Thread(self._client, conversation))
+        await search.outcome(otid, lambda turn: turn is not None)
 
-    async def cancel(self, conversation: str) -> None:
-        """Cancel what runs in the conversation; nothing happens if nothing does."""
-        try:
-            with exchange():
-                await self._client.conversations.cancel(conversation)
-        except LettaUnavailable:
-            return
+    def _search(self, thread: Thread) -> Search:
+        return Search(self._client, thread, self._patience, goes_on=self.kind != "embedded")
 
     @asynccontextmanager
     async def _naming_models(self) -> AsyncGenerator[None]:
@@ -287,35 +269,6 @@ class Letta:
                 else unknown.argument,
                 next_step=unknown.next_step,
             ) from unknown
-
-    def _turn(
-        self, conversation: str, tools: Sequence[ToolSpec], run_tool: RunTool, on_run: OnRun, on_call: OnCall | None
-    ) -> Turn:
-        return Turn(
-            self._client,
-            conversation,
-            tools=tools,
-            run_tool=run_tool,
-            on_run=on_run,
-            on_call=on_call or _ignore,
-            event_seconds=self._event_seconds,
-        )
-
-    async def _runs(self, conversation: str, run_id: str | None) -> bool:
-        if run_id:
-            try:
-                with translated():
-                    status = (await self._client.runs.retrieve(run_id)).status
-                    return status in {"created", "running"} or (status == "cancelled" and await self._steps(run_id))
-            except LettaLost:
-                return False
-        page = await self._client.runs.list(conversation_id=conversation, active=True, limit=1)
-        return bool(page.items)
-
-    async def _steps(self, run_id: str) -> bool:
-        """Whether a cancelled run is still at a step: a server lets the model's call under way come to its end."""
-        page = await self._client.runs.steps.list(run_id)
-        return any(step.status == "pending" for step in page.items)
 
 
 async def _ignore(_: ToolCall) -> None:

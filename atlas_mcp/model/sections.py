@@ -21,6 +21,7 @@ TAGS = (
     "materials",
     "material",
     "report",
+    "said",
     "draft",
     "feedback",
     "lacks",

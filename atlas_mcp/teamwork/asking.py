@@ -1,6 +1,6 @@
 """One typed question to one agent: its turns, their keys, what is tried again and what is not.
 
-A turn that failed for a passing reason is tried again, at most ATTEMPTS times. An answer that does not parse, or that
+A turn that failed for a passing reason is tried again. An answer that does not parse, or that
 is refused, is asked for once more in the same conversation with the reason; then UnusableAnswer is raised. Every turn
 has a key made of the run, LangGraph's task, an ordinal and the attempt: a node that runs again after a crash asks with
 the same keys and is given the stored results.
@@ -14,14 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import anyio
 from pydantic import BaseModel
 
-from atlas_mcp.constellation.names import turn_id
-from atlas_mcp.errors import AtlasError, LettaUnavailable, LockTimeout, ModelFailed, RunLost, UnusableAnswer
+from atlas_mcp.errors import AtlasError, RunLost, UnusableAnswer
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.answers import Check, parse
+from atlas_mcp.teamwork.attempts import attempts
 from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.files import TurnFiles
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=BaseModel)
 
-ATTEMPTS = 3
-BACKOFF_SECONDS = 0.25
 _log = logging.getLogger(__name__)
 
 
@@ -141,27 +138,10 @@ async def _close(job: Job, node: str, key: str, turn: TurnResult, text: str) -> 
 
 
 async def _turn(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:
-    agent, caller, failures = question.agent, job.run.caller, 0
-    first = turn_id(caller, _numbered(key, failures))
-    await job.write(Entry(agent, "turn_started", question.doing, first, key=f"{key}:started"))
-    for attempt in range(1, ATTEMPTS):
-        try:
-            return await _attempt(job, _numbered(key, failures), question)
-        except AtlasError as error:
-            if not transient(error):
-                raise
-            # Where the outcome is not known the key stays, so that the turn is looked for before it is taken again.
-            failures += isinstance(error, ModelFailed)
-            text = f"{agent} is tried again ({attempt + 1} of {ATTEMPTS}): {shorten(str(error), 300)}"
-            going_on = turn_id(caller, _numbered(key, failures))
-            await job.write(Entry(agent, "turn_retried", text, going_on, key=f"{key}:retried:{attempt}"))
-        await anyio.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
-    return await _attempt(job, _numbered(key, failures), question)
+    async def attempt(numbered: str) -> tuple[TurnResult, TurnFiles | None]:
+        return await _attempt(job, numbered, question)
 
-
-def _numbered(key: str, failures: int) -> str:
-    """The key of the turn that is taken after so many failed ones."""
-    return f"{key}:{failures + 1}"
+    return await attempts(job.run, question.agent, key, question.doing, attempt)
 
 
 async def _attempt(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:
@@ -182,8 +162,3 @@ async def _attempt(job: Job, key: str, question: Question[Any]) -> tuple[TurnRes
     if files and job.run.resumed:
         await files.restore()
     return turn, files
-
-
-def transient(error: AtlasError) -> bool:
-    """Whether trying again may help."""
-    return isinstance(error, LettaUnavailable | LockTimeout) or (isinstance(error, ModelFailed) and error.transient)

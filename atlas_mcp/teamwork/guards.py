@@ -92,10 +92,12 @@ def check(messages: Sequence[Said], bounds: Bounds | None = None) -> Stop | None
     for look in (_repeat, _cycle, _escalate, _stuck):
         if stop := look(spoken, messages):
             return stop
-    if len(spoken) >= bounds.turns:
-        return Stop(pattern="limit", reason=f"{bounds.turns} turns were taken on one message of the caller's.")
-    if depth(messages) >= bounds.depth:
-        return Stop(pattern="limit", reason=f"answers to answers had gone {bounds.depth} deep.")
+    if len(spoken) > bounds.turns:
+        return Stop(
+            pattern="limit", reason=f"more than {bounds.turns} turns were taken on one message of the caller's."
+        )
+    if depth(messages) > bounds.depth:
+        return Stop(pattern="limit", reason=f"answers to answers had gone more than {bounds.depth} deep.")
     return None
 
 

@@ -8,7 +8,6 @@ told after each step, so that nothing is lost when it is cancelled.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -18,12 +17,11 @@ from atlas_mcp.model.result import Result
 from atlas_mcp.model.task import DEFAULT_CRITERIA, TeamTask
 from atlas_mcp.runs.outcome import RunOutcome
 from atlas_mcp.teamwork.job import RESULT, Job
+from atlas_mcp.teamwork.own_task import in_own_task
 from atlas_mcp.teamwork.planning import count
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from atlas_mcp.teamwork.checkpoints import Checkpoints
     from atlas_mcp.teamwork.contract import Agents, Journal
 
@@ -67,19 +65,3 @@ def _graph(saver: Any) -> tuple[Any, Any]:
     from atlas_mcp.teamwork.graph import build, steps
 
     return build(saver), steps
-
-
-async def in_own_task(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run the work in an asyncio task of its own, and take it along when cancelled.
-
-    LangGraph's workers are asyncio tasks: the cancellation of an anyio scope around them ends the call and leaves them
-    running. Cancelling the task reaches them, and we wait until they are gone.
-    """
-    task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        task.cancel()
-        with anyio.CancelScope(shield=True):
-            await asyncio.wait({task})
-        raise

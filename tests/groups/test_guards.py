@@ -70,7 +70,7 @@ def test_four_messages_that_add_nothing_are_stuck() -> None:
 
 
 def test_turns_are_bounded_and_counted_from_the_callers_last_message() -> None:
-    many = [("ab"[n % 2], " ".join(f"n{n}w{i}" for i in range(15))) for n in range(MAX_TURNS)]
+    many = [("ab"[n % 2], " ".join(f"n{n}w{i}" for i in range(15))) for n in range(MAX_TURNS + 1)]
     assert check(talk(*many[:-1])) is None
     stop = check(talk(*many))
     assert stop is not None
@@ -89,7 +89,7 @@ def test_the_depth_counts_answers_to_answers_and_not_parallel_ones() -> None:
         for n, who in enumerate("abc", 3)
     ]
     assert depth([chain[0], asked, *replies]) == 2
-    stop = check(chain, Bounds(depth=3))
+    stop = check(chain, Bounds(depth=2))
     assert stop is not None
     assert "deep" in stop.reason
 

@@ -1,0 +1,53 @@
+"""One turn of an agent, tried again while what it failed with may pass: at most ATTEMPTS times.
+
+The journal tells that the turn began and each time that it is tried again. Where the outcome of an attempt is not known
+the next one has the same key, so that the turn is looked for before it is taken again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+from atlas_mcp.constellation.names import turn_id
+from atlas_mcp.errors import AtlasError, LettaUnavailable, LockTimeout, ModelFailed
+from atlas_mcp.runs.changes import Entry
+from atlas_mcp.teamwork.checks import shorten
+
+if TYPE_CHECKING:
+    from atlas_mcp.teamwork.contract import Journal
+
+T = TypeVar("T")
+
+ATTEMPTS = 3
+BACKOFF_SECONDS = 0.25
+
+
+async def attempts(run: Journal, agent: str, key: str, doing: str, attempt: Callable[[str], Awaitable[T]]) -> T:
+    """What `attempt` gives when called with a turn's key, which is made of `key` and how many turns failed before."""
+    failures = 0
+    first = turn_id(run.caller, _numbered(key, failures))
+    await run.write(Entry(agent, "turn_started", doing, first, key=f"{key}:started"))
+    for number in range(1, ATTEMPTS):
+        try:
+            return await attempt(_numbered(key, failures))
+        except AtlasError as error:
+            if not transient(error):
+                raise
+            failures += isinstance(error, ModelFailed)
+            text = f"{agent} is tried again ({number + 1} of {ATTEMPTS}): {shorten(str(error), 300)}"
+            going_on = turn_id(run.caller, _numbered(key, failures))
+            await run.write(Entry(agent, "turn_retried", text, going_on, key=f"{key}:retried:{number}"))
+        await anyio.sleep(BACKOFF_SECONDS * 2 ** (number - 1))
+    return await attempt(_numbered(key, failures))
+
+
+def transient(error: AtlasError) -> bool:
+    """Whether trying again may help."""
+    return isinstance(error, LettaUnavailable | LockTimeout) or (isinstance(error, ModelFailed) and error.transient)
+
+
+def _numbered(key: str, failures: int) -> str:
+    return f"{key}:{failures + 1}"

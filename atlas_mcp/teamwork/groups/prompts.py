@@ -1,0 +1,113 @@
+"""What agents are told in a group, word for word.
+
+What the caller wants stands in <task>, as does what a supervisor asks of its group. What other agents said stands in
+<said>, which is data: whoever can make one agent say something must not command the others by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from atlas_mcp.model.sections import section
+from atlas_mcp.teamwork.room import ROOM
+
+if TYPE_CHECKING:
+    from atlas_mcp.model.agent import Roster
+    from atlas_mcp.model.group import GroupSpec, Said
+
+LONGEST = 16_000
+"""Characters of one message that others are told; the whole stands in the conversation."""
+
+
+def turn(group: GroupSpec, agent: str, heard: Sequence[Said]) -> str:
+    """For an agent whose turn it is."""
+    closing = (
+        "It is your turn. Say what you have to add, from your own side, in your own words. Do not repeat what was said "
+        "and do not thank or confirm; where you disagree, say so and why."
+    )
+    return _prompt(_where(group, agent), heard, closing)
+
+
+def reply(group: GroupSpec, agent: str, heard: Sequence[Said]) -> str:
+    """For a member that its supervisor asked."""
+    closing = f"Answer {group.managed_by} from your own side. The others are asked the same and do not see your answer."
+    return _prompt(_where(group, agent), heard, closing, leader=group.managed_by)
+
+
+def broadcast(group: GroupSpec, roster: Roster, heard: Sequence[Said]) -> str:
+    """For a supervisor: what it says to all agents of the group."""
+    closing = (
+        f"Your agents:\n{_who(group, roster)}\n\nWhat do you ask of them? Your answer goes to all of them, as "
+        "it stands; each sees it and nothing else of this. Put the whole matter into it, and what you want from whom."
+    )
+    return _prompt(_where(group, str(group.managed_by)), heard, closing)
+
+
+def conclude(group: GroupSpec, heard: Sequence[Said]) -> str:
+    """For a supervisor that has the answers: what it says to the caller."""
+    closing = (
+        "Now answer the caller, from what your agents said. Say where they disagree, and what nobody could answer."
+    )
+    return _prompt("Your agents answered.", heard, closing)
+
+
+def choose(group: GroupSpec, roster: Roster, last: str, heard: Sequence[Said], token: str) -> str:
+    """For a manager that says who speaks next."""
+    others = "\n".join(line for line in _who(group, roster).splitlines() if not line.startswith(f"{last}:"))
+    closing = (
+        f"Who should speak next?\n{others}\n\nChoose the most suitable agent and answer with its name alone. When the "
+        f"matter is settled and nobody needs to speak any more, answer {token} instead."
+    )
+    return _prompt(_where(group, str(group.managed_by)), heard, closing)
+
+
+def front(group: GroupSpec, heard: Sequence[Said]) -> str:
+    """For the agent in front of a sleeptime group: the caller's words and nothing else, as if they talked alone."""
+    return "\n\n".join(m.text for m in heard if m.source == "caller")
+
+
+def tend(group: GroupSpec, said: Sequence[Said]) -> str:
+    """For a background agent: what was said since it last looked."""
+    notes = (
+        f"Write what the group will need again into {group.notes_label}: it is read by all of its agents. "
+        if group.notes_limit
+        else ""
+    )
+    opening = (
+        f"You read along in the group {group.name}, after the talk and out of its way. Below is what was said since "
+        "you last read. Nobody waits for an answer."
+    )
+    closing = (
+        f"Tend the memory now. {notes}Correct there what is no longer so, merge what says the same, and keep it short: "
+        "preferences, decisions, facts and open questions, no small talk. Then say in one sentence what you changed."
+    )
+    return _prompt(opening, said, closing, all_data=True)
+
+
+def _where(group: GroupSpec, agent: str) -> str:
+    others = ", ".join(name for name in group.everyone if name != agent)
+    led = f" {group.managed_by} leads it." if group.managed_by and group.managed_by != agent else ""
+    return f"You are in the group {group.name}: {group.description} With you in it: {others or 'nobody else'}.{led}"
+
+
+def _who(group: GroupSpec, roster: Roster) -> str:
+    return "\n".join(f"{name}: {roster.agent(name).description}" for name in group.agents)
+
+
+def _prompt(
+    opening: str, heard: Sequence[Said], closing: str, *, leader: str | None = None, all_data: bool = False
+) -> str:
+    """The whole message; of what does not fit the oldest is left out, and it says so."""
+    room = ROOM - len(opening) - len(closing)
+    shown: list[str] = []
+    for message in reversed(heard):
+        text = message.text if len(message.text) <= LONGEST else f"{message.text[:LONGEST]} [cut]"
+        asked = not all_data and (message.source == "caller" or message.speaker == leader)
+        part = section("task" if asked else "said", text, source=message.source, by=message.speaker)
+        room -= len(part) + 2
+        if room < 0:
+            shown.append("[What was said before this is left out.]")
+            break
+        shown.append(part)
+    return "\n\n".join((opening, *shown[::-1], closing))
