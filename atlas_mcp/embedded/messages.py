@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
@@ -24,11 +24,21 @@ if TYPE_CHECKING:
 Types = Annotated[list[str] | None, Query()]
 
 
-def list_messages(connection: sqlite3.Connection, thread_id: str, page: Page) -> list[dict[str, Any]]:
-    """The thread's messages; without a cursor and an order the newest ones, oldest of them first."""
+def list_messages(
+    connection: sqlite3.Connection, thread_id: str, page: Page, default: Literal["asc", "desc"] | None = None
+) -> list[dict[str, Any]]:
+    """The thread's messages; without a cursor, an order and a default of it the newest ones, oldest of them first.
+
+    `before` means older ones in either order, as in Letta. `after`, newest first, goes on to older ones, too: Letta
+    gives newer ones there, by which no client ever comes to the end.
+    """
     query = "SELECT t.* FROM message t WHERE t.thread_id = ?"
-    newest = page.order is None and page.after is None and page.before is None
-    order = Page(page.limit, page.after, page.before, "desc") if newest else page
+    wanted = page.order or default
+    newest = wanted is None and page.after is None and page.before is None
+    if newest or wanted == "desc":
+        order = Page(page.limit, page.after or page.before, None, "desc")
+    else:
+        order = page
     rows = paging.select(connection, query, (thread_id,), order, table="message", order="asc", default_limit=100)
     return [
         message
@@ -121,7 +131,7 @@ def conversation_routes(services: Services) -> APIRouter:
         conversation_id: str, page: Paged, agent_id: str | None = None, include_return_message_types: Types = None
     ) -> Response:
         owner, own_id = await thread_of(conversation_id, agent_id)
-        messages = await database.read(lambda c: list_messages(c, own_id or owner, page))
+        messages = await database.read(lambda c: list_messages(c, own_id or owner, page, "desc"))
         return JSONResponse(_only(messages, include_return_message_types))
 
     @router.post("/cancel")

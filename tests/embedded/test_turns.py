@@ -96,7 +96,7 @@ async def test_conversations_have_contexts_of_their_own_and_share_the_blocks(
     assert [m.content for m in chat.seen[-1][1:]] == ["two"]
     assert "I am Ada." in str(chat.seen[-1][0].content)
     contents = [m.content async for m in letta.conversations.messages.list(first.id)]
-    assert contents == ["one", "ok: one"]
+    assert contents == ["ok: one", "one"]
     assert await listed(letta, agent.id) == []
     assert {c.id for c in await letta.conversations.list(agent_id=agent.id)} == {first.id, second.id}
     retrieved = await letta.conversations.retrieve(first.id)
