@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,12 +72,26 @@ def write_mark(folder: Path, mark: Mark, files: Mapping[Path, bytes]) -> None:
     draft.replace(folder / mark.id)
 
 
+def has_marks(folder: Path) -> bool:
+    """Whether a move of the home is unfinished."""
+    return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+
+
 def read_marks(folder: Path) -> list[Mark]:
     """Every unfinished move of the home, oldest first."""
     if not folder.is_dir():
         return []
-    found = [Mark.model_validate_json((p / _MARK).read_bytes()) for p in folder.iterdir() if not p.name.startswith(".")]
+    found: list[Mark] = []
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process has just finished it
+            if not path.name.startswith("."):
+                found.append(Mark.model_validate_json((path / _MARK).read_bytes()))
     return sorted(found, key=lambda mark: mark.at)
+
+
+def has_mark(folder: Path, mark: Mark) -> bool:
+    """Whether this move is still unfinished."""
+    return (folder / mark.id).is_dir()
 
 
 def bring_files(folder: Path, mark: Mark) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from atlas_mcp.constellation import portable_rows as rows
-from atlas_mcp.constellation.move_marks import Old, bring_files, drop_mark, new_mark, read_marks, write_mark
+from atlas_mcp.constellation.move_marks import Old, bring_files, drop_mark, has_mark, new_mark, read_marks, write_mark
 from atlas_mcp.constellation.portable_collect import InLetta, collect_living
 from atlas_mcp.constellation.portable_planting import missing, plant, remove, settle
 from atlas_mcp.constellation.visits import all_out
@@ -127,7 +127,8 @@ class Moves:
             if held is None:
                 continue  # it is just being done
             with held:
-                await self._finish_if_possible(mark)
+                if has_mark(self._folder, mark):  # nobody finished it before the lock was had
+                    await self._finish_if_possible(mark)
 
     async def _carry_out(
         self,

@@ -14,7 +14,9 @@ from atlas_mcp.constellation.agent_rows import SHARED
 from atlas_mcp.constellation.names import tags
 from atlas_mcp.errors import LettaLost
 from atlas_mcp.letta.moving import PassageState
-from atlas_mcp.letta.states import NewBlock
+from atlas_mcp.constellation.prompt import letta_tools, system_prompt
+from atlas_mcp.letta.states import NewAgent, NewBlock
+from atlas_mcp.model.agent import AgentSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.portable_collect import InLetta
     from atlas_mcp.constellation.portable_entries import AgentEntry, BlockEntry
     from atlas_mcp.letta.door import Letta
-    from atlas_mcp.letta.states import NewAgent
+    from atlas_mcp.constellation.contract import ModelChoice
+    from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.caller import Caller
 
 
@@ -48,6 +51,21 @@ async def plant(letta: Letta, mark: str, living: InLetta, new_agent: Callable[[A
         for passage in living.archives.get(agent.name, ()):
             await letta.moves.add_passage(state.id, PassageState(passage.text, passage.tags, passage.created_at))
     return planted
+
+
+def newborn(entry: AgentEntry, roster: Roster, letta: Letta, models: ModelChoice) -> NewAgent:
+    """What else than its memory the agent is on that Letta. One that is in no roster any more keeps what it was."""
+    spec = next((a for a in roster.agents if a.name == entry.name), None) or AgentSpec(
+        name=entry.name, role="worker", description=entry.description, persona=""
+    )
+    return NewAgent(
+        name=entry.name,
+        description=entry.description or spec.description,
+        model=models.handle(roster.tier(spec), spec.level, spec.model),
+        system=entry.system or system_prompt(spec, roster),
+        blocks=(),
+        tools=letta_tools(letta.kind),
+    )
 
 
 async def settle(

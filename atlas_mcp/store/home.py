@@ -84,8 +84,13 @@ class Home:
 
     @property
     def roster(self) -> Path:
-        """The roster that an import brought along; it counts unless the settings name another."""
+        """Where the roster lies that an import brought along; it counts unless the settings name another."""
         return self.path / "roster.toml"
+
+    @property
+    def own_roster(self) -> Path | None:
+        """The roster that lies there; None if none does."""
+        return self.roster if self.roster.exists() else None
 
     @property
     def databases(self) -> tuple[Path, ...]:

@@ -1,0 +1,200 @@
+"""Constellations carried: to a file, from a file, and from one Letta to another. Part of the composition root.
+
+Promise: what is refused is refused before anything is changed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from atlas_mcp.constellation.roster import load_roster
+from atlas_mcp.constellation.roster_text import roster_text
+from atlas_mcp.constellation.tool_source import BrokenTool, read_tool
+from atlas_mcp.errors import BrokenPackage, BrokenRoster, InvalidInput
+from atlas_mcp.model.portable import Carried
+from atlas_mcp.models.catalog import parse_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atlas_mcp._rooms import RoomsKeeper
+    from atlas_mcp.constellation.portable_collect import InLetta
+    from atlas_mcp.constellation.portable_entries import Package
+    from atlas_mcp.model.agent import Roster
+    from atlas_mcp.model.caller import Caller
+
+IMPORT_WAIT_SECONDS = 30.0
+"""How long an import waits for turns of the constellation that it replaces."""
+
+
+class Portable:
+    """What carries the constellations of one home."""
+
+    def __init__(self, keeper: RoomsKeeper) -> None:
+        self._keeper = keeper
+
+    async def export(self, caller: Caller, path: Path) -> Carried:
+        """Write the caller's whole constellation to that file. InvalidInput if it cannot be written."""
+        from atlas_mcp.constellation.portable_collect import collect
+        from atlas_mcp.constellation.portable_file import write_package
+        from atlas_mcp.constellation.portable_rows import unfinished_runs
+
+        rooms = await self._keeper.rooms()
+        letta = await rooms.lettas.of(caller)
+        own = self._keeper.toolbox.own_sources
+        package = await collect(caller, self._keeper.roster, letta, rooms.record, own)
+        await anyio.to_thread.run_sync(write_package, path, package)
+        async with rooms.record.read() as db:
+            going_on = await unfinished_runs(db, caller)
+        notes = (f"{going_on} runs have not ended, and are not in the file.",) if going_on else ()
+        return _carried(package).model_copy(update={"notes": notes})
+
+    async def import_(self, caller: Caller, path: Path, *, replace: bool = False, allow_tools: bool = False) -> Carried:
+        """Make the file the caller's constellation, whole or not at all.
+
+        Raises BrokenPackage for a file that is not what it should be, IllegalChange if there is a constellation that is
+        not to be replaced, InvalidInput for what cannot be put here, and whatever Letta's door raises.
+        """
+        from atlas_mcp.constellation.moves import refuse
+        from atlas_mcp.constellation.portable_file import read_package
+        from atlas_mcp.constellation.portable_planting import newborn
+        from atlas_mcp.constellation.portable_rows import counted
+
+        package = await anyio.to_thread.run_sync(read_package, path)
+        files, notes = self._files(path, package, allow_tools=allow_tools)
+        rooms = await self._keeper.rooms()
+        async with rooms.record.read() as db:
+            there = await counted(db, caller)
+        refuse(there, replace=replace)
+        letta = await rooms.lettas.of(caller)
+        backup = await self._backup(caller) if there else None
+        models = await rooms.models_of(letta)
+        await rooms.moves.bring(
+            caller,
+            package,
+            letta,
+            lambda entry: newborn(entry, package.roster, letta, models),
+            replace=replace,
+            files=files,
+            wait_seconds=IMPORT_WAIT_SECONDS,
+        )
+        return _carried(package).model_copy(update={"notes": tuple(notes), "backup": backup})
+
+    async def move(self, caller: Caller, to: str, *, wait_seconds: float) -> Carried:
+        """Move the caller's constellation to the Letta of that name; nothing happens if it is there.
+
+        ConfigurationError for a Letta that is not configured, ConstellationMoving when turns and runs do not end in
+        time; then nothing was moved.
+        """
+        from atlas_mcp.constellation.portable_planting import newborn
+
+        rooms = await self._keeper.rooms()
+        target = await rooms.lettas.named(to)
+        source = await rooms.lettas.of(caller)
+        if source.name == target.name:
+            return Carried(notes=(f"It is on {to} already.",))
+        models, roster = await rooms.models_of(target), self._keeper.roster
+        living = await rooms.moves.move(
+            caller, source, target, lambda entry: newborn(entry, roster, target, models), wait_seconds=wait_seconds
+        )
+        return _living(living)
+
+    async def _backup(self, caller: Caller) -> Path:
+        """What is about to be replaced, exported to the home."""
+        folder = self._keeper.home.path / "exports"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / f"replaced-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.zip"
+        await self.export(caller, path)
+        return path
+
+    def _files(self, path: Path, package: Package, *, allow_tools: bool) -> tuple[dict[Path, bytes], list[str]]:
+        """The files that come with the package, and what to say of them. InvalidInput, BrokenPackage."""
+        files: dict[Path, bytes] = {}
+        notes: list[str] = []
+        if package.roster != self._keeper.roster:
+            files[self._keeper.home.roster] = self._roster(path, package.roster).encode()
+            notes.append("Its roster is now this home's. Start again the servers that run on this home.")
+        if package.tools and not allow_tools:
+            names = ", ".join(sorted(package.tools))
+            notes.append(f"Tools were left out ({names}): their source runs on this machine. --allow-tools takes them.")
+        elif package.tools:
+            files |= self._tools(path, package.tools)
+        return files, notes
+
+    def _roster(self, path: Path, roster: Roster) -> str:
+        """The roster's file. What the settings name stays what counts, so another one is refused."""
+        if self._keeper.settings.roster:
+            raise InvalidInput(
+                f"{path} has a roster other than {self._keeper.settings.roster}.",
+                argument="ATLAS_ROSTER",
+                next_step="Unset ATLAS_ROSTER and import again: the file's roster then becomes this home's.",
+            )
+        text = roster_text(roster)
+        with tempfile.TemporaryDirectory() as folder:
+            draft = Path(folder) / "roster.toml"
+            draft.write_text(text, encoding="utf-8")
+            try:
+                same = load_roster(draft, read_model=parse_name) == roster
+            except BrokenRoster as broken:
+                raise BrokenPackage(str(path), broken.message.rpartition(": ")[2], entry="roster.json") from broken
+        if not same:
+            raise BrokenPackage(str(path), "it is not a roster that a file can hold", entry="roster.json")
+        return text
+
+    def _tools(self, path: Path, tools: Mapping[str, str]) -> dict[Path, bytes]:
+        folder = self._keeper.settings.tools
+        if folder is None:
+            raise InvalidInput(
+                "there is no folder for tools of your own here.",
+                argument="ATLAS_TOOLS",
+                next_step="Set ATLAS_TOOLS to the folder that they shall be put into.",
+            )
+        files: dict[Path, bytes] = {}
+        for name, source in tools.items():
+            place = folder / f"{name}.py"
+            if place.exists() and place.read_bytes() != source.encode():
+                raise InvalidInput(
+                    f"{place} is there already, and is another tool than that of {path}.",
+                    argument="ATLAS_TOOLS",
+                    next_step="Move one of the two aside, or import without --allow-tools.",
+                )
+            _check_tool(path, name, source)
+            files[place] = source.encode()
+        return files
+
+
+def _check_tool(path: Path, name: str, source: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / f"{name}.py"
+        draft.write_text(source, encoding="utf-8")
+        try:
+            read_tool(draft)
+        except BrokenTool as broken:
+            raise BrokenPackage(str(path), str(broken), entry=f"tools/{name}.py") from broken
+
+
+def _carried(package: Package) -> Carried:
+    return Carried(
+        agents=len(package.agents),
+        blocks=len(package.blocks),
+        revisions=sum(len(block.revisions) for block in package.blocks),
+        passages=sum(map(len, package.archives.values())),
+        turns=len(package.history),
+        runs=len(package.runs),
+        documents=len(package.knowledge.documents),
+        tools=len(package.tools),
+    )
+
+
+def _living(living: InLetta) -> Carried:
+    return Carried(
+        agents=len(living.agents),
+        blocks=len(living.blocks),
+        revisions=sum(len(block.revisions) for block in living.blocks),
+        passages=sum(map(len, living.archives.values())),
+    )

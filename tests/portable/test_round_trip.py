@@ -1,0 +1,29 @@
+"""A constellation goes through a file and is the same afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.portable.conftest import atlas_on, content, fill
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+
+
+async def test_a_constellation_that_went_through_a_file_is_exported_again_as_the_same(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.zip", tmp_path / "second.zip"
+    async with atlas_on(tmp_path / "a") as here:
+        await fill(here)
+        written = await here.export_constellation(here.local_caller(), first)
+    async with atlas_on(tmp_path / "b") as there:
+        me = there.local_caller()
+        read = await there.import_constellation(me, first)
+        assert await there.export_constellation(me, second) == written == read
+    assert content(second) == content(first)
+    assert written.agents > 2
+    assert written.passages == 2
+    assert written.runs == 1
