@@ -37,8 +37,10 @@ class Threads:
 
     async def resolve(self, agent: str, conversation: str | None, *, run_id: str | None = None) -> str:
         """The conversation's id. None: this client's own thread with the agent, opened if there is none; "new": a new
-        one; else that of the id, or UnknownConversation.
+        one; else that of the id, or UnknownConversation. Without conversations on the server, the agent's only thread.
         """
+        if not self._letta.abilities.conversations:
+            return await self._only(agent, conversation)
         if conversation == NEW:
             return await self.open(agent, run_id=run_id)
         if conversation is None:
@@ -72,12 +74,21 @@ class Threads:
 
     async def replace(self, agent: str, conversation: str) -> str:
         """A new conversation in place of one that Letta has lost: with the same owner, and found instead of it."""
+        if not self._letta.abilities.conversations:
+            return await self._only(agent, None)
         async with self._record.write() as db:
             row = (await db.execute(select(table).where(table.c.id == conversation))).one_or_none()
             await db.execute(table.delete().where(table.c.id == conversation, table.c.caller == self._caller.id))
         if row and row.client == self._client:
             return await self.resolve(agent, None)
         return await self.open(agent, run_id=row.run_id if row else None)
+
+    async def _only(self, agent: str, conversation: str | None) -> str:
+        """The one thread that an agent has where there are no conversations: it goes by the agent's own id."""
+        only = (await self._keeper.agent(agent)).letta_id
+        if conversation is not None and conversation not in {NEW, only}:
+            raise UnknownConversation(conversation, agent)
+        return only
 
     async def _open_own(self, agent: str) -> str:
         async with self._locks.hold(thread_lock(self._caller, agent, self._client)):

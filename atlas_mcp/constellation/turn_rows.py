@@ -26,7 +26,6 @@ class TurnRow:
     agent: str
     conversation: str
     message: str
-    letta_run: str | None
     result: TurnResult | None
     fresh: bool = False
 
@@ -44,8 +43,10 @@ async def begin(
     """The turn with that key; written now if there was none. In a write transaction."""
     known = await by_key(db, caller, key)
     if known:
+        if known.result is None:  # it may have failed before
+            await change(db, caller, known.id, status="started", error=None)
         return known
-    made = TurnRow(turn_id(caller, key), agent, conversation, message, None, None, fresh=True)
+    made = TurnRow(turn_id(caller, key), agent, conversation, message, None, fresh=True)
     row = {
         "id": made.id,
         "key": key,
@@ -66,10 +67,18 @@ async def change(db: AsyncConnection, caller: Caller, turn_id: str, **columns: A
     await db.execute(update(turn).where(turn.c.id == turn_id, turn.c.caller == caller.id).values(columns))
 
 
-async def finish(db: AsyncConnection, caller: Caller, result: TurnResult) -> None:
+async def unsettled(db: AsyncConnection, caller: Caller, row: TurnRow) -> list[str]:
+    """The other turns of this one's conversation of whose end nothing is known, by their ids."""
+    others = (turn.c.caller == caller.id, turn.c.conversation == row.conversation, turn.c.id != row.id)
+    rows = await db.execute(select(turn.c.id).where(*others, turn.c.status == "started"))
+    return list(rows.scalars())
+
+
+async def finish(db: AsyncConnection, caller: Caller, result: TurnResult, letta_run: str | None) -> None:
     """Keep the turn's result; from now on its key gives this."""
     told = result.model_dump(mode="json")
-    await change(db, caller, result.turn_id, status="done", result=told, error=None, finished_at=datetime.now(UTC))
+    end = {"status": "done", "result": told, "error": None, "letta_run": letta_run, "finished_at": datetime.now(UTC)}
+    await change(db, caller, result.turn_id, **end)
 
 
 async def fail(db: AsyncConnection, caller: Caller, turn_id: str, error: str) -> None:
@@ -77,6 +86,11 @@ async def fail(db: AsyncConnection, caller: Caller, turn_id: str, error: str) ->
     await change(db, caller, turn_id, status="failed", error=error, finished_at=datetime.now(UTC))
 
 
+async def doubt(db: AsyncConnection, caller: Caller, turn_id: str, error: str) -> None:
+    """Note why nobody waits for the turn any more, though it may still run in Letta."""
+    await change(db, caller, turn_id, status="started", error=error)
+
+
 def _row(row: Any) -> TurnRow:
     result = TurnResult.model_validate(row.result) if row.result else None
-    return TurnRow(row.id, row.agent, row.conversation, row.message, row.letta_run, result)
+    return TurnRow(row.id, row.agent, row.conversation, row.message, result)

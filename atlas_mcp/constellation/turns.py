@@ -2,8 +2,10 @@
 
 Promise: the same key is the same turn. Its row is written before its message is sent; once it is done its result is
 given again; and after a crash or a cut connection the message is looked for in its conversation before it is sent
-again. Turns of one conversation queue, across processes. What the agent changed in its memory is recorded as its own
-revisions. A turn that fails leaves the error in its row and may be tried again with its key.
+again. Turns of one conversation queue, across processes; one that was abandoned while it may still run in Letta (its
+process died, or it was cancelled) is waited for by the next, since Letta's own servers lose context otherwise. What
+the agent changed in its memory is recorded as its own revisions. A turn that fails leaves the error in its row and may
+be tried again with its key.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.names import busy_marks, turn_lock
 from atlas_mcp.constellation.phrases import phrase
 from atlas_mcp.errors import AtlasError, InvalidInput, LettaLost, LettaUnavailable, OverLimit
-from atlas_mcp.letta.states import Answer
+from atlas_mcp.letta.faults import NotBegun
 from atlas_mcp.model.task import MAX_MESSAGE
 from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.model.usage import Usage
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.turn_memory import TurnMemory
     from atlas_mcp.constellation.turn_rows import TurnRow
     from atlas_mcp.letta.door import Letta
-    from atlas_mcp.letta.states import ToolCall
+    from atlas_mcp.letta.states import Answer, ToolCall
     from atlas_mcp.model.agent import AgentSpec, Roster
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.turn import ToolSpec
@@ -59,6 +61,7 @@ class Job:
     tools: ToolSession
     memory: TurnMemory
     on_event: OnEvent | None
+    letta_run: str | None = None
 
     @property
     def offered(self) -> list[ToolSpec]:
@@ -75,6 +78,10 @@ class Job:
         if self.on_event:
             own_key = f"{self.row.id}:{key}"
             await self.on_event(self.spec.name, type, text, turn_id=self.row.id, key=own_key, **data)
+
+    async def note_run(self, run_id: str) -> None:
+        """Remember the last of Letta's runs."""
+        self.letta_run = run_id
 
     async def tell_call(self, call: ToolCall) -> None:
         """Tell of a tool call."""
@@ -154,22 +161,23 @@ class Turns:
     async def _run(self, job: Job) -> TurnResult:
         try:
             result = await self._answered(job)
-        except LettaUnavailable:
-            raise  # what became of the turn is not known: its row stays as it is, and the next attempt looks for it
         except AtlasError as error:
-            await self._failed(job, str(error))
+            known = isinstance(error, NotBegun) or not isinstance(error, LettaUnavailable)
+            await self._ended(job, str(error), known=known)
             raise
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await self._failed(job, "cancelled")
+                await self._ended(job, "cancelled", known=job.letta_run is None or self._letta.kind == "embedded")
             raise
         async with self._record.write() as db:
-            await turn_rows.finish(db, self._caller, result)
+            await turn_rows.finish(db, self._caller, result, job.letta_run)
         return result
 
-    async def _failed(self, job: Job, error: str) -> None:
+    async def _ended(self, job: Job, error: str, *, known: bool) -> None:
+        """Note that the turn has no result, and whether it is known that nothing of it runs any more."""
+        note = turn_rows.fail if known else turn_rows.doubt
         async with self._record.write() as db:
-            await turn_rows.fail(db, self._caller, job.row.id, error)
+            await note(db, self._caller, job.row.id, error)
 
     async def _answered(self, job: Job) -> TurnResult:
         try:
@@ -193,35 +201,26 @@ class Turns:
     async def _sent(self, job: Job) -> Answer:
         """The answer to the turn's message, which is sent unless it was sent before."""
         row = job.row
-        if not row.fresh:
-            await self._letta.settle(row.conversation, row.letta_run)
-            found = await self._letta.find(row.conversation, row.id)
-            if found and found.finished:
-                return await self._counting(found.so_far, found.so_far)
-            if found and found.waits_for:
-                rest = await self._letta.go_on(row.conversation, found.waits_for, **self._hooks(job))
-                return await self._counting(found.so_far, rest)
-        return await self._letta.send(row.conversation, row.message, otid=row.id, **self._hooks(job))
-
-    def _hooks(self, job: Job) -> dict[str, Any]:
-        async def on_run(run_id: str) -> None:
-            if self._letta.kind == "embedded":
-                return  # its runs end with their process: there is none to look for after a crash
-            async with self._record.write() as db:
-                await turn_rows.change(db, self._caller, job.row.id, letta_run=run_id)
-
-        return {"tools": job.offered, "run_tool": job.call, "on_run": on_run, "on_call": job.tell_call}
-
-    async def _counting(self, earlier: Answer, answer: Answer) -> Answer:
-        """The answer with all tool calls and tokens of the turn: those of the part that was found, too."""
-        taken, given = await self._letta.tokens_of(earlier.letta_runs)
-        calls = {c.id: c for c in (*earlier.tool_calls, *answer.tool_calls)}
-        return replace(
-            answer,
-            input_tokens=answer.input_tokens + taken,
-            output_tokens=answer.output_tokens + given,
-            tool_calls=tuple(calls.values()),
+        if self._letta.kind != "embedded":  # what runs in it ends with its process, and it lets turns queue by itself
+            await self._settle_others(row)
+        return await self._letta.send(
+            row.conversation,
+            row.message,
+            otid=row.id,
+            posted=not row.fresh,
+            tools=job.offered,
+            run_tool=job.call,
+            on_run=job.note_run,
+            on_call=job.tell_call,
         )
+
+    async def _settle_others(self, row: TurnRow) -> None:
+        async with self._record.read() as db:
+            others = await turn_rows.unsettled(db, self._caller, row)
+        for other in others:
+            await self._letta.settle(row.conversation, other)
+            async with self._record.write() as db:
+                await turn_rows.fail(db, self._caller, other, "what became of it is not known")
 
     async def _replace_lost(self, job: Job) -> None:
         """Put the agent or its conversation anew where Letta has lost it, and say so."""

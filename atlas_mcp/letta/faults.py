@@ -24,7 +24,7 @@ _LENGTHS = re.compile(r"length \((\d+) characters\).*?limit \((\d+)", re.DOTALL)
 _HANDLES = re.compile(r"Handle .* must be one of|model handle should be in the format", re.DOTALL)
 _EMBEDDINGS = re.compile(r"Embedding model .* not found", re.DOTALL)
 _PENDING = re.compile(r"PENDING_APPROVAL|waiting for approval on a tool call", re.IGNORECASE)
-_PROVIDERS = re.compile(r"Error code: (\d{3})|\bAPI error\b|\bLLM\b")
+_PROVIDERS = re.compile(r".*Error code: (\d{3})|.*\b(?:API error|LLM)\b", re.DOTALL)
 """How an error of the model's provider reads inside Letta's own internal errors."""
 _INNARDS = re.compile(r",? access level in \[.*|\n\[SQL: .*", re.DOTALL)
 _TRANSIENT = ("rate_limit", "timeout", "connection", "overloaded", "unavailable", "server_error")
@@ -103,7 +103,7 @@ def translate_status(error: APIStatusError) -> AtlasError:
     status, body = error.status_code, _mapping(error.body)
     if _PENDING.search(json.dumps(error.body, default=str)):
         return PendingApproval("the conversation waits for the answer of a tool that an earlier turn called.")
-    if fault := _mapping(body.get("error")):
+    if status != 404 and (fault := _mapping(body.get("error"))):
         return model_failed(str(fault.get("type", "")), _sentence(fault), status)
     if body.get("message_type") == "error_message":
         return turn_failed(str(body.get("error_type") or ""), _sentence(body))
@@ -115,15 +115,39 @@ def translate_status(error: APIStatusError) -> AtlasError:
     if _EMBEDDINGS.search(detail):
         return UnknownModel(_short(detail), argument="LETTA_EMBEDDING_MODEL")
     if status == 404:
-        return LettaLost(f"Letta has no such thing: {_short(detail)}")
+        return LettaLost(f"Letta has no such thing: {_short(detail)}") if _names_a_thing(body) else _no_letta(error)
     if status in {401, 403}:
         text = f"Letta refuses the call ({status}): {_short(detail)}"
-        step = "Set the key that this Letta server expects."
-        return LettaRefused(text, status, next_step=step) if status == 403 else LettaUnavailable(text, next_step=step)
+        step = "Set the key that this Letta server expects, in LETTA_API_KEY."
+        return LettaRefused(text, status, next_step=step) if status == 403 else NotBegun(text, next_step=step)
+    if status in {429, 503}:
+        step = "Try again in a moment."
+        return Busy(f"Letta is busy ({status}): {_short(detail)}.", _retry_after(error), next_step=step)
     if status in _REFUSALS:
         return LettaRefused(f"Letta answered with an error ({status}): {_short(detail)}", status)
     shown = f" ({status})" if status >= 400 else ""  # an error in mid stream comes with the stream's own 200
     return LettaUnavailable(f"Letta answered with an error{shown}: {_short(detail)}")
+
+
+def _names_a_thing(body: dict[str, Any]) -> bool:
+    """Whether a 404 is Letta's own about a thing that it does not have, and not about an address that it does not."""
+    return _detail(body) not in {"", "Not Found"}
+
+
+def _no_letta(error: APIStatusError) -> LettaRefused:
+    return LettaRefused(
+        f"what answers at {error.request.url.host} is no Letta that ATLAS can work with: it has no "
+        f"{error.request.url.path}.",
+        404,
+        next_step="See that LETTA_BASE_URL is the address that Letta itself listens on (atlas-mcp doctor).",
+    )
+
+
+def _retry_after(error: APIStatusError) -> float | None:
+    try:
+        return max(0.0, float(error.response.headers.get("retry-after", "")))
+    except ValueError:
+        return None
 
 
 def turn_failed(kind: str, text: str) -> AtlasError:
@@ -132,6 +156,15 @@ def turn_failed(kind: str, text: str) -> AtlasError:
     if not kind.startswith("llm") and not provider:
         return LettaUnavailable(f"Letta gave the turn up ({kind or 'no reason'}): {_short(text)}")
     return model_failed(kind, text, int(provider[1]) if provider and provider[1] else 0)
+
+
+def run_failed(metadata: object) -> ModelFailed:
+    """A run that Letta keeps as failed; why stands in its metadata."""
+    error = _mapping(_mapping(metadata).get("error"))
+    error = _mapping(error.get("error")) or error  # the embedded Letta's has one more wrapping
+    kind = str(error.get("error_type") or error.get("type") or "")
+    provider = _PROVIDERS.search(_sentence(error))
+    return model_failed(kind, _sentence(error), int(provider[1]) if provider and provider[1] else 0)
 
 
 def model_failed(kind: str, text: str, status: int = 0) -> ModelFailed:

@@ -28,6 +28,7 @@ class TurnReader:
     def __init__(self) -> None:
         self.stop_reason: str | None = None
         self.runs: list[str] = []
+        self.otids: set[str] = set()
         self.failure: AtlasError | None = None
         self._texts: list[dict[str, str]] = [{}]
         self._calls: dict[str, list[str]] = {}
@@ -43,6 +44,8 @@ class TurnReader:
         if run_id and run_id not in self.runs:
             self.runs.append(run_id)
         match getattr(message, "message_type", None):
+            case "user_message":
+                self.otids.add(message.otid or "")
             case "assistant_message":
                 said = self._texts[-1]
                 said[message.id] = said.get(message.id, "") + plain(message.content)
@@ -55,8 +58,7 @@ class TurnReader:
             case "approval_response_message":  # a server's listing has our tool returns under this name, too
                 self._read_ids(message.approvals)
             case "usage_statistics":
-                self._input_tokens += message.prompt_tokens or 0
-                self._output_tokens += message.completion_tokens or 0
+                self.spent(message.prompt_tokens or 0, message.completion_tokens or 0)
             case "stop_reason":
                 self.stop_reason = message.stop_reason
             case "error_message":
@@ -68,6 +70,11 @@ class TurnReader:
     def returned(self, ids: Iterable[str]) -> None:
         """Note that these calls have their answers."""
         self._returned.update(ids)
+
+    def spent(self, input_tokens: int, output_tokens: int) -> None:
+        """Count these tokens to the turn; the listing of a thread tells none."""
+        self._input_tokens += input_tokens
+        self._output_tokens += output_tokens
 
     @property
     def waits_for(self) -> tuple[ToolCall, ...]:

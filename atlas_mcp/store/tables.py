@@ -129,6 +129,7 @@ turn = Table(
     Column("finished_at", Utc),
     UniqueConstraint("caller", "key"),
     Index("turn_run", "run_id"),
+    Index("turn_open", "conversation", "status"),
 )
 
 run = Table(

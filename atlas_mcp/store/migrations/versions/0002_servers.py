@@ -78,3 +78,4 @@ def _create() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("conversation_thread", "conversation", ["caller", "server", "agent", "client"])
+    op.create_index("turn_open", "turn", ["conversation", "status"])
