@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.constellation import revisions
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
 
+_LOOK_BACK = 8
+"""So many revisions of a block may come between the end of a turn and the record of what it changed."""
+
 
 class TurnMemory:
     """One agent's memory tools in one turn. `again`: the turn may have run before, up to a crash."""
@@ -58,6 +62,7 @@ class TurnMemory:
         self._turn_id = turn_id
         self._author = f"agent:{kept.name}"
         self._again = again
+        self._known: set[tuple[str, int]] = set()  # revisions that stand for a call of this attempt
         self._by_letta = letta.kind == "embedded"
 
     @property
@@ -81,7 +86,7 @@ class TurnMemory:
         author = Author(self._author, tool=name, turn_id=self._turn_id)
         with span(f"execute_tool {name}", kind="TOOL", inputs=dict(arguments), author=self._author):
             block = await self._blocks.change(self._kept, asked.label, change, author)
-        self._again = False  # only the call that a crash interrupted is in doubt
+        self._known.add((asked.label, block.revision))
         return f"{block.label} now has {block.chars:,} of at most {block.limit:,} characters:\n{block.value}"
 
     async def changes(self, calls: Sequence[ToolCall]) -> list[MemoryChange]:
@@ -109,47 +114,47 @@ class TurnMemory:
 
     async def _attribute(self, state: BlockState, changes: Sequence[Change]) -> None:
         """Record the agent's part in the block's value as the agent's, and the rest as made elsewhere."""
-        last, before_last = await self._newest(state.id)
-        was, now = last.value if last else "", state.value
-        if last and last.turn_id == self._turn_id:
-            return  # recorded before a crash
+        newest = await self._newest(state.id)
+        was, now = newest[0].value if newest else "", state.value
         after, before = all_applied(changes, was), all_undone(changes, now)
-        if now == was == after:
-            return
+        if now == was == after or any(one.turn_id == self._turn_id for one in newest):
+            return  # nothing came of it, or it was recorded before a crash
         mine = Revision(state.id, now, changes[-1].operation, self._author, changes[-1].tool, self._turn_id)
         others = self._blocks.others_write(self._kept, state.label, beside=1)
-        if last and now == was and last.author == ELSEWHERE and all_applied(changes, before_last) == now:
-            await self._claim(last, mine)  # somebody read the block before the turn was done
-        elif after in {now, None} or now == was:
+        if seen := _seen_elsewhere(newest, changes):
+            await self._claim(seen, mine)  # somebody read the block before the turn was recorded
+        elif now in {after, was}:
             await self._add(mine)
-        elif others or before is None:
-            await self._add(replace(mine, value=after or now))
-            if not others:
-                await self._add(Revision(state.id, now, "elsewhere", ELSEWHERE))
-        else:
+        elif before is not None and not others:
             await self._add(Revision(state.id, before, "elsewhere", ELSEWHERE), mine)
+        else:
+            await self._add(replace(mine, value=now if after is None else after))
+            if not others and after is not None:
+                await self._add(Revision(state.id, now, "elsewhere", ELSEWHERE))
 
     async def _made_before(self, asked: Change) -> bool:
-        """Whether the call was carried out before a crash: then the block's newest value is what it makes of the one
-        before, made in this turn, or by somebody who is not in the record because the crash came before that.
+        """Whether the call was carried out before a crash: then one of the block's newest values is what it makes of the
+        one before, made in this turn, or by somebody who is not in the record because the crash came before that.
         """
         block_id = self._kept.blocks[asked.label].letta_id
         async with self._locks.hold(block_lock(block_id)):
             await self._blocks.read_noted(block_id)
-            last, before = await self._newest(block_id)
-            if last is None or all_applied([asked], before) != last.value:
-                return False
-            if last.author == ELSEWHERE:
-                mine = replace(last, author=self._author, operation=asked.operation, tool=asked.tool)
-                await self._claim(last, replace(mine, turn_id=self._turn_id))
+            newest = await self._newest(block_id)
+            if seen := _seen_elsewhere(newest[:2], [asked]):
+                mine = replace(seen, author=self._author, operation=asked.operation, tool=asked.tool)
+                await self._claim(seen, replace(mine, turn_id=self._turn_id))
                 return True
-            return (last.turn_id, last.tool) == (self._turn_id, asked.tool)
+            for made, before in pairwise(newest):
+                ours = (made.turn_id, made.tool) == (self._turn_id, asked.tool)
+                one = (asked.label, made.number)
+                if ours and one not in self._known and all_applied([asked], before.value) == made.value:
+                    self._known.add(one)
+                    return True
+            return False
 
-    async def _newest(self, block_id: str) -> tuple[Revision | None, str]:
-        """The block's newest revision, and the value of the one before."""
+    async def _newest(self, block_id: str) -> list[Revision]:
         async with self._record.read() as db:
-            newest = await revisions.history(db, self._caller, block_id, most=2)
-        return (newest[0] if newest else None), (newest[1].value if len(newest) > 1 else "")
+            return await revisions.history(db, self._caller, block_id, most=_LOOK_BACK)
 
     async def _claim(self, found: Revision, mine: Revision) -> None:
         async with self._record.write() as db:
@@ -170,3 +175,11 @@ class TurnMemory:
             before=before,
             after=made.value,
         )
+
+
+def _seen_elsewhere(newest: Sequence[Revision], changes: Sequence[Change]) -> Revision | None:
+    """The revision that was taken for somebody else's, and is what these changes make of the one before it."""
+    for found, before in pairwise(newest):
+        if found.author == ELSEWHERE and all_applied(changes, before.value) == found.value:
+            return found
+    return None
