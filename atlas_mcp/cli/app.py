@@ -11,6 +11,7 @@ from atlas_mcp import __version__
 from atlas_mcp.cli.demo import demo
 from atlas_mcp.cli.doctor import doctor
 from atlas_mcp.cli.letta import letta
+from atlas_mcp.cli.portable import export, import_
 from atlas_mcp.cli.serve import serve
 from atlas_mcp.cli.servers import servers
 from atlas_mcp.cli.status import status
@@ -27,6 +28,8 @@ app = typer.Typer(
 )
 for command in (demo, serve, status, doctor, traces, letta):
     app.command()(command)
+for name, command in (("export", export), ("import", import_)):
+    app.command(name)(command)
 app.add_typer(servers)
 
 _INTERRUPTED = 130

@@ -8,12 +8,13 @@ FORMAT_VERSION.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from atlas_mcp.model._base import Frozen
-from atlas_mcp.model.agent import Roster
+from atlas_mcp.model.agent import AgentSpec, Roster
+from atlas_mcp.model.group import GroupSpec
 
 NAME = r"^[a-z][a-z0-9_]{0,99}$"
 OWNER = r"^(\*|[a-z][a-z0-9_:.-]{0,199})$"
@@ -126,10 +127,17 @@ class RunEntry(Frozen):
 class AdditionEntry(Frozen):
     """An agent or group that the caller added to the roster, as its spec says."""
 
-    kind: str = Field(pattern="^(agent|group)$")
+    kind: Literal["agent", "group"]
     name: str = Field(pattern=NAME)
     spec: dict[str, Any]
     created_at: AwareDatetime
+
+    @model_validator(mode="after")
+    def _is_of_its_kind(self) -> AdditionEntry:
+        spec = (AgentSpec if self.kind == "agent" else GroupSpec).model_validate(self.spec)
+        if spec.name != self.name:
+            raise ValueError(f"the spec is that of {spec.name!r}")
+        return self
 
 
 class SaidEntry(Frozen):

@@ -40,7 +40,8 @@ async def fill(atlas: Atlas) -> None:
     agents = await (await rooms.constellation(me))._keeper.agent("librarian"), letta  # pyright: ignore[reportPrivateUsage]
     await archive(letta, agents[0].letta_id)
     run = await atlas.run_team_task(
-        me, TeamTask(goal="How was the light kept?", materials=[{"name": "log", "text": "The keeper lit the lamp."}])  # pyright: ignore[reportArgumentType]
+        me,
+        TeamTask(goal="How was the light kept?", materials=[{"name": "log", "text": "The keeper lit the lamp."}]),  # pyright: ignore[reportArgumentType]
     )
     assert run.status == "completed", run.error
 
