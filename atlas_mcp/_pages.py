@@ -7,7 +7,7 @@ import webbrowser
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from atlas_mcp._rooms import destination, model_config
+from atlas_mcp._config import destination, model_config
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.constellation.toolbox import Toolbox

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from atlas_mcp._config import destination, model_config
+from atlas_mcp._groups import GroupRuns
+from atlas_mcp.constellation.additions import Additions
 from atlas_mcp.constellation.move_marks import has_marks
 from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.constellation.roster import load_roster
@@ -25,14 +28,13 @@ from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.task import TeamTask
 from atlas_mcp.models.catalog import parse_name
 from atlas_mcp.models.chat import OFFLINE_NOTE, Models
-from atlas_mcp.models.config import ModelConfig
 from atlas_mcp.models.served import ServedModels
 from atlas_mcp.runs import RunOutcome
 from atlas_mcp.runs.changes import Entry, Kept, Spent
 from atlas_mcp.runs.unfinished import has_unfinished
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.locks import Locks
-from atlas_mcp.watch.tracing import Destination, open_tracing
+from atlas_mcp.watch.tracing import open_tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Sequence
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.moves import Moves
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.letta.lettas import Lettas
-    from atlas_mcp.model.agent import Level, Roster
     from atlas_mcp.model.knowledge import Recalled
     from atlas_mcp.model.result import Result
     from atlas_mcp.model.run import RunKind
@@ -79,40 +80,6 @@ async def open_rooms(settings: Settings) -> AsyncGenerator[RoomsKeeper]:
         raise failure
 
 
-def model_config(settings: Settings, roster: Roster) -> ModelConfig:
-    """The models' share of the settings, with the models that the roster names for agents of their own."""
-    levels: dict[Level, str | None] = {
-        "routine": settings.model_routine,
-        "interactive": settings.model_interactive,
-        "investigative": settings.model_investigative,
-        "critical": settings.model_critical,
-    }
-    return ModelConfig(
-        model=settings.model,
-        supervisor=settings.model_supervisor,
-        worker=settings.model_worker,
-        rater=settings.model_rater,
-        fallbacks=settings.model_fallbacks,
-        levels={level: name for level, name in levels.items() if name},
-        base_url=settings.model_base_url,
-        offline_delay=settings.offline_delay,
-        keys=settings.provider_keys,
-        own=tuple(sorted({agent.model for agent in roster.agents if agent.model})),
-    )
-
-
-def destination(settings: Settings) -> Destination:
-    """Where traces go by the settings. ConfigurationError for an address that cannot take them."""
-    where = Destination(
-        tracking_uri=settings.mlflow_tracking_uri,
-        username=settings.mlflow_tracking_username,
-        password=settings.mlflow_tracking_password,
-        token=settings.mlflow_tracking_token,
-    )
-    _ = where.kind  # judged now, not when the first trace is sent
-    return where
-
-
 @dataclass
 class Rooms:
     """The heavy rooms, open."""
@@ -124,8 +91,15 @@ class Rooms:
     runs: Runs = field(init=False)
     copier: Copier = field(init=False)
     moves: Moves = field(init=False)
+    _additions: dict[str, Additions] = field(default_factory=dict[str, Additions])
     _constellations: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])
     _served: dict[str, ServedModels] = field(default_factory=dict[str, ServedModels])
+
+    def additions(self, caller: Caller) -> Additions:
+        """What this caller added to the roster."""
+        if caller.id not in self._additions:
+            self._additions[caller.id] = Additions(caller, self.keeper.roster, self.record)
+        return self._additions[caller.id]
 
     async def constellation(self, caller: Caller) -> Constellation:
         """This caller's constellation, on the Letta that it was placed on.
@@ -139,10 +113,11 @@ class Rooms:
         from atlas_mcp.constellation.constellation import Constellation
 
         key = f"{letta.name}\n{caller.id}\n{caller.client}"
-        if key not in self._constellations:
+        roster = await self.additions(caller).roster()
+        if key not in self._constellations or self._constellations[key].roster is not roster:
             k, models = self.keeper, await self.models_of(letta)
             self._constellations[key] = Constellation(
-                caller, k.roster, letta, self.record, k.locks, models, k.toolbox, on_knowledge=self.copier.wanted
+                caller, roster, letta, self.record, k.locks, models, k.toolbox, on_knowledge=self.copier.wanted
             )
         return self._constellations[key]
 
@@ -373,7 +348,11 @@ class RoomsKeeper:
         rooms = Rooms(record, lettas, checkpoints, self)
         rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
         await stack.enter_async_context(copying(rooms))
-        executors: dict[RunKind, Executor] = {"turn": rooms.take_turn, "team_task": rooms.do_team_task}
+        executors: dict[RunKind, Executor] = {
+            "turn": rooms.take_turn,
+            "team_task": rooms.do_team_task,
+            "group": GroupRuns(rooms).execute,
+        }
         rooms.runs = await stack.enter_async_context(
             open_runs(self.home, record, self.locks, executors, providers=self.models.providers())
         )

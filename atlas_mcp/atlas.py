@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from atlas_mcp import __version__
+from atlas_mcp._groups import Groups
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._portable import Portable
 from atlas_mcp._rooms import Rooms, RoomsKeeper, open_rooms
@@ -70,6 +71,7 @@ class Atlas:
         self.settings = settings
         self._keeper = keeper
         self.version = __version__
+        self.groups = Groups(keeper, self._wait, _deadline)
 
     # -- who is asking
 
@@ -93,8 +95,8 @@ class Atlas:
 
     async def list_agents(self, caller: Caller, team: str | None = None) -> list[AgentInfo]:
         """The constellation's agents, of one team or all. UnknownTeam lists the teams."""
-        k = self._keeper
-        return describe_agents(caller, k.roster, team, locks=k.locks, models=k.models, toolbox=k.toolbox)
+        k, roster = self._keeper, await self.groups.roster(caller)
+        return describe_agents(caller, roster, team, locks=k.locks, models=k.models, toolbox=k.toolbox)
 
     async def chat(
         self,
@@ -111,7 +113,7 @@ class Atlas:
         `conversation` None is this client's own thread with the agent, "new" opens one. Raises UnknownAgent,
         UnknownConversation, InvalidInput for an empty message, OverLimit, and ModelFailed when the agent's model fails.
         """
-        self._keeper.roster.agent(agent)
+        await self.groups.check_agent(caller, agent)
         if not message.strip():
             raise InvalidInput("the message is empty.", argument="message", next_step="Say what the agent should do.")
         if len(message) > MAX_MESSAGE:
@@ -171,7 +173,7 @@ class Atlas:
 
         UnknownAgent, UnknownBlock.
         """
-        self._keeper.roster.agent(agent)
+        await self.groups.check_agent(caller, agent)
         rooms = await self._keeper.rooms()
         return await (await rooms.constellation(caller)).get_memory(agent, label, history=history)
 
@@ -190,7 +192,7 @@ class Atlas:
 
         Raises InvalidInput, OverLimit, StaleRevision, UnknownAgent or UnknownBlock; then nothing was changed.
         """
-        self._keeper.roster.agent(agent)
+        await self.groups.check_agent(caller, agent)
         rooms = await self._keeper.rooms()
         return await (await rooms.constellation(caller)).update_memory(
             agent, label, value=value, append=append, replace=replace, expected_revision=expected_revision
@@ -201,7 +203,7 @@ class Atlas:
 
         Raises UnknownAgent, UnknownBlock, UnknownRevision, or OverLimit when the block holds less by now.
         """
-        self._keeper.roster.agent(agent)
+        await self.groups.check_agent(caller, agent)
         rooms = await self._keeper.rooms()
         return await (await rooms.constellation(caller)).undo_memory(agent, label, revision)
 

@@ -8,6 +8,8 @@ never deleted: the roster's own agents and groups are changed in its file.
 from __future__ import annotations
 
 import logging
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -22,6 +24,8 @@ from atlas_mcp.model.group import GroupSpec
 from atlas_mcp.store.tables import addition as table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.model.agent import Level, Roster
@@ -77,21 +81,28 @@ class Additions:
         await self._add("group", spec)
         return spec
 
+    async def check(self, kind: Kind, name: str) -> None:
+        """UnknownAgent, UnknownGroup, or IllegalChange for the roster's own and what is in use: it must stay."""
+        async with self._record.read() as db:
+            self._check(kind, name, await self._rows(db))
+
     async def delete(self, kind: Kind, name: str) -> None:
-        """Take an addition away. UnknownAgent, UnknownGroup; IllegalChange for the roster's own and what is in use."""
+        """Take an addition away; raises as `check` does."""
         async with self._record.write() as db:
-            rows = await self._rows(db)
-            roster = extended(self._base, rows)
-            _ = roster.agent(name) if kind == "agent" else roster.group(name)
-            if (kind, name) not in [row[:2] for row in rows]:
-                step = "Change the roster's file to be without it."
-                raise IllegalChange(f"the {kind} {name!r} belongs to the roster.", argument=kind, next_step=step)
-            if kind == "agent" and (groups := roster.groups_of(name)):
-                listed = ", ".join(g.name for g in groups)
-                step = "Delete those groups first (delete_group), or create them anew without it."
-                raise IllegalChange(f"{name!r} belongs to: {listed}.", argument="agent", next_step=step)
+            self._check(kind, name, await self._rows(db))
             mine = (table.c.caller == self._caller.id, table.c.kind == kind, table.c.name == name)
             await db.execute(delete(table).where(*mine))
+
+    def _check(self, kind: Kind, name: str, rows: list[Row]) -> None:
+        roster = extended(self._base, rows)
+        _ = roster.agent(name) if kind == "agent" else roster.group(name)
+        if (kind, name) not in [row[:2] for row in rows]:
+            step = "Change the roster's file to be without it."
+            raise IllegalChange(f"the {kind} {name!r} belongs to the roster.", argument=kind, next_step=step)
+        if kind == "agent" and (groups := roster.groups_of(name)):
+            listed = ", ".join(g.name for g in groups)
+            step = "Delete those groups first (delete_group), or create them anew without it."
+            raise IllegalChange(f"{name!r} belongs to: {listed}.", argument="agent", next_step=step)
 
     async def _add(self, kind: Kind, spec: AgentSpec | GroupSpec) -> None:
         async with self._record.write() as db:
@@ -118,6 +129,17 @@ class Additions:
     async def _rows(self, db: AsyncConnection) -> list[Row]:
         mine = select(table.c.kind, table.c.name, table.c.spec).where(table.c.caller == self._caller.id)
         return [(r.kind, r.name, r.spec) for r in await db.execute(mine.order_by(table.c.kind, table.c.created_at))]
+
+
+def has_additions(record: Path) -> bool:
+    """Whether anybody added anything, asked without opening the record; False where there is none that reads."""
+    if not record.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{record.absolute().as_uri()}?mode=ro", uri=True, timeout=0.5)) as connection:
+            return connection.execute("SELECT 1 FROM addition LIMIT 1").fetchone() is not None
+    except sqlite3.Error:  # opening the record will say what is wrong, to the first call that needs it
+        return False
 
 
 def extended(roster: Roster, rows: list[Row]) -> Roster:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from atlas_mcp.model.sections import sections
 from atlas_mcp.models.offline.choice import choose, in_order, weights
 from atlas_mcp.models.offline.note import OFFLINE_NOTE
 from atlas_mcp.models.offline.passages import Passage, distinct, passages, sentences
@@ -43,7 +44,7 @@ def respond(messages: list[BaseMessage], tools: Tools) -> Call | str:
     turn = max((n for n, m in enumerate(messages) if isinstance(m, HumanMessage)), default=-1)
     if turn < 0:
         return f"There is no message to answer. {OFFLINE_NOTE}"
-    message, persona = messages[turn].text, read_persona(messages)
+    message, persona = _put(messages[turn].text), read_persona(messages)
     results = tool_results(messages[turn:])
     told = facts(message)
     for fact in told:
@@ -52,6 +53,12 @@ def respond(messages: list[BaseMessage], tools: Tools) -> Call | str:
     if (call := _search(message, messages[:turn], persona, results, tools)) and not told:
         return call
     return _signed(_answer(message, messages[:turn], persona, results, told), persona)
+
+
+def _put(text: str) -> str:
+    """What is put to the agent: in a group, what the caller wants and what others said, without how a group works."""
+    tasks, others = sections(text, "task"), sections(text, "said")
+    return "\n\n".join(part.body for part in (*tasks, *others)).replace(OFFLINE_NOTE, "") or text
 
 
 def summarise(messages: Sequence[BaseMessage]) -> str:

@@ -1,0 +1,46 @@
+"""What the settings say, in the words of the rooms that need it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atlas_mcp.models.config import ModelConfig
+from atlas_mcp.watch.tracing import Destination
+
+if TYPE_CHECKING:
+    from atlas_mcp.model.agent import Level, Roster
+    from atlas_mcp.settings import Settings
+
+
+def model_config(settings: Settings, roster: Roster) -> ModelConfig:
+    """The models' share of the settings, with the models that the roster names for agents of their own."""
+    levels: dict[Level, str | None] = {
+        "routine": settings.model_routine,
+        "interactive": settings.model_interactive,
+        "investigative": settings.model_investigative,
+        "critical": settings.model_critical,
+    }
+    return ModelConfig(
+        model=settings.model,
+        supervisor=settings.model_supervisor,
+        worker=settings.model_worker,
+        rater=settings.model_rater,
+        fallbacks=settings.model_fallbacks,
+        levels={level: name for level, name in levels.items() if name},
+        base_url=settings.model_base_url,
+        offline_delay=settings.offline_delay,
+        keys=settings.provider_keys,
+        own=tuple(sorted({agent.model for agent in roster.agents if agent.model})),
+    )
+
+
+def destination(settings: Settings) -> Destination:
+    """Where traces go by the settings. ConfigurationError for an address that cannot take them."""
+    where = Destination(
+        tracking_uri=settings.mlflow_tracking_uri,
+        username=settings.mlflow_tracking_username,
+        password=settings.mlflow_tracking_password,
+        token=settings.mlflow_tracking_token,
+    )
+    _ = where.kind  # judged now, not when the first trace is sent
+    return where
