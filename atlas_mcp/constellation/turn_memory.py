@@ -133,7 +133,7 @@ class TurnMemory:
                 await self._add(Revision(state.id, now, "elsewhere", ELSEWHERE))
 
     async def _made_before(self, asked: Change) -> bool:
-        """Whether the call was carried out before a crash: then one of the block's newest values is what it makes of the
+        """Whether the call was carried out before a crash: then one of the newest values is what the call makes of the
         one before, made in this turn, or by somebody who is not in the record because the crash came before that.
         """
         block_id = self._kept.blocks[asked.label].letta_id
