@@ -16,27 +16,31 @@ HOST, PORT = "127.0.0.1", 8765
 
 def serve(
     http: Annotated[bool, typer.Option("--http", help="Serve HTTP instead of stdio: /mcp, /sse and /health.")] = False,
-    host: Annotated[str | None, typer.Option(help=f"With --http: a loopback address, else {HOST}.")] = None,
+    host: Annotated[str | None, typer.Option(help=f"With --http: the address to listen on, else {HOST}.")] = None,
     port: Annotated[int | None, typer.Option(help=f"With --http: the port, else {PORT}.")] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="With --http: a name by which clients of other machines come; may be repeated."),
+    ] = None,
 ) -> None:
     """Serve MCP: over stdio, as hosts start it, or over HTTP on this machine."""
     if http:
         import anyio
 
-        anyio.run(_serve_http, HOST if host is None else host, PORT if port is None else port)
+        from atlas_mcp.server.loop import loop_options
+
+        address = HOST if host is None else host, PORT if port is None else port
+        anyio.run(_serve_http, *address, tuple(allow_host or ()), backend_options=loop_options())
         return
-    if host is not None or port is not None:
-        raise InvalidInput(
-            "an address is for HTTP.",
-            argument="--host" if host is not None else "--port",
-            next_step="Add --http.",
-        )
+    given = {"--host": host, "--port": port, "--allow-host": allow_host or None}
+    if only_http := next((option for option, value in given.items() if value is not None), None):
+        raise InvalidInput("it is for HTTP.", argument=only_http, next_step="Add --http.")
     from atlas_mcp.cli.stdio import run_stdio
 
     raise typer.Exit(run_stdio())
 
 
-async def _serve_http(host: str, port: int) -> None:
+async def _serve_http(host: str, port: int, allowed: tuple[str, ...]) -> None:
     from atlas_mcp.atlas import open_atlas
     from atlas_mcp.server.http import create_app, listen, serve_app
     from atlas_mcp.server.logs import log_to_stderr
@@ -44,9 +48,9 @@ async def _serve_http(host: str, port: int) -> None:
 
     settings = load_settings()
     log_to_stderr()
-    with listen(host, port) as listener:
+    with listen(host, port, exposed=bool(allowed)) as listener:
         async with open_atlas(settings) as atlas:
-            app = create_app(atlas, port=listener.getsockname()[1])
+            app = create_app(atlas, port=listener.getsockname()[1], hosts=allowed)
             _announce(listener, str(settings.home / "keys" / "http"))
             await serve_app(app, listener)
 

@@ -1,13 +1,16 @@
 """ATLAS over HTTP: Streamable HTTP at /mcp, SSE at /sse and /messages/, and /health, as one ASGI app.
 
-/mcp and /sse need the home's bearer key and a Host (and Origin) of this machine; /health needs neither and says nothing
-secret. The server listens on the loopback interface only. Connections come and go; the Atlas behind them is one.
+/mcp and /sse need the home's bearer key and a Host (and Origin) of this machine, or one that was allowed by name;
+/health needs neither and says nothing secret. The server listens on the loopback interface only, unless hosts were
+allowed by name: in a container, or behind a proxy that speaks TLS. Connections come and go; the Atlas behind them is
+one.
 """
 
 from __future__ import annotations
 
 import errno
 import ipaddress
+import re
 import socket
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
@@ -24,7 +27,7 @@ from atlas_mcp.server.app import create_server
 from atlas_mcp.server.signals import stop_signal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Generator, Sequence
 
     from starlette.requests import Request
     from starlette.routing import BaseRoute
@@ -37,12 +40,18 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 GRACE_SECONDS = 3
 KEEP_ALIVE_SECONDS = 75  # longer than hosts pause between two calls: a connection closed under a call fails it
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+_HOST = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_PORT = re.compile(r":[0-9]+$")
 
 
-def create_app(atlas: Atlas, *, port: int) -> Starlette:
-    """The whole HTTP surface over an open Atlas; `port` is where it will listen, for the Host and Origin checks."""
+def create_app(atlas: Atlas, *, port: int, hosts: Sequence[str] = ()) -> Starlette:
+    """The whole HTTP surface over an open Atlas; `port` is where it will listen, for the Host and Origin checks.
+
+    `hosts` are names by which clients may come besides those of this machine: `name`, on any port, or `name:port`.
+    Raises ConfigurationError for what is no such name.
+    """
     server = create_server(atlas, transport="http")
-    security = _security(port)
+    security = _security(port, hosts)
     streamable = server.streamable_http_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
     sse = server.sse_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
 
@@ -58,21 +67,34 @@ def create_app(atlas: Atlas, *, port: int) -> Starlette:
     return Starlette(routes=routes, middleware=streamable.user_middleware, lifespan=lifespan)
 
 
-def _security(port: int) -> TransportSecuritySettings:
+def _security(port: int, more: Sequence[str]) -> TransportSecuritySettings:
     hosts = [f"{name}:{port}" for name in _LOOPBACK_NAMES]
-    return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{host}" for host in hosts])
+    origins = [f"http://{host}" for host in hosts]
+    for name in more:
+        if not _HOST.fullmatch(name):
+            raise ConfigurationError(
+                f"{name!r} is not the name of a host.",
+                argument="--allow-host",
+                next_step="Give it as clients do, without http:// and path: atlas.example.com, or localhost:8080.",
+            )
+        named = [name] if _PORT.search(name) else [name, f"{name}:*"]
+        hosts += named
+        origins += [f"{scheme}://{one}" for scheme in ("http", "https") for one in named]
+    return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0 takes a free one.
+def listen(host: str, port: int, *, exposed: bool = False) -> socket.socket:
+    """A socket that listens there; port 0 takes a free one. `exposed` says that other machines may reach it.
 
-    Raises PortInUse, or ConfigurationError for a host that is not loopback or an address that cannot be had.
+    Raises PortInUse, or ConfigurationError for a host that is not loopback unless that was said, or for an address that
+    cannot be had.
     """
-    if not _is_loopback(host):
+    if not exposed and not _is_loopback(host):
         raise ConfigurationError(
-            f"{host!r} is not a loopback address, and this version listens on loopback only.",
+            f"{host!r} is not a loopback address: other machines could reach it.",
             argument="--host",
-            next_step="Use 127.0.0.1, ::1 or localhost; put a reverse proxy in front for other machines.",
+            next_step="Use 127.0.0.1, ::1 or localhost. If other machines are meant, put TLS in front and name each "
+            "host that clients call it by: --allow-host atlas.example.com.",
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

@@ -68,7 +68,8 @@ def test_the_status_is_told_and_says_what_answers() -> None:
     [
         (["dmo"], "No such command"),
         (["serve", "--htp"], "No such option"),
-        (["serve", "--port", "8000"], "--port: an address is for HTTP. Add --http."),
+        (["serve", "--port", "8000"], "--port: it is for HTTP. Add --http."),
+        (["serve", "--allow-host", "a.example"], "--allow-host: it is for HTTP. Add --http."),
         (["serve", "--http", "--port", "x"], "--port"),
         (["serve", "--http", "--port", "70000"], "--port: 70000 is not a port"),
         (["letta", "--port", "99999"], "--port: 99999 is not a port. Use 0 to 65535."),
