@@ -65,6 +65,12 @@ def _active(run: ActiveRun) -> dict[str, Any]:
     return {**fields, **known, "status": status, "created_at": run.created_at}
 
 
+def _running(services: Services, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """The turns of this process that no row tells of before they are done, newest first."""
+    runs = [_active(run) for run in services.active.values() if not run.background]
+    return [run for run in reversed(runs) if all(run[name] == value for name, value in asked.items())]
+
+
 async def start(services: Services, ask: Ask) -> dict[str, Any]:
     """Begins a run in the background and gives it. Raises a 404 for an unknown agent, a 503 outside of `running`."""
     if services.background is None:
@@ -192,7 +198,13 @@ def routes(services: Services) -> APIRouter:
             _bury(connection)
             return paging.select(connection, query, values, page, table="run", order="desc")
 
-        return JSONResponse([wire(row) for row in await database.write(work)])
+        kept = [wire(row) for row in await database.write(work)]
+        asked = {"agent_id": agent_id, "conversation_id": conversation_id, "background": background}
+        running = (
+            [] if page.after or page.before else _running(services, {n: v for n, v in asked.items() if v is not None})
+        )
+        shown = [run for run in running if not wanted or run["status"] in wanted]
+        return JSONResponse([*shown, *kept][: page.limit])
 
     @router.get("/{run_id}")
     async def retrieve_run(run_id: str) -> Response:

@@ -104,7 +104,8 @@ def translate_status(error: APIStatusError) -> AtlasError:
     if _PENDING.search(json.dumps(error.body, default=str)):
         return PendingApproval("the conversation waits for the answer of a tool that an earlier turn called.")
     if status != 404 and (fault := _mapping(body.get("error"))):
-        return model_failed(str(fault.get("type", "")), _sentence(fault), status)
+        kind, text = str(fault.get("type", "")), _sentence(fault)
+        return model_failed(kind, text, status) if status >= 400 else turn_failed(kind, text)
     if body.get("message_type") == "error_message":
         return turn_failed(str(body.get("error_type") or ""), _sentence(body))
     detail = _INNARDS.sub("", _detail(body) or error.message)
