@@ -18,6 +18,7 @@ from atlas_mcp.constellation import revisions
 from atlas_mcp.constellation.changes import Author, changed_value, restored_value
 from atlas_mcp.constellation.names import block_lock, busy_marks
 from atlas_mcp.constellation.revisions import Revision
+from atlas_mcp.constellation.shared import is_anothers
 from atlas_mcp.constellation.turn_memory import TurnMemory
 from atlas_mcp.errors import LettaLost, LettaUnavailable, ReadOnlyBlock, StaleRevision, UnknownBlock, UnknownRevision
 from atlas_mcp.letta.faults import LettaRefused
@@ -188,8 +189,13 @@ class Blocks:
         return noted
 
     async def read_noted(self, block_id: str) -> tuple[BlockState, Revision]:
-        """The block as Letta has it, and its newest revision, which has that value. Under the block's lock."""
+        """The block as Letta has it, and its newest revision, which has that value. Under the block's lock.
+
+        LettaLost also for a block that carries another caller's mark, whatever the record says.
+        """
         state = await self._letta.block(block_id)
+        if is_anothers(state, self._caller):
+            raise LettaLost(f"Letta has no such block of this caller's: {block_id}.")
         return state, await revisions.noted(self._record, self._caller, block_id, state.value)
 
     def others_write(self, kept: KeptAgent, label: str, *, beside: int = 0) -> bool:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from sqlalchemy import delete, update
 
+from atlas_mcp.constellation.agent_rows import SHARED
 from atlas_mcp.constellation.names import tags
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.model.caller import Caller
+from atlas_mcp.store.tables import block as block_table
 from tests.constellation.conftest import open_world
 
 if TYPE_CHECKING:
@@ -71,7 +74,7 @@ async def test_an_agent_has_its_persona_its_blocks_and_lettas_own_memory_tools(w
         "current_state": 200,
         "active_context": 400,
         "team_notes": 2000,
-    }
+    } | {b.label: b.limit for b in world.roster.notes_of("strategist")}
     assert agent.model == "test/obedient"
     assert agent.system.startswith("You are strategist:")
 
@@ -82,7 +85,8 @@ async def test_an_agent_is_created_once_by_many_at_the_same_time(world: World) -
         for n, constellation in enumerate(keepers):
             tasks.start_soon(constellation.open_conversation, ("strategist", "librarian")[n % 2])
     assert world.wire.requests.count("POST /v1/agents/") == 2
-    assert world.wire.requests.count("POST /v1/blocks/") == 3
+    shared = {b.label for agent in ("strategist", "librarian") for b in world.roster.blocks_of(agent) if b.shared}
+    assert world.wire.requests.count("POST /v1/blocks/") == len(shared)
 
 
 async def test_an_agent_is_created_once_by_two_processes(home: Path) -> None:
@@ -219,3 +223,21 @@ async def test_a_renamed_agent_is_a_new_one_and_the_old_one_is_there_again_with_
     assert "Ada" not in renamed.value
     (again,) = await world.of().get_memory("librarian", "human")
     assert "Name: Ada" in again.value
+
+
+async def test_a_block_of_another_caller_is_never_attached_whatever_the_record_says(world: World) -> None:
+    mine, yours = world.of("local:a"), world.of("key:b")
+    await mine.update_memory("librarian", "team_notes", value="my notes")
+    await yours.update_memory("librarian", "team_notes", value="your notes")
+    (a,) = await world.letta.find_agents(tags(Caller(id="local:a")))
+    foreign = next(b.id for b in a.blocks if b.label == "team_notes")
+    shared = (block_table.c.label == "team_notes", block_table.c.owner == SHARED)
+    async with world.record.write() as db:  # as a record that was damaged, or written by somebody hostile, might say
+        await db.execute(delete(block_table).where(block_table.c.caller == "local:a", *shared))
+        await db.execute(update(block_table).where(block_table.c.caller == "key:b", *shared).values(letta_id=foreign))
+    await yours.update_memory("librarian", "team_notes", value="still mine")
+    await yours.take_turn("strategist", "hello", conversation=None, key="k")
+    theirs = [s for s in await world.letta.find_agents(tags(Caller(id="key:b"))) if s.name == "strategist"]
+    assert foreign not in {b.id for s in theirs for b in s.blocks}
+    assert "my notes" not in world.script.seen[-1][0].text
+    assert (await world.letta.block(foreign)).value == "my notes"

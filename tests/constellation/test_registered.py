@@ -131,7 +131,7 @@ async def test_an_agent_calls_it_and_that_is_told_and_traced_once(home: Path) ->
         (span,) = [row["attributes"] for row in rows if row["name"] == "execute_tool calculate"]
         assert span["mlflow.spanType"] == "TOOL"
         assert "42" in span["mlflow.spanOutputs"]
-        assert world.wire.client_tools == [[]]
+        assert not SHIPPED & set(world.wire.client_tools[0])
         assert sorted(n for n in world.script.offered[0] if n in SHIPPED) == sorted(SHIPPED)
 
 
@@ -156,17 +156,12 @@ async def test_an_agent_whose_pools_have_no_pure_tool_gets_none(home: Path) -> N
         assert PUT not in world.wire.requests
 
 
-async def test_a_warm_turn_is_two_requests_also_after_a_restart(home: Path) -> None:
+async def test_a_turn_that_uses_one_is_one_request_also_after_a_restart(home: Path) -> None:
     async with open_world(home, toolbox=Toolbox()) as world:
         await ask(world, "hello", key="1")
-        before = len(world.wire.requests)
-        await ask(world, "hello again", key="2")
-        assert len(world.wire.requests) - before == 2
     async with open_world(home, toolbox=Toolbox()) as world:
-        await ask(world, "and again", key="3")
-        assert len(world.wire.requests) == 2
-        assert "42" in await ask(world, ASKED, key="4")
-        assert len(world.wire.client_tools) == 2  # the turn did not wait for a tool of ours
+        assert "42" in await ask(world, ASKED, key="2")
+        assert len(world.wire.requests) == 1
 
 
 async def test_source_that_changed_is_put_again_and_used_by_every_agent(home: Path, tmp_path: Path) -> None:
@@ -191,7 +186,7 @@ async def test_a_letta_that_takes_no_source_leaves_the_tools_to_atlas_which_says
         async with open_world(home, toolbox=Toolbox(), takes_source=False) as world:
             assert "42" in await ask(world, ASKED, key="1")
             assert "42" in await ask(world, ASKED, "data_scientist", "2")
-            assert set(world.wire.client_tools[0]) == SHIPPED
+            assert set(world.wire.client_tools[0]) >= SHIPPED
             assert world.script.offered[0].count("calculate") == 1
             assert world.wire.requests.count(PUT) == 1
         assert len([r for r in caplog.records if "takes no tool source" in r.message]) == 1
@@ -200,7 +195,7 @@ async def test_a_letta_that_takes_no_source_leaves_the_tools_to_atlas_which_says
         assert not [r for r in world.wire.requests if r.startswith("PATCH")]
     async with open_world(home, toolbox=Toolbox()) as world:
         assert "42" in await ask(world, ASKED, key="4")
-        assert world.wire.client_tools[0] == []
+        assert not SHIPPED & set(world.wire.client_tools[0])
 
 
 async def test_a_tool_of_somebody_else_is_never_replaced(home: Path) -> None:
@@ -209,7 +204,7 @@ async def test_a_tool_of_somebody_else_is_never_replaced(home: Path) -> None:
         client: Any = world.letta._client  # the test plays the server's owner
         made = await client.tools.upsert(source_code=theirs)
         assert "42" in await ask(world, ASKED)
-        assert world.wire.client_tools[0] == ["calculate"]
+        assert SHIPPED & set(world.wire.client_tools[0]) == {"calculate"}
         assert world.script.offered[0].count("calculate") == 1
         assert (await client.tools.retrieve(made.id)).source_code == theirs
 
