@@ -25,6 +25,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from letta_client import AsyncLetta
 
 from atlas_mcp.embedded import StreamingASGITransport, create_app, running
+from atlas_mcp.server.loop import loop_options
 
 AGENTS, TURNS, HISTORY = 32, 300, 10
 
@@ -151,4 +152,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    anyio.run(main, backend_options=loop_options())

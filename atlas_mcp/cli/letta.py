@@ -19,7 +19,9 @@ def letta(
     """Serve the embedded Letta's REST API on this machine, with a key of its own."""
     import anyio
 
-    anyio.run(_serve, host, port, allow_tools)
+    from atlas_mcp.server.loop import loop_options
+
+    anyio.run(_serve, host, port, allow_tools, backend_options=loop_options())
 
 
 async def _serve(host: str, port: int, allow_tools: bool) -> None:  # anyio.run passes by position

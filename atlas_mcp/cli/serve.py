@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,6 +10,8 @@ from atlas_mcp.errors import InvalidInput
 
 if TYPE_CHECKING:
     import socket
+
+    from atlas_mcp.server.app import Toolset
 
 HOST, PORT = "127.0.0.1", 8765
 
@@ -22,6 +24,10 @@ def serve(
         list[str] | None,
         typer.Option(help="With --http: a name by which clients of other machines come; may be repeated."),
     ] = None,
+    toolset: Annotated[
+        Literal["core", "admin", "all"],
+        typer.Option(help="Which tools are offered; admin adds those that create and delete agents and groups."),
+    ] = "core",
 ) -> None:
     """Serve MCP: over stdio, as hosts start it, or over HTTP on this machine."""
     if http:
@@ -30,17 +36,17 @@ def serve(
         from atlas_mcp.server.loop import loop_options
 
         address = HOST if host is None else host, PORT if port is None else port
-        anyio.run(_serve_http, *address, tuple(allow_host or ()), backend_options=loop_options())
+        anyio.run(_serve_http, *address, tuple(allow_host or ()), toolset, backend_options=loop_options())
         return
     given = {"--host": host, "--port": port, "--allow-host": allow_host or None}
     if only_http := next((option for option, value in given.items() if value is not None), None):
         raise InvalidInput("it is for HTTP.", argument=only_http, next_step="Add --http.")
     from atlas_mcp.cli.stdio import run_stdio
 
-    raise typer.Exit(run_stdio())
+    raise typer.Exit(run_stdio(toolset))
 
 
-async def _serve_http(host: str, port: int, allowed: tuple[str, ...]) -> None:
+async def _serve_http(host: str, port: int, allowed: tuple[str, ...], toolset: Toolset) -> None:
     from atlas_mcp.atlas import open_atlas
     from atlas_mcp.server.http import create_app, listen, serve_app
     from atlas_mcp.server.logs import log_to_stderr
@@ -50,7 +56,7 @@ async def _serve_http(host: str, port: int, allowed: tuple[str, ...]) -> None:
     log_to_stderr()
     with listen(host, port, exposed=bool(allowed)) as listener:
         async with open_atlas(settings) as atlas:
-            app = create_app(atlas, port=listener.getsockname()[1], hosts=allowed)
+            app = create_app(atlas, port=listener.getsockname()[1], hosts=allowed, toolset=toolset)
             _announce(listener, str(settings.home / "keys" / "http"))
             await serve_app(app, listener)
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from atlas_mcp.errors import AtlasError, ConfigurationError
 
 if TYPE_CHECKING:
+    from atlas_mcp.server.app import Toolset
     from atlas_mcp.server.stdio import Wire
 
 
-def run_stdio() -> int:
+def run_stdio(toolset: Toolset = "core") -> int:
     """Serve the host at the other end of stdin and stdout until it closes the pipe; the exit code.
 
     With a setting that must be mended first the server comes up all the same and every tool says what to mend.
@@ -24,7 +25,9 @@ def run_stdio() -> int:
         wire = claim_wire()
         import anyio
 
-        return anyio.run(_serve, wire)
+        from atlas_mcp.server.loop import loop_options
+
+        return anyio.run(_serve, wire, toolset, backend_options=loop_options())
     except AtlasError as error:
         sys.stderr.write(f"atlas-mcp: {error}\n")
         return 2
@@ -32,7 +35,7 @@ def run_stdio() -> int:
         return 130
 
 
-async def _serve(wire: Wire) -> int:
+async def _serve(wire: Wire, toolset: Toolset) -> int:
     from atlas_mcp.atlas import open_atlas, refusing
     from atlas_mcp.server.logs import log_to_stderr
     from atlas_mcp.server.stdio import serve_stdio
@@ -41,9 +44,9 @@ async def _serve(wire: Wire) -> int:
     log_to_stderr()
     try:
         async with open_atlas(load_settings()) as atlas:
-            await serve_stdio(atlas, wire)
+            await serve_stdio(atlas, wire, toolset)
     except ConfigurationError as error:
         sys.stderr.write(f"atlas-mcp: {error}\n")
-        await serve_stdio(refusing(error), wire)
+        await serve_stdio(refusing(error), wire, toolset)
         return 2
     return 0
