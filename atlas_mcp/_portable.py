@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
+from atlas_mcp._agent_files import export_agent, import_agent
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.roster_text import roster_text
 from atlas_mcp.constellation.tool_source import BrokenTool, read_tool
@@ -60,6 +61,7 @@ class Portable:
         Raises BrokenPackage for a file that is not what it should be, IllegalChange if there is a constellation that is
         not to be replaced, InvalidInput for what cannot be put here, and whatever Letta's door raises.
         """
+        from atlas_mcp.constellation.additions import extended
         from atlas_mcp.constellation.moves import refuse
         from atlas_mcp.constellation.portable_file import read_package
         from atlas_mcp.constellation.portable_planting import newborn
@@ -74,16 +76,27 @@ class Portable:
         letta = await rooms.lettas.of(caller)
         backup = await self._backup(caller) if there else None
         models = await rooms.models_of(letta)
+        roster = extended(package.roster, [(a.kind, a.name, a.spec) for a in package.groups.additions])
         await rooms.moves.bring(
             caller,
             package,
             letta,
-            lambda entry: newborn(entry, package.roster, letta, models),
+            lambda entry: newborn(entry, roster, letta, models),
             replace=replace,
             files=files,
             wait_seconds=IMPORT_WAIT_SECONDS,
         )
         return _carried(package).model_copy(update={"notes": tuple(notes), "backup": backup})
+
+    async def export_agent(self, caller: Caller, agent: str, path: Path) -> Carried:
+        """Write the agent to a file of Letta's; see `export_agent`."""
+        return await export_agent(await self._keeper.rooms(), caller, agent, path)
+
+    async def import_agent(
+        self, caller: Caller, path: Path, *, name: str | None = None, replace: bool = False
+    ) -> Carried:
+        """Make a file of Letta's an agent of the caller's; see `import_agent`."""
+        return await import_agent(await self._keeper.rooms(), caller, path, name=name, replace=replace)
 
     async def move(self, caller: Caller, to: str, *, wait_seconds: float) -> Carried:
         """Move the caller's constellation to the Letta of that name; nothing happens if it is there.
@@ -91,6 +104,7 @@ class Portable:
         ConfigurationError for a Letta that is not configured, ConstellationMoving when turns and runs do not end in
         time; then nothing was moved.
         """
+        from atlas_mcp.constellation.additions import Additions
         from atlas_mcp.constellation.portable_planting import newborn
 
         rooms = await self._keeper.rooms()
@@ -98,7 +112,8 @@ class Portable:
         source = await rooms.lettas.of(caller)
         if source.name == target.name:
             return Carried(notes=(f"It is on {to} already.",))
-        models, roster = await rooms.models_of(target), self._keeper.roster
+        models = await rooms.models_of(target)
+        roster = await Additions(caller, self._keeper.roster, rooms.record).roster()
         living = await rooms.moves.move(
             caller, source, target, lambda entry: newborn(entry, roster, target, models), wait_seconds=wait_seconds
         )

@@ -161,6 +161,14 @@ async def _runs(db: AsyncConnection, caller: Caller) -> tuple[entries.RunEntry, 
     return tuple(found)
 
 
+async def turns_of(db: AsyncConnection, caller: Caller, agent: str) -> tuple[entries.TurnEntry, ...]:
+    """The caller's turns with that agent, oldest first."""
+    turn = tables.turn
+    mine = (turn.c.caller == caller.id, turn.c.agent == agent)
+    rows = await db.execute(select(turn).where(*mine).order_by(turn.c.started_at, turn.c.id))
+    return tuple(_entry(entries.TurnEntry, row) for row in rows)
+
+
 async def _talks(db: AsyncConnection, caller: Caller) -> tuple[entries.GroupTalkEntry, ...]:
     talk, said = tables.group_conversation, tables.group_message
     found: list[entries.GroupTalkEntry] = []

@@ -62,6 +62,16 @@ class LettaMoves:
         """How many texts the agent's archive has."""
         return len(await self.passages(agent_id))
 
+    async def configs(self, agent_id: str) -> dict[str, Any]:
+        """How Letta has the agent's models: its `llm_config` and `embedding_config`, without anything secret."""
+        with exchange():
+            state = await self._client.agents.retrieve(agent_id)
+        found: dict[str, Any] = {}
+        for name in ("llm_config", "embedding_config"):
+            if config := getattr(state, name, None):
+                found[name] = config.model_dump(mode="json", exclude_unset=True)
+        return found
+
     async def mark_agent(self, agent_id: str, tags: Sequence[str]) -> None:
         """Give the agent these tags in place of those it has."""
         with exchange():
