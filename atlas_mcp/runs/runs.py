@@ -11,13 +11,13 @@ import base64
 import logging
 import math
 import secrets
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import anyio
 
-from atlas_mcp.errors import InvalidInput, UnknownRun
+from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model.run import ENDED, Event, Run, RunKind, RunStatus
 from atlas_mcp.runs import journal, rows, view
 from atlas_mcp.runs.adoption import adopt, lacking, lock_of, orphaned
@@ -112,17 +112,26 @@ class Runs:
             raise
         with self._runner.attendances.of(run_id) as attendance:
             self._tasks.start_soon(self._runner.begin, run_id, kind, goal, order, name=run_id)
+            enough = anyio.Event()
             async with anyio.create_task_group() as telling:
                 if on_event is not None:
-                    telling.start_soon(self._tell, run_id, on_event)
+                    telling.start_soon(self._tell, run_id, on_event, enough)
                 await attendance.wait(wait_seconds)
-                telling.cancel_scope.cancel()
+                enough.set()
+                self._bells.ring(run_id)
             return Asked(run_id, attendance.outcome, attendance.trace_id)
 
-    async def _tell(self, run_id: str, on_event: OnEvent) -> None:
-        with suppress(UnknownRun):  # it was handed over
-            async for event in self.follow(run_id):
-                await on_event(event)
+    async def _tell(self, run_id: str, on_event: OnEvent, enough: anyio.Event) -> None:
+        since = 0
+        while not enough.is_set():
+            with self._bells.listen(run_id) as rung:
+                async with self._record.read() as connection:
+                    events = await journal.after(connection, run_id, since)
+                for event in events:
+                    since = event.seq
+                    await on_event(event)
+                if not enough.is_set():
+                    await rung.wait()
 
     def _can_do(self, kind: RunKind, needs: Sequence[str]) -> bool:
         return kind in self._runner.kinds and self._providers.issuperset(needs)

@@ -9,6 +9,7 @@ finds it rolled back. Outside of a transaction every call is one: `executemany` 
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -40,10 +41,18 @@ class Connection(aiosqlite.Connection):
 
     _to_begin: str | None = None
     _begun = False
+    _stopped: asyncio.Future[Any] | None = None
 
     def begin(self, statement: str) -> None:
         """Begin a transaction with this statement before the next one that is executed."""
         self._to_begin, self._begun = statement, False
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """Stop the thread; when it was told so before, what it was told then."""
+        # SQLAlchemy closes and stops a connection whose statement was cancelled: a second word reaches nobody.
+        if self._stopped is None:
+            self._stopped = super().stop()  # pyright: ignore[reportUnknownMemberType]  # untyped there
+        return self._stopped
 
     def let_process_end(self) -> None:
         """Keep no process alive for a connection that nobody closed."""
@@ -78,7 +87,9 @@ class Connection(aiosqlite.Connection):
         """Execute in the thread and bring everything back."""
         visiting = cast("Callable[..., Awaitable[Outcome]]", self._execute)  # pyright: ignore[reportUnknownMemberType]  # untyped there
         begin, self._to_begin = self._to_begin, None
-        self._begun = self._begun or begin is not None  # also if the caller is cancelled: the thread does it all the same
+        self._begun = (
+            self._begun or begin is not None
+        )  # also if the caller is cancelled: the thread does it all the same
         return await visiting(_all_of_it, self._conn, begin, sql, parameters, many)
 
 
