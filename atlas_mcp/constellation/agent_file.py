@@ -45,6 +45,12 @@ _EMBEDDING = {
 }
 """What Letta itself takes for archives; a file of an agent that had no such model needs one all the same."""
 
+_ENDPOINTS = {"openai", "anthropic", "google_ai", "google_vertex", "azure", "groq", "ollama", "together", "bedrock"}
+_ENDPOINTS |= {"lmstudio", "vllm", "mistral", "deepseek", "xai", "zai", "minimax", "hugging-face", "llamacpp"}
+"""The kinds of model servers that Letta 0.16.8 knows."""
+_CONTEXT_WINDOW = 128_000
+"""Letta's own default."""
+
 
 class FileBlock(Tolerant):
     """A memory block in the file."""
@@ -179,7 +185,7 @@ def _file(state: AgentState, configs: Mapping[str, Any], turns: Sequence[TurnEnt
         "system": state.system,
         "tags": [],
         "metadata": {},
-        "llm_config": configs.get("llm_config"),
+        "llm_config": _llm(configs.get("llm_config") or {}, state.model),
         "embedding_config": configs.get("embedding_config") or _EMBEDDING,
         "memory_blocks": [],
         "tools": [],
@@ -208,6 +214,18 @@ def _file(state: AgentState, configs: Mapping[str, Any], turns: Sequence[TurnEnt
         "skills": [],
         "metadata": {"written_by": "ATLAS"},
         "created_at": datetime.now(UTC).isoformat(),
+    }
+
+
+def _llm(config: Mapping[str, Any], handle: str) -> dict[str, Any]:
+    """The model's configuration in a form that Letta's servers take; a model that they have not is named on import."""
+    kind = str(config.get("model_endpoint_type", ""))
+    return {
+        **config,
+        "handle": handle,
+        "model": config.get("model") or handle.partition("/")[2] or handle,
+        "model_endpoint_type": kind if kind in _ENDPOINTS else "openai",
+        "context_window": config.get("context_window") or _CONTEXT_WINDOW,
     }
 
 
