@@ -89,7 +89,7 @@ class GroupInfo(Frozen):
     name: str
     description: str
     manager: ManagerType
-    managed_by: str | None = Field(default=None, description="The agent that leads it or answers for it.")
+    managed_by: str | None = None
     agents: list[str]
 
 
@@ -112,15 +112,18 @@ class Stop(Frozen):
 
 
 class GroupReply(Frozen):
-    """What `chat_with_group` gives: who said what, or the handle of a run that goes on."""
+    """What `chat_with_group` gives: who said what, or the handle of a run that goes on.
+
+    `stopped` says why it was ended early, if it was; `background_runs` are those that tend the memory now.
+    """
 
     status: Literal["completed", "working"]
     group: str
     conversation: str
     messages: list[Said] = Field(default_factory=list[Said])
-    stopped: Stop | None = Field(default=None, description="Why it was ended early, if it was.")
+    stopped: Stop | None = None
     usage: Usage = Usage()
     run_id: str | None = None
-    background_runs: list[str] = Field(default_factory=list[str], description="Runs that tend the memory now.")
+    background_runs: list[str] = Field(default_factory=list[str])
     trace_id: str | None = None
     note: str | None = Field(default=None, description="What to know or to do next, in words.")

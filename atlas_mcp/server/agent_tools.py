@@ -39,9 +39,12 @@ class AgentTools:
         ctx: Context[Any, Any],
         team: Annotated[str | None, Field(description="Only this team's agents, such as 'research'.")] = None,
     ) -> AgentList:
-        """List your persistent agents: name, team, role, what each is for, whether it is busy, its memory labels."""
+        """List your persistent agents: name, team, role, what each is for, whether it is busy, its memory labels; and
+        the groups in which several of them talk.
+        """
         caller = caller_of(self._atlas, self._transport, ctx)
-        return AgentList(agents=await self._atlas.list_agents(caller, team))
+        agents = await self._atlas.list_agents(caller, team)
+        return AgentList(agents=agents, groups=await self._atlas.groups.listed(caller, team))
 
     async def chat_with_agent(
         self,

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mcp.server import MCPServer
 from mcp.server.auth.settings import AuthSettings
 from pydantic import AnyHttpUrl
 
+from atlas_mcp.server.admin_tools import AdminTools
 from atlas_mcp.server.agent_tools import AgentTools
 from atlas_mcp.server.caller import KeyVerifier, Transport
+from atlas_mcp.server.group_tools import GroupTools
 from atlas_mcp.server.knowledge_tools import KnowledgeTools
 from atlas_mcp.server.memory_tools import MemoryTools
 from atlas_mcp.server.run_tools import RunTools
@@ -25,10 +27,14 @@ if TYPE_CHECKING:
 
     from atlas_mcp.atlas import Atlas
 
+Toolset = Literal["core", "admin", "all"]
+"""Which tools are offered: those of `core` always, with `admin` also those that add and delete agents and groups."""
+
 INSTRUCTIONS = """\
 ATLAS gives you a constellation of persistent agents: a global supervisor, a librarian, and teams for research, \
 analysis, writing and rating. They remember across conversations.
 - One question for one agent: list_agents, then chat_with_agent.
+- Several views on one thing: chat_with_group, with a group that list_agents gives.
 - Work that needs several of them: run_team_task with the goal and the texts to work from. It returns the result or a \
 run_id; follow it with get_run until its status is completed, failed or cancelled. The work goes on meanwhile.
 - What an agent knows: get_agent_memory; correct it with update_agent_memory. What all of them remember of something: \
@@ -38,11 +44,17 @@ search_memory. A text that all agents should know: share_knowledge.
 
 def core_tools(atlas: Atlas, transport: Transport) -> list[Tool]:
     """The tools that every client gets."""
-    nouns = (AgentTools, RunTools, MemoryTools, KnowledgeTools, StatusTools)
+    nouns = (AgentTools, GroupTools, RunTools, MemoryTools, KnowledgeTools, StatusTools)
     return [tool for noun in nouns for tool in noun(atlas, transport).tools()]
 
 
-def create_server(atlas: Atlas, *, transport: Transport) -> MCPServer[Any]:
+def tools_of(atlas: Atlas, transport: Transport, toolset: Toolset) -> list[Tool]:
+    """The tools of a toolset: the core ones, and those that only some clients are to have."""
+    more = AdminTools(atlas, transport).tools() if toolset in {"admin", "all"} else []
+    return core_tools(atlas, transport) + more
+
+
+def create_server(atlas: Atlas, *, transport: Transport, toolset: Toolset = "core") -> MCPServer[Any]:
     """The server, ready to run on stdio or to be mounted by `create_app`.
 
     With "http" every request needs the home's bearer key, which this creates when there is none yet.
@@ -57,7 +69,7 @@ def create_server(atlas: Atlas, *, transport: Transport) -> MCPServer[Any]:
         description="A constellation of persistent agents: talk to one, set teams to work, read what they remember.",
         instructions=INSTRUCTIONS,
         version=atlas.version,
-        tools=core_tools(atlas, transport),
+        tools=tools_of(atlas, transport, toolset),
         log_level="WARNING",
         token_verifier=KeyVerifier(atlas.http_key()) if guarded else None,
         # The SDK asks for an issuer; nothing is issued here and no address of one is published.

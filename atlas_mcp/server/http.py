@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from atlas_mcp.atlas import Atlas
+    from atlas_mcp.server.app import Toolset
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
@@ -44,13 +45,13 @@ _HOST = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]
 _PORT = re.compile(r":[0-9]+$")
 
 
-def create_app(atlas: Atlas, *, port: int, hosts: Sequence[str] = ()) -> Starlette:
+def create_app(atlas: Atlas, *, port: int, hosts: Sequence[str] = (), toolset: Toolset = "core") -> Starlette:
     """The whole HTTP surface over an open Atlas; `port` is where it will listen, for the Host and Origin checks.
 
     `hosts` are names by which clients may come besides those of this machine: `name`, on any port, or `name:port`.
     Raises ConfigurationError for what is no such name.
     """
-    server = create_server(atlas, transport="http")
+    server = create_server(atlas, transport="http", toolset=toolset)
     security = _security(port, hosts)
     streamable = server.streamable_http_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
     sse = server.sse_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)

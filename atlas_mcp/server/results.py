@@ -6,14 +6,22 @@ from pydantic import Field
 
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.agent import AgentInfo
+from atlas_mcp.model.group import GroupInfo
 from atlas_mcp.model.memory import Block
 from atlas_mcp.model.run import Run
 
 
 class AgentList(Frozen):
-    """The agents of the caller's constellation."""
+    """The agents of the caller's constellation, and the groups they talk in."""
 
     agents: list[AgentInfo]
+    groups: list[GroupInfo]
+
+
+class Deleted(Frozen):
+    """What is gone, in words."""
+
+    deleted: str
 
 
 class BlockList(Frozen):

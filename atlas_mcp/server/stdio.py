@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import anyio
 
     from atlas_mcp.atlas import Atlas
+    from atlas_mcp.server.app import Toolset
 
 _CHUNK = 65_536
 
@@ -53,7 +54,7 @@ def claim_wire() -> Wire:
     return wire
 
 
-async def serve_stdio(atlas: Atlas, wire: Wire) -> None:
+async def serve_stdio(atlas: Atlas, wire: Wire, toolset: Toolset = "core") -> None:
     """Serve one host until it closes the pipe or a signal says stop. What calls have started belongs to Atlas."""
     import anyio
     from mcp.server.stdio import stdio_server
@@ -62,7 +63,7 @@ async def serve_stdio(atlas: Atlas, wire: Wire) -> None:
     from atlas_mcp.server.signals import stop_signal
 
     # MCPServer offers no way to run on streams of one's own; its low-level server does.
-    server = create_server(atlas, transport="stdio")._lowlevel_server  # pyright: ignore[reportPrivateUsage]
+    server = create_server(atlas, transport="stdio", toolset=toolset)._lowlevel_server  # pyright: ignore[reportPrivateUsage]
     outgoing = anyio.wrap_file(os.fdopen(wire.outgoing, "w", encoding="utf-8", newline="\n"))
 
     async with anyio.create_task_group() as group:

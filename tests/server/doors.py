@@ -28,6 +28,7 @@ ERAS = {MODERN: "auto", LEGACY: "legacy"}
 TOOLS = {
     "list_agents",
     "chat_with_agent",
+    "chat_with_group",
     "run_team_task",
     "get_run",
     "list_runs",
@@ -73,11 +74,10 @@ async def over_stdio(era: str, **environment: str) -> AsyncIterator[Client]:
 
 
 @contextmanager
-def http_server() -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
-    """`serve --http` on a free port: its address, its key and its process."""
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--http", "--port", "0"], stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
-    )
+def http_server(*options: str) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
+    """`serve --http` on a free port: its address on loopback, its key and its process."""
+    command = [*COMMAND, "serve", "--http", "--port", "0", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     try:
         assert process.stderr is not None
         seen = ""
@@ -85,12 +85,12 @@ def http_server() -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
             line = process.stderr.readline()
             assert line, f"the server ended: {seen}"
             seen += line
-        address = re.search(r"http://127\.0\.0\.1:\d+", seen)
+        address = re.search(r"http://(?:127\.0\.0\.1|0\.0\.0\.0):\d+", seen)
         key_file = re.search(r"the key is in (.+)", seen)
         assert address
         assert key_file
         with open(key_file[1].strip(), encoding="utf-8") as file:  # noqa: PTH123
-            yield address[0], file.read().strip(), process
+            yield address[0].replace("0.0.0.0", "127.0.0.1"), file.read().strip(), process
     finally:
         process.kill()
         process.wait()

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.anyio
 ARGUMENTS = {
     "list_agents": ["team"],
     "chat_with_agent": ["agent", "message", "conversation", "wait_seconds"],
+    "chat_with_group": ["group", "message", "conversation", "wait_seconds"],
     "run_team_task": ["goal", "materials", "teams", "criteria", "project", "max_rounds", "wait_seconds"],
     "get_run": ["run_id", "since", "wait_seconds"],
     "list_runs": ["status", "limit", "cursor"],

@@ -165,7 +165,7 @@ def _at_hand(before: Sequence[BaseMessage], persona: Persona, results: Sequence[
     found += passages(persona.earlier, "earlier in our conversation")
     for message in before:
         if isinstance(message, HumanMessage):
-            found += [p for p in passages(message.text, "you, earlier") if not p.text.endswith("?")]
+            found += [p for p in passages(_put(message.text), "you, earlier") if not p.text.endswith("?")]
         elif isinstance(message, AIMessage) and message.text:
             found += passages(message.text.replace(OFFLINE_NOTE, ""), "me, earlier")
     for result in results:

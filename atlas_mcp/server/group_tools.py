@@ -1,0 +1,54 @@
+"""The tool to talk to a group of agents at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from mcp.server.mcpserver import Context
+from pydantic import Field
+
+from atlas_mcp.model.group import GroupReply
+from atlas_mcp.server.arguments import WaitSeconds
+from atlas_mcp.server.caller import Transport, caller_of
+from atlas_mcp.server.progress import narrated
+from atlas_mcp.server.tool import define
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver.tools import Tool
+
+    from atlas_mcp.atlas import Atlas
+
+
+class GroupTools:
+    """`chat_with_group` on one Atlas."""
+
+    def __init__(self, atlas: Atlas, transport: Transport) -> None:
+        self._atlas = atlas
+        self._transport: Transport = transport
+
+    def tools(self) -> list[Tool]:
+        """The tool, ready to register."""
+        return [define(self.chat_with_group, title="Chat with a group", open_world=True)]
+
+    async def chat_with_group(
+        self,
+        ctx: Context[Any, Any],
+        group: Annotated[str, Field(description="The group's name, as list_agents gives it.")],
+        message: Annotated[str, Field(description="What to say: at most 100,000 characters.")],
+        conversation: Annotated[
+            str | None,
+            Field(description="Leave out to go on with your own thread; 'new' opens one; or an id from a reply."),
+        ] = None,
+        wait_seconds: WaitSeconds = 45,
+    ) -> GroupReply:
+        """Put one message to a group of agents: they talk with each other, and you get who said what. A talk that goes
+        in circles is stopped, and `stopped` says why. If it takes longer you get a run_id for get_run.
+        """
+        caller = caller_of(self._atlas, self._transport, ctx)
+        return await narrated(
+            ctx,
+            f"{group} is talking",
+            lambda on_event: self._atlas.groups.chat(
+                caller, group, message, conversation=conversation, wait_seconds=wait_seconds, on_event=on_event
+            ),
+        )
