@@ -21,6 +21,7 @@ from atlas_mcp.constellation import turn_rows
 from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.names import busy_marks, turn_lock
 from atlas_mcp.constellation.phrases import phrase
+from atlas_mcp.constellation.prompt_age import is_outdated
 from atlas_mcp.errors import AtlasError, InvalidInput, LettaLost, LettaUnavailable, OverLimit
 from atlas_mcp.letta.faults import NotBegun
 from atlas_mcp.model.task import MAX_MESSAGE
@@ -203,6 +204,7 @@ class Turns:
         row = job.row
         if self._letta.kind != "embedded":  # what runs in it ends with its process, and it lets turns queue by itself
             await self._settle_others(row)
+            await self._renew_prompt(job)
         return await self._letta.send(
             row.conversation,
             row.message,
@@ -221,6 +223,12 @@ class Turns:
             await self._letta.settle(row.conversation, other)
             async with self._record.write() as db:
                 await turn_rows.fail(db, self._caller, other, "what became of it is not known")
+
+    async def _renew_prompt(self, job: Job) -> None:
+        async with self._record.read() as db:
+            outdated = await is_outdated(db, self._caller, self._letta.name, job.row, job.kept)
+        if outdated:
+            await self._letta.recompile(job.row.conversation)
 
     async def _replace_lost(self, job: Job) -> None:
         """Put the agent or its conversation anew where Letta has lost it, and say so."""
