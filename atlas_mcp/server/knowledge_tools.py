@@ -30,7 +30,7 @@ class KnowledgeTools:
     def tools(self) -> list[Tool]:
         """The tools, ready to register."""
         return [
-            define(self.search_memory, title="Search what is remembered", read_only=True, idempotent=True, depth=2),
+            define(self.search_memory, title="Search what is remembered", read_only=True, idempotent=True),
             define(self.share_knowledge, title="Share a text with all agents", destructive=True, idempotent=True),
         ]
 
@@ -41,14 +41,12 @@ class KnowledgeTools:
         agent: Annotated[str | None, Field(description="Only what this agent remembers or shared.")] = None,
         kinds: Annotated[
             list[MemoryKind] | None,
-            Field(description="Only these: knowledge (shared texts), archive and block (agents' own), run (results)."),
+            Field(description="Only these: shared texts, agents' archives and blocks, runs' results."),
         ] = None,
         project: Annotated[str | None, Field(description="Only knowledge and runs of this project.")] = None,
         limit: Annotated[int, Field(ge=1, le=MAX_HITS, description="How many hits at most.")] = 8,
     ) -> Recalled:
-        """Search all that your agents remember: shared knowledge, their archives and memory blocks, and results of
-        runs. The best hits come first.
-        """
+        """Search all that your agents remember: shared knowledge, their archives and memory blocks, results of runs."""
         caller = caller_of(self._atlas, self._transport, ctx)
         return await self._atlas.search_memory(caller, query, agent=agent, kinds=kinds, project=project, limit=limit)
 

@@ -6,7 +6,7 @@ import json
 import re
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import pytest
@@ -16,12 +16,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from atlas_mcp.constellation import sandbox as sandbox_room
 from atlas_mcp.constellation import toolbox as toolbox_room
+from atlas_mcp.constellation.library import Library
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.sandbox import sandbox_means
 from atlas_mcp.constellation.tool_pools import pool_matrix
 from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.errors import OverLimit, ToolFailed
 from atlas_mcp.model.agent import AgentSpec
+from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.task import Material
 from atlas_mcp.watch import spans
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.model.agent import Role
     from atlas_mcp.model.result import Evidence
+    from atlas_mcp.store.record import Record
 
 pytestmark = pytest.mark.anyio
 
@@ -105,9 +108,10 @@ def test_the_shipped_tools_are_there_and_web_search_is_not(shipped: Toolbox):
 
 def test_every_shipped_tool_tells_its_purpose_and_each_argument(shipped: Toolbox):
     everything = an_agent(role="supervisor", pools=tuple(pool_matrix().pools))
+    shipped = shipped.knowing(Library(Caller(id="local:me"), cast("Record", None)))
     for spec in shipped.session(everything, Files()).specs:
         assert len(spec.description) > 40, spec.name
-        assert "run" not in spec.parameters["properties"]
+        assert not {"run", "knowledge"} & set(spec.parameters["properties"])
         assert spec.parameters["additionalProperties"] is False
         assert all(argument["description"] for argument in spec.parameters["properties"].values()), spec.name
     assert {s.name for s in shipped.session(everything, Files()).specs} == shipped.available

@@ -127,3 +127,32 @@ def test_an_address_that_others_reach_is_refused(host: str) -> None:
     assert done.returncode == 2
     assert "loopback" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+async def test_other_machines_come_in_by_the_names_that_were_allowed_and_with_the_key_only() -> None:
+    options = ("--host", "0.0.0.0", "--allow-host", "atlas.example.com", "--allow-host", "10.0.0.7:8443")
+    with http_server(*options) as (address, key, _):
+        async with httpx2.AsyncClient(base_url=address, timeout=30) as http:
+
+            async def status(host: str, bearer: str = key, **more: str) -> int:
+                headers = {"Host": host, "Authorization": f"Bearer {bearer}", **more}
+                body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+                accepted = {"Accept": "application/json, text/event-stream"}
+                return (await http.post("/mcp", json=body, headers={**headers, **accepted})).status_code
+
+            refused_host = 421
+            for host in ("atlas.example.com", "atlas.example.com:443", "10.0.0.7:8443", address.rpartition("/")[2]):
+                assert await status(host) not in {401, 403, refused_host}, host
+                assert await status(host, "wrong") == 401
+            for host in ("10.0.0.7", "10.0.0.7:80", "example.com", "atlas.example.com.evil.org"):
+                assert await status(host) == refused_host, host
+            assert await status("atlas.example.com", Origin="https://atlas.example.com") not in {401, 403, 421}
+            assert await status("atlas.example.com", Origin="https://evil.example.com") == 403
+
+
+@pytest.mark.parametrize("name", ["", "*", "https://a.example", "a.example/mcp", "a b", "a.example:x", "-a"])
+def test_what_is_no_name_of_a_host_is_refused(name: str) -> None:
+    done = serve("--port", "0", f"--allow-host={name}")
+    assert done.returncode == 2
+    assert "--allow-host: " in done.stderr
+    assert "Traceback" not in done.stderr
