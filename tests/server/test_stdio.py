@@ -123,7 +123,7 @@ def test_a_home_that_cannot_be_written_ends_it_with_one_line(monkeypatch: pytest
         ("ATLAS_MODEL", "nobody:model", "nobody"),
         ("ATLAS_MODEL", "openai:gpt-5", "OPENAI_API_KEY"),
         ("ATLAS_ROSTER", "no-such-roster.toml", "ATLAS_ROSTER"),
-        ("LETTA_BASE_URL", "http://127.0.0.1:1", "LETTA_BASE_URL"),
+        ("LETTA_BASE_URL", "127.0.0.1:8283", "LETTA_BASE_URL"),
     ],
 )
 async def test_a_host_reads_from_every_tool_what_must_be_mended_first(

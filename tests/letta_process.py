@@ -1,0 +1,77 @@
+"""An `atlas-mcp letta` of a test's own: a real process at a real address, which can be stopped and started again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class LettaProcess:
+    """The embedded Letta on a home of its own and on a port that stays the same."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = _free_port()
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def name(self) -> str:
+        """What ATLAS calls it."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def key(self) -> str:
+        """The key it wants."""
+        return (self.home / "keys" / "letta").read_text().strip()
+
+    def start(self) -> None:
+        """Start it, and come back when it listens."""
+        self.begin()
+        assert self._process
+        assert self._process.stderr
+        assert re.search(r"http://127\.0\.0\.1:\d+", self._process.stderr.readline())
+
+    def begin(self) -> None:
+        """Start it, and come back at once."""
+        command = [sys.executable, "-m", "atlas_mcp", "letta", "--port", str(self.port)]
+        environment = {**os.environ, "ATLAS_HOME": str(self.home)}
+        for name in [n for n in environment if n.startswith("LETTA_")]:
+            del environment[name]
+        self._process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, env=environment
+        )
+
+    def stop(self) -> None:
+        """Kill it, as a machine that fails does."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.communicate(timeout=20)
+            self._process = None
+
+
+@contextmanager
+def letta_process(home: Path) -> Iterator[LettaProcess]:
+    """A running one, stopped at the end."""
+    process = LettaProcess(home)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
