@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -143,8 +144,9 @@ class Turn:
 
     async def _deliver(self, message: dict[str, Any], arrived: Arrived) -> None:
         """Post the message and read what comes of it to the round's end, whatever happens to the connection."""
+        before = self._reader
         for posts_left in range(MAX_POSTS - 1, -1, -1):
-            self._run = None
+            self._run, self._reader = None, deepcopy(before)
             try:
                 return await self._round(message)
             except (LettaRefused, LettaLost, PendingApproval):

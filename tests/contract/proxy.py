@@ -4,7 +4,8 @@
         proxy.fail(SEND, Cut(after_events=1))       # the next request that SEND matches meets this, and only that one
         ... ATLAS works with proxy.url ...
         proxy.requests                              # each request as "METHOD /path", in order
-        proxy.met                                   # an event that is set once a fault was met
+        await proxy.met.wait()                      # until a fault was met
+    await proxy.until("GET /messages", 2)       # until so many such requests came
 
 Every request has a connection of its own on both sides, so a cut is one request's and nobody else's. A cut closes both
 sides at once, as a router that dies does.
@@ -99,6 +100,7 @@ class Proxy:
         self.requests: list[str] = []
         self.bodies: list[bytes] = []
         self.met = anyio.Event()
+        self._news = anyio.Event()
 
     @property
     def url(self) -> str:
@@ -117,6 +119,12 @@ class Proxy:
     def sent(self, match: str = SEND) -> int:
         """How many requests came that match."""
         return sum(_Rule(match, Cut(), None).meets(line, b"") for line in self.requests)
+
+    async def until(self, match: str, count: int = 1, *, since: int = 0) -> None:
+        """Wait until `count` requests that match came after the first `since` of them."""
+        with anyio.fail_after(30):
+            while self.sent(match) < since + count:
+                await self._news.wait()
 
     async def listen(self) -> None:
         """Accept connections, on the same port as before."""
@@ -150,6 +158,8 @@ class Proxy:
                 line = head.split(b"\r\n", 1)[0].decode().removesuffix(" HTTP/1.1")
                 self.requests.append(line)
                 self.bodies.append(body)
+                self._news.set()
+                self._news = anyio.Event()
                 await self._answer(client, _forwardable(head, self._target) + body, self._fault(line, body))
 
     def _fault(self, line: str, body: bytes) -> Fault | None:
