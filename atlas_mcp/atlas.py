@@ -24,6 +24,7 @@ from atlas_mcp._rooms import Rooms, RoomsKeeper, open_rooms
 from atlas_mcp._status import describe_status
 from atlas_mcp._survey import counted, survey
 from atlas_mcp.constellation.agents import describe_agents
+from atlas_mcp.constellation.warming import warm_all
 from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.run import ENDED, Event, Run
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from pathlib import Path
 
+    from atlas_mcp.constellation.warming import Tell
     from atlas_mcp.errors import ConfigurationError
     from atlas_mcp.model.agent import AgentInfo
     from atlas_mcp.model.knowledge import Document, MemoryKind, Recalled
@@ -97,6 +99,11 @@ class Atlas:
         """The constellation's agents, of one team or all. UnknownTeam lists the teams."""
         k, roster = self._keeper, await self.groups.roster(caller)
         return describe_agents(caller, roster, team, locks=k.locks, models=k.models, toolbox=k.toolbox)
+
+    async def warm(self, caller: Caller, tell: Tell) -> None:
+        """Create all agents ahead, or bring them up to date; `tell` hears of each what it took, or what failed."""
+        rooms = await self._keeper.rooms()
+        await warm_all(await rooms.constellation(caller), tell)
 
     async def chat(
         self,

@@ -16,6 +16,7 @@ from atlas_mcp.cli.serve import serve
 from atlas_mcp.cli.servers import servers
 from atlas_mcp.cli.status import status
 from atlas_mcp.cli.traces import traces
+from atlas_mcp.cli.warm import warm
 from atlas_mcp.errors import AtlasError
 
 app = typer.Typer(
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, status, doctor, traces, letta):
+for command in (demo, serve, status, doctor, warm, traces, letta):
     app.command()(command)
 for name, command in (("export", export), ("import", import_)):
     app.command(name)(command)
