@@ -100,6 +100,7 @@ def _add_routes(app: FastAPI, services: Services) -> None:
     rooms = (core_memory, agents, agent_tools, passages, blocks, conversations, runs, tools, models)
     routers = [messages.agent_routes(services), messages.conversation_routes(services)]
     routers += [*(room.routes(services) for room in rooms), core_memory.sharing_routes(services)]
+    app.router.routes.extend(messages.turn_routes(services))
     for router in routers:  # as one flat list, turns first: a nested router costs every request a search of its own
         app.router.routes.extend(router.routes)
     app.add_api_route("/v1/health/", health)

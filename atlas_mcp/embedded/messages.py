@@ -10,7 +10,11 @@ import sqlite3
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.routing import Route
 
 from atlas_mcp.embedded import agents, asks, conversations, entries, paging, runs, threads
 from atlas_mcp.embedded.bodies import CancelRuns, Send
@@ -62,17 +66,55 @@ def _respond(services: Services, send: Send, agent_id: str, conversation_id: str
     return TurnResponse(services, ask, stream=stream, wanted=wanted, pings=send.include_pings)
 
 
+def turn_routes(services: Services) -> list[Route]:
+    """The requests for a turn in the foreground, without FastAPI's long way to the arguments."""
+
+    async def send_message(request: Request) -> Response:
+        send = await _sent(request)
+        return _respond(services, send, request.path_params["agent_id"], None, stream=bool(send.streaming))
+
+    async def stream_message(request: Request) -> Response:
+        return _respond(services, await _sent(request), request.path_params["agent_id"], None, stream=True)
+
+    async def send_to_conversation(request: Request) -> Response:
+        send = await _sent(request)
+        agent_id, own_id = await _thread_of(services, request.path_params["conversation_id"], send.agent_id, turn=True)
+        return _respond(services, send, agent_id, own_id, stream=send.streaming is not False)
+
+    return [
+        Route("/v1/agents/{agent_id}/messages", send_message, methods=["POST"]),
+        Route("/v1/agents/{agent_id}/messages/stream", stream_message, methods=["POST"]),
+        Route("/v1/conversations/{conversation_id}/messages", send_to_conversation, methods=["POST"]),
+    ]
+
+
+async def _sent(request: Request) -> Send:
+    try:
+        return Send.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from None
+
+
+async def _thread_of(
+    services: Services, conversation_id: str, agent_id: str | None, *, turn: bool = False
+) -> tuple[str, str | None]:
+    """The agent, and the conversation's id unless it is the agent's own thread. A turn looks itself if it is there."""
+    if conversation_id.startswith("agent-"):
+        return conversation_id, None
+    if conversation_id == "default":
+        if agent_id is None:
+            raise Refused(422, "agent_id is required with the conversation 'default'")
+        return agent_id, None
+    owner = services.owners.get(conversation_id) if turn else None
+    if owner is None:
+        row = await services.database.read(lambda c: conversations.get(c, conversation_id))
+        owner = services.note_owner(conversation_id, row["agent_id"])
+    return owner, conversation_id
+
+
 def agent_routes(services: Services) -> APIRouter:
     """`/v1/agents/{agent_id}/messages` and its relatives."""
     router, database = APIRouter(prefix="/v1/agents/{agent_id}"), services.database
-
-    @router.post("/messages")
-    async def send_message(agent_id: str, send: Send) -> Response:
-        return _respond(services, send, agent_id, None, stream=bool(send.streaming))
-
-    @router.post("/messages/stream")
-    async def stream_message(agent_id: str, send: Send) -> Response:
-        return _respond(services, send, agent_id, None, stream=True)
 
     @router.post("/messages/async")
     async def send_message_in_background(agent_id: str, send: Send) -> Response:
@@ -111,26 +153,11 @@ def conversation_routes(services: Services) -> APIRouter:
     """`/v1/conversations/{conversation_id}/messages` and `/cancel`; `default` and an agent's id mean its own thread."""
     router, database = APIRouter(prefix="/v1/conversations/{conversation_id}"), services.database
 
-    async def thread_of(conversation_id: str, agent_id: str | None) -> tuple[str, str | None]:
-        if conversation_id.startswith("agent-"):
-            return conversation_id, None
-        if conversation_id == "default":
-            if agent_id is None:
-                raise Refused(422, "agent_id is required with the conversation 'default'")
-            return agent_id, None
-        row = await database.read(lambda c: conversations.get(c, conversation_id))
-        return row["agent_id"], conversation_id
-
-    @router.post("/messages")
-    async def send_to_conversation(conversation_id: str, send: Send) -> Response:
-        agent_id, own_id = await thread_of(conversation_id, send.agent_id)
-        return _respond(services, send, agent_id, own_id, stream=send.streaming is not False)
-
     @router.get("/messages")
     async def list_conversation_messages(
         conversation_id: str, page: Paged, agent_id: str | None = None, include_return_message_types: Types = None
     ) -> Response:
-        owner, own_id = await thread_of(conversation_id, agent_id)
+        owner, own_id = await _thread_of(services, conversation_id, agent_id)
         messages = await database.read(lambda c: list_messages(c, own_id or owner, page, "desc"))
         return JSONResponse(_only(messages, include_return_message_types))
 
@@ -138,7 +165,7 @@ def conversation_routes(services: Services) -> APIRouter:
     async def cancel_conversation(
         conversation_id: str, cancel: CancelRuns | None = None, agent_id: str | None = None
     ) -> Response:
-        owner, own_id = await thread_of(conversation_id, agent_id or (cancel.agent_id if cancel else None))
+        owner, own_id = await _thread_of(services, conversation_id, agent_id or (cancel.agent_id if cancel else None))
         return JSONResponse(await runs.cancel(services, owner, own_id or owner, None, only_thread=True))
 
     return router

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from atlas_mcp.embedded.doors import LockFactory, ModelSource, ToolRunner
 
 _MOST_GRAPHS = 64
+_MOST_OWNERS = 10_000
 
 
 class ThreadLocks:
@@ -67,6 +68,8 @@ class Services:
     context_tokens: int
     active: dict[str, ActiveRun] = field(default_factory=dict[str, ActiveRun])
     background: TaskGroup | None = None
+    owners: dict[str, str] = field(default_factory=dict[str, str])
+    """Whose a conversation is, as far as known here. It never changes; only that the conversation may be gone."""
     _graphs: OrderedDict[tuple[str, ...], tuple[Any, Any]] = field(
         default_factory=OrderedDict[tuple[str, ...], "tuple[Any, Any]"]
     )
@@ -88,6 +91,13 @@ class Services:
             raise Refused(404, f"NOT_FOUND: {error.args[0] if error.args else handle}") from None
         except Exception as error:
             raise model_fault(error) from error
+
+    def note_owner(self, conversation_id: str, agent_id: str) -> str:
+        """Keeps whose the conversation is, and gives it back."""
+        if len(self.owners) >= _MOST_OWNERS:
+            self.owners.clear()
+        self.owners[conversation_id] = agent_id
+        return agent_id
 
     async def graph(self, handle: str, model: BaseChatModel, schemas: tuple[str, ...]) -> Any:
         """The compiled loop for a model and tools, made at its first use and kept while it is among the last used."""

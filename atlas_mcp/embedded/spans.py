@@ -16,6 +16,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
 _CHARS = 16_000
+_TRACER = trace.get_tracer("atlas")  # a proxy: it finds the host program's provider when there is one
 
 
 @dataclass
@@ -41,8 +42,7 @@ class Work:
 @contextmanager
 def span(name: str, kind: str, inputs: Callable[[], Any], **attributes: str | int) -> Generator[Work]:
     """A span of MLflow's kind `kind`. In the attributes' names `__` stands for a dot."""
-    tracer = trace.get_tracer("atlas")
-    with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as current:
+    with _TRACER.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as current:
         work = Work(current)
         if current.is_recording():
             current.set_attributes({"mlflow.spanType": kind, "mlflow.spanInputs": bounded(inputs())})

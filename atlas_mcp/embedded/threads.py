@@ -68,8 +68,8 @@ def begin(connection: sqlite3.Connection, ask: Ask) -> Opening | Replay:
     Raises a 404 for an unknown agent or conversation, a 409 PENDING_APPROVAL for a new message to a paused thread, and
     a 400 for tool returns that nobody waits for.
     """
-    agent = agents.get(connection, ask.agent_id)
     _check_thread(connection, ask)
+    agent = agents.get(connection, ask.agent_id)
     replay = _replay(connection, ask)
     if replay is not None:
         return replay

@@ -11,6 +11,7 @@ it answers gives a 500, one that fails later an httpx.RemoteProtocolError, as ov
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Self, cast
@@ -36,7 +37,8 @@ class _Call:
     def __init__(self, app: ASGIApp, scope: dict[str, Any], body: bytes, timeout: float | None, grace: float) -> None:
         self._app, self._scope, self._timeout, self._grace = app, scope, timeout, grace
         self._body: bytes | None = body
-        self._outbox, self._inbox = anyio.create_memory_object_stream[Message](_BUFFERED)
+        self._sent = deque[Message]()
+        self._news, self._room = anyio.Event(), anyio.Event()
         self._gone, self._done = anyio.Event(), anyio.Event()
         self._running = anyio.CancelScope()
         self._complete = False
@@ -50,31 +52,29 @@ class _Call:
             self.failed = True
             log.exception("%s %s failed in the app", self._scope["method"], self._scope["path"])
         finally:
-            self._outbox.close()
             self._done.set()
+            self._news.set()
 
     async def next(self) -> Message | None:
         """What the app sends next; None after its last piece."""
-        try:
-            return self._inbox.receive_nowait()
-        except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
-            return await self._wait()
-
-    async def _wait(self) -> Message | None:
-        try:
-            with anyio.fail_after(self._timeout):
-                return await self._inbox.receive()
-        except TimeoutError:
-            raise httpx.ReadTimeout("The app in this process sent nothing in time") from None
-        except (anyio.EndOfStream, anyio.ClosedResourceError):
-            if self._complete:
-                return None
-            raise httpx.RemoteProtocolError("The app in this process ended without a complete response") from None
+        if not self._sent and not self._complete and not self._done.is_set():
+            self._news = anyio.Event()
+            try:
+                with anyio.fail_after(self._timeout):
+                    await self._news.wait()
+            except TimeoutError:
+                raise httpx.ReadTimeout("The app in this process sent nothing in time") from None
+        if self._sent:
+            self._room.set()
+            return self._sent.popleft()
+        if self._complete:
+            return None
+        raise httpx.RemoteProtocolError("The app in this process ended without a complete response")
 
     async def stop(self) -> None:
         """The client wants no more. An unfinished call is cancelled and waited for; a complete one ends by itself."""
         self._gone.set()
-        self._inbox.close()
+        self._room.set()
         if self._complete or self._done.is_set():
             return
         self._running.cancel()
@@ -89,16 +89,14 @@ class _Call:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
-        try:
-            try:
-                self._outbox.send_nowait(message)  # a round of the event loop less than `send`
-            except anyio.WouldBlock:
-                await self._outbox.send(message)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise OSError("The client has gone") from None
-        if message["type"] == "http.response.body" and not message.get("more_body"):
-            self._complete = True
-            self._outbox.close()
+        while len(self._sent) >= _BUFFERED and not self._gone.is_set():
+            self._room = anyio.Event()
+            await self._room.wait()
+        if self._gone.is_set():
+            raise OSError("The client has gone")
+        self._sent.append(message)
+        self._complete = message["type"] == "http.response.body" and not message.get("more_body")
+        self._news.set()
 
 
 class _Body(httpx.AsyncByteStream):
