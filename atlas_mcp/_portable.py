@@ -16,8 +16,9 @@ from atlas_mcp._agent_files import export_agent, import_agent
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.roster_text import roster_text
 from atlas_mcp.constellation.tool_source import BrokenTool, read_tool
-from atlas_mcp.errors import BrokenPackage, BrokenRoster, InvalidInput
-from atlas_mcp.model.portable import Carried
+from atlas_mcp.errors import AtlasError, BrokenPackage, BrokenRoster, InvalidInput
+from atlas_mcp.model.caller import Caller
+from atlas_mcp.model.portable import Carried, Moved
 from atlas_mcp.models.catalog import parse_name
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from atlas_mcp._rooms import RoomsKeeper
     from atlas_mcp.constellation.portable_collect import InLetta
     from atlas_mcp.constellation.portable_entries import Package
+    from atlas_mcp.letta.door import Letta
     from atlas_mcp.model.agent import Roster
-    from atlas_mcp.model.caller import Caller
 
 IMPORT_WAIT_SECONDS = 30.0
 """How long an import waits for turns of the constellation that it replaces."""
+MOVE_WAIT_SECONDS = 600.0
+"""How long a move waits for turns and runs of the constellation."""
 
 
 class Portable:
@@ -41,12 +44,15 @@ class Portable:
 
     async def export(self, caller: Caller, path: Path) -> Carried:
         """Write the caller's whole constellation to that file. InvalidInput if it cannot be written."""
+        rooms = await self._keeper.rooms()
+        return await self._export(caller, await rooms.lettas.of(caller), path)
+
+    async def _export(self, caller: Caller, letta: Letta, path: Path) -> Carried:
         from atlas_mcp.constellation.portable_collect import collect
         from atlas_mcp.constellation.portable_file import write_package
         from atlas_mcp.constellation.portable_rows import unfinished_runs
 
         rooms = await self._keeper.rooms()
-        letta = await rooms.lettas.of(caller)
         own = self._keeper.toolbox.own_sources
         package = await collect(caller, self._keeper.roster, letta, rooms.record, own)
         await anyio.to_thread.run_sync(write_package, path, package)
@@ -74,7 +80,7 @@ class Portable:
             there = await counted(db, caller)
         refuse(there, replace=replace)
         letta = await rooms.lettas.of(caller)
-        backup = await self._backup(caller) if there else None
+        backup = await self._backup(caller, letta) if there else None
         models = await rooms.models_of(letta)
         roster = extended(package.roster, [(a.kind, a.name, a.spec) for a in package.groups.additions])
         await rooms.moves.bring(
@@ -98,33 +104,77 @@ class Portable:
         """Make a file of Letta's an agent of the caller's; see `import_agent`."""
         return await import_agent(await self._keeper.rooms(), caller, path, name=name, replace=replace)
 
-    async def move(self, caller: Caller, to: str, *, wait_seconds: float) -> Carried:
-        """Move the caller's constellation to the Letta of that name; nothing happens if it is there.
+    async def move(
+        self,
+        caller: Caller,
+        to: str | None = None,
+        *,
+        source: str | None = None,
+        replace: bool = False,
+        wait_seconds: float = MOVE_WAIT_SECONDS,
+    ) -> Carried:
+        """Move the caller's constellation to the Letta of that name; or what it left on `source` to where it is now.
 
-        ConfigurationError for a Letta that is not configured, ConstellationMoving when turns and runs do not end in
-        time; then nothing was moved.
+        ConfigurationError for a Letta that is not configured, IllegalChange when agents are there that are not to be
+        replaced, ConstellationMoving when turns and runs do not end in time; then nothing was moved.
         """
         from atlas_mcp.constellation.additions import Additions
         from atlas_mcp.constellation.portable_planting import newborn
 
         rooms = await self._keeper.rooms()
-        target = await rooms.lettas.named(to)
-        source = await rooms.lettas.of(caller)
-        if source.name == target.name:
-            return Carried(notes=(f"It is on {to} already.",))
+        here = await rooms.lettas.of(caller)
+        origin = await rooms.lettas.named(source) if source else here
+        target = await rooms.lettas.named(to) if to else here
+        if origin.name == target.name:
+            return Carried(notes=(f"It is on {target.name} already.",))
         models = await rooms.models_of(target)
         roster = await Additions(caller, self._keeper.roster, rooms.record).roster()
+        backup = await self._backup(caller, target) if replace else None
         living = await rooms.moves.move(
-            caller, source, target, lambda entry: newborn(entry, roster, target, models), wait_seconds=wait_seconds
+            caller,
+            origin,
+            target,
+            lambda entry: newborn(entry, roster, target, models),
+            replace=replace,
+            wait_seconds=wait_seconds,
         )
-        return _living(living)
+        return _living(living).model_copy(update={"backup": backup})
 
-    async def _backup(self, caller: Caller) -> Path:
-        """What is about to be replaced, exported to the home."""
+    async def drain(self, name: str, *, wait_seconds: float = MOVE_WAIT_SECONDS) -> list[Moved]:
+        """Move every constellation away from the Letta of that name, each to one of the others that the hash gives it.
+
+        One that cannot be moved is told with the reason, and the next is moved. InvalidInput without another Letta.
+        """
+        from atlas_mcp.letta import placement
+
+        rooms = await self._keeper.rooms()
+        others = [server for server in rooms.lettas.servers.values() if server.name != name and server.weight]
+        if not others:
+            raise InvalidInput(
+                f"there is no other Letta than {name!r} that constellations could move to.",
+                argument="NAME",
+                next_step="Add one to letta_servers in settings.toml.",
+            )
+        await rooms.moves.finish_all()
+        async with rooms.record.read() as db:
+            placed = [p for p in await placement.read_all(db) if p.server == name]
+        moved: list[Moved] = []
+        for each in placed:
+            caller = Caller(id=each.caller, kind="key" if each.caller.startswith("key:") else "local")
+            to = placement.choose(each.caller, others).name
+            try:
+                carried = await self.move(caller, to, source=name, wait_seconds=wait_seconds)
+                moved.append(Moved(caller=each.caller, to=to, carried=carried))
+            except AtlasError as error:
+                moved.append(Moved(caller=each.caller, to=to, problem=str(error)))
+        return moved
+
+    async def _backup(self, caller: Caller, letta: Letta) -> Path:
+        """What is about to be replaced on that Letta, exported to the home."""
         folder = self._keeper.home.path / "exports"
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"replaced-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.zip"
-        await self.export(caller, path)
+        await self._export(caller, letta, path)
         return path
 
     def _files(self, path: Path, package: Package, *, allow_tools: bool) -> tuple[dict[Path, bytes], list[str]]:

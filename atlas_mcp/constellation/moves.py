@@ -96,11 +96,19 @@ class Moves:
                 )
 
     async def move(
-        self, caller: Caller, source: Letta, target: Letta, new_agent: NewAgentOf, *, wait_seconds: float
+        self,
+        caller: Caller,
+        source: Letta,
+        target: Letta,
+        new_agent: NewAgentOf,
+        *,
+        replace: bool,
+        wait_seconds: float,
     ) -> InLetta:
-        """Move the caller's constellation from one Letta to the other; what was moved.
+        """Move what the caller has on one Letta to the other, where the constellation then is; what was moved.
 
-        ConstellationMoving when those at work are not out in time; then nothing was moved.
+        IllegalChange when the caller has agents there that are not to be replaced; ConstellationMoving when those at
+        work are not out in time. Then nothing was moved.
         """
         with self._held(caller):
             await self._finish_of(caller)
@@ -109,6 +117,12 @@ class Moves:
             async with self._said(caller, target.name, wait_seconds):
                 async with self._record.read() as db:
                     known = await rows.ids_by_name(db, caller, source.name)
+                    agents, blocks = await rows.living_ids(db, caller, target.name)
+                if agents and not replace:
+                    raise IllegalChange(
+                        f"{len(agents)} agents of this constellation are on {target.name} already. Nothing was moved.",
+                        next_step="To put those of " + source.name + " in their place, add --replace.",
+                    )
                 living = await collect_living(caller, source, self._record)
 
                 async def change(db: AsyncConnection, mark: Mark, planted: Planted) -> None:
@@ -116,8 +130,11 @@ class Moves:
                     ids |= {known.blocks[place]: new for place, new in planted.blocks.items()}
                     await rows.lead_over(db, caller, source.name, target.name, ids)
 
-                left = Old(server=source.name, agents=tuple(known.agents.values()), blocks=tuple(known.blocks.values()))
-                await self._carry_out(new_mark(caller, target.name, (left,), {}), target, living, new_agent, change, {})
+                old = (
+                    Old(server=source.name, agents=tuple(known.agents.values()), blocks=tuple(known.blocks.values())),
+                    Old(server=target.name, agents=tuple(agents), blocks=tuple(blocks)),
+                )
+                await self._carry_out(new_mark(caller, target.name, old, {}), target, living, new_agent, change, {})
                 return living
 
     async def finish_all(self) -> None:

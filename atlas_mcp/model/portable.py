@@ -22,3 +22,12 @@ class Carried(Frozen):
     tools: int = 0
     backup: Path | None = Field(default=None, description="Where what was replaced was exported to.")
     notes: tuple[str, ...] = ()
+
+
+class Moved(Frozen):
+    """What became of one constellation when its Letta was drained; `problem` says why it is still there."""
+
+    caller: str
+    to: str
+    carried: Carried = Carried()
+    problem: str | None = None
