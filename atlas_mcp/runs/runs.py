@@ -12,6 +12,7 @@ import logging
 import math
 import secrets
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
@@ -84,7 +85,8 @@ class Runs:
         async with self._record.write() as connection:
             await rows.add(connection, run_id, kind, goal, order, [*needs], executor)
         if here:
-            self._tasks.start_soon(self._runner.drive, run_id, run_id, name=run_id)
+            # In a context of its own: one that a run submits is no part of that run to DBOS, nor to tracing.
+            Context().run(self._tasks.start_soon, self._runner.drive, run_id, run_id, name=run_id)
         return run_id
 
     async def ask(

@@ -68,8 +68,8 @@ class AdminTools:
             RoundRobin | Supervisor | Dynamic | Sleeptime | None,
             Field(
                 discriminator="type",
-                description="Who speaks when: round_robin (each in turn, the default), supervisor (`agent` asks "
-                "all and answers), dynamic (`agent` picks who speaks), sleeptime (`agent` answers, the rest tend memory).",
+                description="Who speaks when: round_robin (each in turn, the default), supervisor (`agent` asks all "
+                "and answers), dynamic (`agent` says who is next), sleeptime (`agent` answers, the others take notes).",
             ),
         ] = None,
         notes_limit: Annotated[
