@@ -28,7 +28,7 @@ class GroupTools:
 
     def tools(self) -> list[Tool]:
         """The tool, ready to register."""
-        return [define(self.chat_with_group, title="Chat with a group", open_world=True)]
+        return [define(self.chat_with_group, title="Chat with a group", open_world=True, brief=True)]
 
     async def chat_with_group(
         self,

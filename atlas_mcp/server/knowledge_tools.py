@@ -31,7 +31,13 @@ class KnowledgeTools:
         """The tools, ready to register."""
         return [
             define(self.search_memory, title="Search what is remembered", read_only=True, idempotent=True),
-            define(self.share_knowledge, title="Share a text with all agents", destructive=True, idempotent=True),
+            define(
+                self.share_knowledge,
+                title="Share a text with all agents",
+                destructive=True,
+                idempotent=True,
+                brief=True,
+            ),
         ]
 
     async def search_memory(

@@ -33,8 +33,8 @@ class MemoryTools:
         """The tools, ready to register."""
         return [
             define(self.get_agent_memory, title="Read an agent's memory", read_only=True, idempotent=True, depth=2),
-            define(self.update_agent_memory, title="Change an agent's memory", destructive=True),
-            define(self.undo_memory, title="Undo a change of memory", destructive=True, idempotent=True),
+            define(self.update_agent_memory, title="Change an agent's memory", destructive=True, brief=True),
+            define(self.undo_memory, title="Undo a change of memory", destructive=True, idempotent=True, brief=True),
         ]
 
     async def get_agent_memory(

@@ -35,10 +35,10 @@ class RunTools:
     def tools(self) -> list[Tool]:
         """The tools, ready to register."""
         return [
-            define(self.run_team_task, title="Run a team task", open_world=True),
+            define(self.run_team_task, title="Run a team task", open_world=True, brief=True),
             define(self.get_run, title="Follow a run", read_only=True, idempotent=True),
             define(self.list_runs, title="List the runs", read_only=True, idempotent=True),
-            define(self.cancel_run, title="Cancel a run", destructive=True, idempotent=True),
+            define(self.cancel_run, title="Cancel a run", destructive=True, idempotent=True, brief=True),
         ]
 
     async def run_team_task(

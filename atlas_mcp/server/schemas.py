@@ -22,15 +22,23 @@ def input_schema(schema: Schema) -> Schema:
     return _lean(schema, _NOISE_IN)
 
 
-def output_schema(schema: Schema, *, depth: int) -> Schema:
-    """The result's schema, of which `depth` levels of models are shown; what lies deeper is said to be objects."""
-    short = _lean(schema, _NOISE_OUT)
+def output_schema(schema: Schema, *, depth: int, brief: bool = False) -> Schema:
+    """The result's schema, of which `depth` levels of models are shown; what lies deeper is said to be objects.
+
+    A `brief` one shows only the fields that are always there, without descriptions: another tool's shows them all.
+    """
+    short = _lean(schema, _NOISE_OUT | {"description"} if brief else _NOISE_OUT)
     definitions = cast("dict[str, Schema]", short.pop("$defs", {}))
+    if brief:
+        always = short.get("required", ())
+        short["properties"] = {name: value for name, value in short["properties"].items() if name in always}
     return _shown(short, definitions, depth)
 
 
 def _lean(schema: Schema, noise: frozenset[str]) -> Schema:
     kept = {key: _lean_value(key, value, noise) for key, value in schema.items() if key not in noise}
+    if kept.get("default", ...) is None:  # what may be left out needs no word for it
+        del kept["default"]
     return _with_null(kept)
 
 

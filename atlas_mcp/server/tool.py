@@ -43,11 +43,12 @@ def define(
     idempotent: bool = False,
     open_world: bool = False,
     depth: int = 1,
+    brief: bool = False,
 ) -> Tool:
     """The function as a tool; its docstring is the description, its annotations the schemas.
 
     `destructive` means that something is overwritten or ended; `open_world` that a model outside may be asked;
-    `depth` says how many levels of the result's models its schema shows.
+    `depth` says how many levels of the result's models its schema shows, `brief` that only what is always there is.
     """
     tool = GuardedTool.from_function(
         function,
@@ -65,5 +66,5 @@ def define(
     model.model_rebuild(force=True)
     tool.parameters = input_schema(model.model_json_schema(by_alias=True))
     if tool.fn_metadata.output_schema is not None:
-        tool.fn_metadata.output_schema = output_schema(tool.fn_metadata.output_schema, depth=depth)
+        tool.fn_metadata.output_schema = output_schema(tool.fn_metadata.output_schema, depth=depth, brief=brief)
     return tool

@@ -120,3 +120,14 @@ def test_an_output_schema_shows_as_many_levels_as_asked() -> None:
     assert output_schema(schema, depth=1) == {"properties": {"inner": {"type": "object"}}}
     shown = {"type": "object", "properties": {"x": {"type": ["string", "null"]}}}
     assert output_schema(schema, depth=2) == {"properties": {"inner": shown}}
+
+
+def test_a_brief_output_schema_shows_what_is_always_there() -> None:
+    schema = {
+        "required": ["description"],
+        "properties": {"description": {"type": "string", "description": "What."}, "note": {"type": "string"}},
+    }
+    assert output_schema(schema, depth=1, brief=True) == {
+        "required": ["description"],
+        "properties": {"description": {"type": "string"}},
+    }
