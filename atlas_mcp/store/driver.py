@@ -2,9 +2,9 @@
 
 aiosqlite goes to its thread four times for one statement: for a cursor, to execute, to fetch and to close. Each visit
 costs about as much as a small statement itself. Here a statement is executed, its rows are fetched and its cursor is
-closed in one visit, so that it is also done whole whenever its caller is cancelled. A transaction begins in the visit of
-its first statement, and nobody waits for its rollback: the thread does one thing after the other, so whatever comes next
-finds it rolled back. Outside of a transaction every call is one: `executemany` stores all of its rows or none.
+closed in one visit, so that it is also done whole whenever its caller is cancelled. A transaction begins in the visit
+of its first statement, and nobody waits for its rollback: the thread does one thing after the other, so whatever comes
+next finds it rolled back. Outside of a transaction every call is one: `executemany` stores all of its rows or none.
 """
 
 from __future__ import annotations
