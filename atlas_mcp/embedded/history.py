@@ -9,9 +9,17 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMes
 from atlas_mcp.embedded.entries import Entry
 
 
-def messages_of(entries: list[Entry]) -> list[AnyMessage]:
-    """The entries as a model gets them. Empty answers are left out: some providers refuse them."""
-    return [_message(entry) for entry in entries if entry.kind != "assistant" or entry.content or entry.calls]
+def messages_of(entries: list[Entry], made: dict[str, AnyMessage] | None = None) -> list[AnyMessage]:
+    """The entries as a model gets them. Empty answers are left out: some providers refuse them.
+
+    `made` holds those that were made before, by their entries' ids; new ones are added to it.
+    """
+    known = {} if made is None else made
+    spoken = [entry for entry in entries if entry.kind != "assistant" or entry.content or entry.calls]
+    for entry in spoken:
+        if entry.id not in known:
+            known[entry.id] = _message(entry)
+    return [known[entry.id] for entry in spoken]
 
 
 def _message(entry: Entry) -> AnyMessage:

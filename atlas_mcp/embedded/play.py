@@ -80,7 +80,7 @@ async def _run(services: Services, ask: Ask, opening: Opening, turn: Turn, resum
     graph = await services.graph(turn.model, model, schemas)
     new = summary.size([*ask.messages, *resumed]) + sum(map(usage.tokens, schemas))
     short = await _context(services, model, opening, turn, new)
-    turn.past = history.messages_of(short.kept)
+    turn.past = history.messages_of(short.kept, opening.past.messages)
     messages = history.messages_of([*ask.messages, *resumed])
     try:
         with _callers_graph_hidden():
@@ -110,8 +110,8 @@ async def _context(
     """The part of the thread that fits beside `taken` tokens. A paused turn is never cut: it belongs together."""
     room = opening.agent["context_window"] or services.context_tokens
     room -= usage.tokens(turn.prompt()) - usage.tokens(opening.summary) + taken
-    past = [entry for entry in opening.history if entry.turn_id != turn.id]
-    current = [entry for entry in opening.history if entry.turn_id == turn.id]
+    past = [entry for entry in opening.past.entries if entry.turn_id != turn.id]
+    current = [entry for entry in opening.past.entries if entry.turn_id == turn.id]
     room = max(room - summary.size(current), 0)
     short = await summary.shorten(model, turn.model, past, opening.summary, opening.upto, room=room)
     turn.usage.add(short.used)

@@ -15,6 +15,7 @@ import anyio
 import anyio.to_thread
 
 from atlas_mcp.embedded.faults import Refused, model_fault
+from atlas_mcp.embedded.recent import Recent
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -68,6 +69,7 @@ class Services:
     context_tokens: int
     active: dict[str, ActiveRun] = field(default_factory=dict[str, ActiveRun])
     background: TaskGroup | None = None
+    recent: Recent = field(default_factory=Recent)
     owners: dict[str, str] = field(default_factory=dict[str, str])
     """Whose a conversation is, as far as known here. It never changes; only that the conversation may be gone."""
     _graphs: OrderedDict[tuple[str, ...], tuple[Any, Any]] = field(

@@ -16,6 +16,7 @@ from atlas_mcp.embedded.asks import Ask
 from atlas_mcp.embedded.database import now
 from atlas_mcp.embedded.entries import Entry
 from atlas_mcp.embedded.faults import Refused, not_found
+from atlas_mcp.embedded.recent import Past, Recent
 
 _PENDING = "PENDING_APPROVAL"
 
@@ -27,7 +28,7 @@ class Opening:
     agent: sqlite3.Row
     blocks: list[sqlite3.Row]
     tools: list[sqlite3.Row]
-    history: list[Entry]
+    past: Past
     summary: str
     upto: int
     earlier: int
@@ -62,7 +63,7 @@ class Result:
     calls: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
 
-def begin(connection: sqlite3.Connection, ask: Ask) -> Opening | Replay:
+def begin(connection: sqlite3.Connection, ask: Ask, recent: Recent) -> Opening | Replay:
     """Reads everything a turn needs, or finds that its message was taken before.
 
     Raises a 404 for an unknown agent or conversation, a 409 PENDING_APPROVAL for a new message to a paused thread, and
@@ -84,7 +85,7 @@ def begin(connection: sqlite3.Connection, ask: Ask) -> Opening | Replay:
         agent=agent,
         blocks=blocks.of_agent(connection, ask.agent_id),
         tools=tools.of_agent(connection, ask.agent_id),
-        history=entries.of_thread(connection, ask.thread_id, upto),
+        past=recent.read(connection, ask.thread_id, upto),
         summary=text,
         upto=upto,
         earlier=connection.execute(count, (ask.thread_id, upto)).fetchone()[0] if upto else 0,

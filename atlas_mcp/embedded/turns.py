@@ -75,12 +75,12 @@ async def _note(
 
 
 async def _locked(services: Services, active: ActiveRun, ask: Ask, emit: Emit) -> Reply:
-    opening = await services.database.read(lambda c: threads.begin(c, ask))
+    opening = await services.database.read(lambda c: threads.begin(c, ask, services.recent))
     if isinstance(opening, Replay):
         return await _again(opening, emit)
     playing: Any = await load_module("play")
     await services.chat(ask.override_model or opening.agent["model"])  # unknown: a 404 before the stream begins
-    resumed = asks.resumed(ask, opening.paused, opening.history)
+    resumed = asks.resumed(ask, opening.paused, opening.past.entries)
     active.started = True
     await emit(ping(ask.run_id))
     result: Result = await playing.play(services, ask, opening, resumed, emit, active.created_at)
