@@ -92,6 +92,7 @@ class Portable:
             files=files,
             wait_seconds=IMPORT_WAIT_SECONDS,
         )
+        rooms.copier.wanted(caller)
         return _carried(package).model_copy(update={"notes": tuple(notes), "backup": backup})
 
     async def export_agent(self, caller: Caller, agent: str, path: Path) -> Carried:
@@ -138,6 +139,7 @@ class Portable:
             replace=replace,
             wait_seconds=wait_seconds,
         )
+        rooms.copier.wanted(caller)
         return _living(living).model_copy(update={"backup": backup})
 
     async def drain(self, name: str, *, wait_seconds: float = MOVE_WAIT_SECONDS) -> list[Moved]:

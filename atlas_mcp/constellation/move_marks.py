@@ -5,15 +5,15 @@ Promise: a mark is there whole or not at all. While it is there the move is unfi
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import uuid
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, ValidationError
 
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.caller import Caller
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MARK = "mark.json"
+log = logging.getLogger(__name__)
 
 
 class Old(Frozen):
@@ -30,6 +31,8 @@ class Old(Frozen):
     server: str
     agents: tuple[str, ...]
     blocks: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
 
 class Mark(Frozen):
@@ -83,9 +86,14 @@ def read_marks(folder: Path) -> list[Mark]:
         return []
     found: list[Mark] = []
     for path in folder.iterdir():
-        with suppress(FileNotFoundError):  # another process has just finished it
-            if not path.name.startswith("."):
-                found.append(Mark.model_validate_json((path / _MARK).read_bytes()))
+        if path.name.startswith("."):
+            continue
+        try:
+            found.append(Mark.model_validate_json((path / _MARK).read_bytes()))
+        except FileNotFoundError:
+            continue  # another process has just finished it
+        except ValidationError as error:  # a newer ATLAS wrote it, say, and will finish it
+            log.warning("%s is left as it is: %s", path, error)
     return sorted(found, key=lambda mark: mark.at)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from atlas_mcp.constellation import portable_rows as rows
-from atlas_mcp.constellation.move_marks import Old, bring_files, drop_mark, has_mark, new_mark, read_marks, write_mark
+from atlas_mcp.constellation.move_marks import bring_files, drop_mark, has_mark, new_mark, read_marks, write_mark
 from atlas_mcp.constellation.portable_collect import InLetta, collect_living
 from atlas_mcp.constellation.portable_planting import missing, plant, remove, settle
 from atlas_mcp.constellation.visits import all_out
@@ -117,8 +117,8 @@ class Moves:
             async with self._said(caller, target.name, wait_seconds):
                 async with self._record.read() as db:
                     known = await rows.ids_by_name(db, caller, source.name)
-                    agents, blocks = await rows.living_ids(db, caller, target.name)
-                if agents and not replace:
+                    old = [await rows.living(db, caller, letta.name) for letta in (source, target)]
+                if (agents := old[1].agents) and not replace:
                     raise IllegalChange(
                         f"{len(agents)} agents of this constellation are on {target.name} already. Nothing was moved.",
                         next_step="To put those of " + source.name + " in their place, add --replace.",
@@ -130,11 +130,8 @@ class Moves:
                     ids |= {known.blocks[place]: new for place, new in planted.blocks.items()}
                     await rows.lead_over(db, caller, source.name, target.name, ids)
 
-                old = (
-                    Old(server=source.name, agents=tuple(known.agents.values()), blocks=tuple(known.blocks.values())),
-                    Old(server=target.name, agents=tuple(agents), blocks=tuple(blocks)),
-                )
-                await self._carry_out(new_mark(caller, target.name, old, {}), target, living, new_agent, change, {})
+                mark = new_mark(caller, target.name, (old[0].old, old[1].old), {})
+                await self._carry_out(mark, target, living, new_agent, change, {})
                 return living
 
     async def finish_all(self) -> None:
@@ -186,19 +183,18 @@ class Moves:
         """Make the Lettas what the record says, after the move was done or given up."""
         async with self._record.read() as db:
             done = await rows.placed_at(db, mark.caller) == mark.at
-            named = {name: await rows.living_ids(db, mark.caller, name) for name in {mark.target, *mark.servers}}
-        agents, blocks = named[mark.target]
-        await settle(await self._letta(mark.target), mark.caller, mark.tag, agents, blocks)
+            named = {name: await rows.living(db, mark.caller, name) for name in {mark.target, *mark.servers}}
+        here = named[mark.target]
+        await settle(await self._letta(mark.target), mark.caller, mark.tag, here.agents, here.blocks)
         if done:
             bring_files(self._folder, mark)
         for old in mark.old:
-            agents, blocks = named[old.server]
             try:
                 there = await self._letta(old.server)
             except ConfigurationError:
                 log.warning("the Letta %s is no longer configured: its old agents stay there", old.server)
                 continue
-            await remove(there, set(old.agents) - set(agents), set(old.blocks) - set(blocks))
+            await remove(there, old, named[old.server].old)
         drop_mark(self._folder, mark)
 
     @contextmanager

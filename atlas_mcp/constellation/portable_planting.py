@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 
 from atlas_mcp.constellation.agent_rows import SHARED
 from atlas_mcp.constellation.names import tags
+from atlas_mcp.constellation.prompt import letta_tools, system_prompt
 from atlas_mcp.errors import LettaLost
 from atlas_mcp.letta.moving import PassageState
-from atlas_mcp.constellation.prompt import letta_tools, system_prompt
 from atlas_mcp.letta.states import NewAgent, NewBlock
 from atlas_mcp.model.agent import AgentSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
+    from atlas_mcp.constellation.contract import ModelChoice
+    from atlas_mcp.constellation.move_marks import Old
     from atlas_mcp.constellation.portable_collect import InLetta
     from atlas_mcp.constellation.portable_entries import AgentEntry, BlockEntry
     from atlas_mcp.letta.door import Letta
-    from atlas_mcp.constellation.contract import ModelChoice
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.caller import Caller
 
@@ -91,11 +92,15 @@ async def settle(
     return removed
 
 
-async def remove(letta: Letta, agents: Collection[str], blocks: Collection[str]) -> None:
-    """Delete these agents and blocks, as far as they are there."""
-    for agent_id in agents:
+async def remove(letta: Letta, old: Old, named: Old) -> None:
+    """Delete what is old and no longer named, as far as it is there."""
+    for group_id in set(old.groups) - set(named.groups):
+        await letta.groups.delete(group_id)
+    for folder_id in set(old.folders) - set(named.folders):
+        await letta.knowledge.delete_folder(folder_id)
+    for agent_id in set(old.agents) - set(named.agents):
         await letta.delete_agent(agent_id)
-    for block_id in blocks:
+    for block_id in set(old.blocks) - set(named.blocks):
         await letta.moves.delete_block(block_id)
 
 

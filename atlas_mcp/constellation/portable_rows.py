@@ -63,16 +63,42 @@ async def counted(db: AsyncConnection, caller: Caller) -> dict[str, int]:
     return found
 
 
-async def living_ids(db: AsyncConnection, caller: Caller, server: str) -> tuple[dict[str, str], dict[str, str]]:
-    """What the record names on that Letta: agents by id with their names, blocks by id with their owners."""
-    agent, block = tables.agent, tables.block
-    agents = await db.execute(
-        select(agent.c.letta_id, agent.c.name).where(agent.c.caller == caller.id, agent.c.server == server)
+async def living(db: AsyncConnection, caller: Caller, server: str) -> Living:
+    """What the record names on that Letta."""
+
+    async def of(table: Table) -> list[Any]:
+        mine = (table.c.caller == caller.id, table.c.server == server)
+        return list(await db.execute(select(table).where(*mine)))
+
+    return Living(
+        server,
+        agents={row.letta_id: row.name for row in await of(tables.agent)},
+        blocks={row.letta_id: row.owner for row in await of(tables.block)},
+        groups=tuple(row.letta_id for row in await of(tables.group_copy)),
+        folders=tuple(row.letta_id for row in await of(tables.folder)),
     )
-    blocks = await db.execute(
-        select(block.c.letta_id, block.c.owner).where(block.c.caller == caller.id, block.c.server == server)
-    )
-    return {a.letta_id: a.name for a in agents}, {b.letta_id: b.owner for b in blocks}
+
+
+@dataclass(frozen=True)
+class Living:
+    """What lives on one Letta by its ids: agents with their names, blocks with their owners, copies made for Letta."""
+
+    server: str
+    agents: dict[str, str]
+    blocks: dict[str, str]
+    groups: tuple[str, ...]
+    folders: tuple[str, ...]
+
+    @property
+    def old(self) -> Old:
+        """All of it, as what a move leaves behind."""
+        return Old(
+            server=self.server,
+            agents=tuple(self.agents),
+            blocks=tuple(self.blocks),
+            groups=self.groups,
+            folders=self.folders,
+        )
 
 
 @dataclass(frozen=True)
@@ -98,11 +124,7 @@ async def everything_living(db: AsyncConnection, caller: Caller) -> tuple[Old, .
         .where(tables.agent.c.caller == caller.id)
         .union(select(tables.block.c.server).where(tables.block.c.caller == caller.id))
     )
-    found: list[Old] = []
-    for name in sorted(servers.scalars()):
-        agents, blocks = await living_ids(db, caller, name)
-        found.append(Old(server=name, agents=tuple(agents), blocks=tuple(blocks)))
-    return tuple(found)
+    return tuple([(await living(db, caller, name)).old for name in sorted(servers.scalars())])
 
 
 async def unfinished_runs(db: AsyncConnection, caller: Caller) -> int:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from atlas_mcp.constellation import moves
+from atlas_mcp.constellation.portable_planting import plant
 from atlas_mcp.errors import ConstellationMoving, IllegalChange, InvalidInput
 from tests.portable.conftest import atlas_on, content, fill
 from tests.portable.lettas import HERE, Second, second_letta
@@ -87,20 +89,33 @@ async def test_what_was_left_on_another_letta_is_brought_over_and_never_lost_una
         assert len(second.agents()) == 1
 
 
-async def test_a_turn_that_runs_is_waited_for_and_one_that_comes_is_told(tmp_path: Path, second: Second) -> None:
+async def test_a_turn_that_runs_is_waited_for_and_what_comes_meanwhile_is_told(
+    tmp_path: Path, second: Second, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with atlas_on(tmp_path / "home", offline_delay=1.0, **both(second)) as atlas:
         me = atlas.local_caller("a host")
-        told: list[str] = []
-        async with anyio.create_task_group() as tasks:
-            handle = await atlas.chat(me, "librarian", "Remember this: my name is Ada.", wait_seconds=0)
-            tasks.start_soon(atlas.portable.move, me, "second")
-            with anyio.fail_after(60):
-                while not told:
-                    try:
-                        await atlas.get_memory(me, "strategist")
-                    except ConstellationMoving as moving:
-                        told.append(str(moving))
-        assert "is being moved" in told[0]
+        moving, go_on = anyio.Event(), anyio.Event()
+
+        async def held(*arguments: Any) -> Any:
+            moving.set()
+            await go_on.wait()
+            return await plant(*arguments)
+
+        monkeypatch.setattr(moves, "plant", held)
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as tasks:
+                handle = await atlas.chat(me, "librarian", "Remember this: my name is Ada.", wait_seconds=0)
+                tasks.start_soon(atlas.portable.move, me, "second")
+                await moving.wait()
+                for call in (
+                    atlas.get_memory(me, "librarian"),
+                    atlas.update_memory(me, "librarian", "human", value="Lost?"),
+                    atlas.chat(me, "librarian", "Hello"),
+                    atlas.portable.move(me, "second"),
+                ):
+                    with pytest.raises(ConstellationMoving, match="being moved"):
+                        await call
+                go_on.set()
         run = await atlas.get_run(me, handle.run_id or "")
         assert run.status == "completed", run.error
         assert "Ada" in (await atlas.get_memory(me, "librarian", "human"))[0].value
