@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import and_, delete, insert, select
 
 from atlas_mcp.store.tables import agent, block, conversation
 
@@ -43,13 +43,14 @@ class KeptAgent:
 
 async def read_agent(db: AsyncConnection, caller: Caller, server: str, name: str) -> KeptAgent | None:
     """The agent with its own and the shared blocks; None if it was never created there."""
+    theirs = and_(block.c.caller == agent.c.caller, block.c.server == agent.c.server, block.c.owner.in_((name, SHARED)))
+    of_agent = (agent.c.letta_id.label("agent_id"), agent.c.fingerprint)
     mine = (agent.c.caller == caller.id, agent.c.server == server, agent.c.name == name)
-    rows = await db.execute(select(agent).where(*mine))
-    row = rows.one_or_none()
-    if row is None:
+    rows = (await db.execute(select(*of_agent, block).select_from(agent).outerjoin(block, theirs).where(*mine))).all()
+    if not rows:
         return None
-    blocks = await read_blocks(db, caller, server, (name, SHARED))
-    return KeptAgent(name, row.letta_id, row.fingerprint, blocks)
+    blocks = {r.label: KeptBlock(r.label, r.letta_id, r.limit, r.owner == SHARED) for r in rows if r.label}
+    return KeptAgent(name, rows[0].agent_id, rows[0].fingerprint, blocks)
 
 
 async def read_agents(db: AsyncConnection, caller: Caller, server: str) -> list[KeptAgent]:
