@@ -36,8 +36,7 @@ class Constellation:
     What works with the agents or their memory raises ConstellationMoving while the constellation is moved to another
     Letta, and once it is there: it is then found anew.
 
-    `library` is what they share, `copies` keeps copies of it in Letta; `on_knowledge` is told when there is something
-    new to copy.
+    `library` is what they share; `on_knowledge` is told when there is something of it to copy to Letta.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Constellation:
         self._visits = Visits(caller, letta.name, record, locks)
         self._keeper = keeper = Keeper(caller, roster, letta, record, locks, models, toolbox)
         self._recall = Recall(roster, letta, record, self.library)
-        self.copies = FolderCopies(letta, record, locks, self.library)
+        self._copies = FolderCopies(letta, record, locks, self.library)
         self._threads = Threads(caller, keeper, letta, record, locks)
         self._blocks = Blocks(caller, roster, keeper, letta, record, locks)
         self.group_copies = GroupCopies(caller, keeper, letta, record, locks)
@@ -165,6 +164,11 @@ class Constellation:
         """See to it that the agent is in Letta as the roster has it, and say what that took. UnknownAgent."""
         async with self._visits.visit():
             return await self._keeper.warm(agent)
+
+    async def copy_knowledge(self) -> bool:
+        """Bring the copies of the library in Letta's folder up to date; whether nothing is left to do."""
+        async with self._visits.visit():
+            return await self._copies.catch_up()
 
     async def search_memory(
         self,
