@@ -127,9 +127,14 @@ async def _left_behind(rooms: Rooms, caller: Caller) -> list[str]:
     here = placed.server if placed else ""
     return [
         f"{count} of your agents are on {other}, and your constellation is on {here} now: what those remember is not "
-        "in use. `atlas-mcp servers move` brings it over, while both are configured."
+        f"in use. {_to_bring_over(other, rooms)}"
         for other, count in others.items()
     ]
+
+
+def _to_bring_over(name: str, rooms: Rooms) -> str:
+    command = f"`atlas-mcp servers move --from {name}` brings it over."
+    return command if rooms.lettas.has(name) else f"Configure {name} again; then {command}"
 
 
 def _tools(keeper: RoomsKeeper) -> Room:

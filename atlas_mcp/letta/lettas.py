@@ -100,9 +100,13 @@ class Lettas:
             )
         return await self.named(placed.server)
 
+    def has(self, name: str) -> bool:
+        """Whether there is a Letta of that name: one that is configured, or the embedded one, which always is."""
+        return name in self._opening
+
     async def named(self, name: str) -> Letta:
         """The Letta of that name, connected if it is not. ConfigurationError for one that is not configured."""
-        if name not in self._opening:
+        if not self.has(name):
             raise ConfigurationError(
                 f"no Letta called {name!r} is configured.",
                 argument="letta_servers",

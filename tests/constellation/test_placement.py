@@ -175,7 +175,7 @@ async def test_a_server_taken_out_of_the_settings_keeps_what_it_has_until_it_is_
         assert (await atlas.get_memory(caller, "librarian", "human"))[0].value == ""
         notes = " ".join((await atlas.status(caller)).notes)
         assert "1 of your agents are on one, and your constellation is on two now" in notes
-        assert "atlas-mcp servers move" in notes
+        assert "Configure one again; then `atlas-mcp servers move --from one`" in notes
     configure(home, {"one": pair["one"]})
     async with open_atlas(load_settings()) as atlas:
         assert (await atlas.get_memory(caller, "librarian", "human"))[0].value == "Likes tea."
