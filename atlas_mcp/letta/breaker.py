@@ -15,7 +15,8 @@ from typing import Any
 import anyio
 import httpx
 
-from atlas_mcp.letta.faults import NotBegun
+from atlas_mcp.errors import LettaUnavailable
+from atlas_mcp.letta.faults import NotBegun, check_kind
 
 FAILURES = 3
 FIRST_PAUSE = 0.5
@@ -104,7 +105,17 @@ class BreakingClient(httpx.AsyncClient):
         self._health = health
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        """See httpx.AsyncClient.send."""
+        """See httpx.AsyncClient.send. LettaUnavailable for an answer that is none of Letta's."""
+        response = await self.reach(request, **options)
+        try:
+            check_kind(response)
+        except LettaUnavailable:
+            await response.aclose()
+            raise
+        return response
+
+    async def reach(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """What answers, whatever it is."""
         if self.breaker.is_open:
             await self._probe()
         try:

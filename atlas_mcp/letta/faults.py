@@ -18,6 +18,7 @@ from atlas_mcp.errors import AtlasError, LettaLost, LettaUnavailable, ModelFaile
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    import httpx
     from letta_client import APIStatusError
 
 _LENGTHS = re.compile(r"length \((\d+) characters\).*?limit \((\d+)", re.DOTALL)
@@ -26,8 +27,11 @@ _EMBEDDINGS = re.compile(r"Embedding model .* not found", re.DOTALL)
 _PENDING = re.compile(r"PENDING_APPROVAL|waiting for approval on a tool call", re.IGNORECASE)
 _PROVIDERS = re.compile(r".*Error code: (\d{3})|.*\b(?:API error|LLM)\b", re.DOTALL)
 """How an error of the model's provider reads inside Letta's own internal errors."""
+_VANISHED = re.compile(r"\b(step|agent|conversation|run) with id \S+ does not exist|NoResultFound", re.IGNORECASE)
+"""What Letta says in mid stream when the turn's agent was deleted meanwhile."""
 _INNARDS = re.compile(r",? access level in \[.*|\n\[SQL: .*", re.DOTALL)
 _TRANSIENT = ("rate_limit", "timeout", "connection", "overloaded", "unavailable", "server_error")
+_SEE_ADDRESS = "See that LETTA_BASE_URL is the address that Letta itself listens on (atlas-mcp doctor)."
 MAX_DETAIL = 2_000
 CALL_SECONDS = 60.0
 _REFUSALS = frozenset({400, 403, 409, 413, 422})
@@ -90,6 +94,15 @@ def unreachable(error: Exception) -> LettaUnavailable:
     )
 
 
+def check_kind(response: httpx.Response) -> None:
+    """LettaUnavailable for an answer that is none of Letta's: a log-in page, say, that stands in its place."""
+    kind = response.headers.get("content-type", "").partition(";")[0]
+    if response.status_code < 400 and kind and not kind.endswith(("json", "event-stream")):
+        raise LettaUnavailable(
+            f"what answers at {response.request.url.host} is not Letta's: {kind} ({response.status_code}). {_SEE_ADDRESS}"
+        )
+
+
 def _never_sent(error: BaseException) -> bool:
     """Whether there was no connection on which anything could have been sent."""
     import httpx
@@ -140,7 +153,7 @@ def _no_letta(error: APIStatusError) -> LettaRefused:
         f"what answers at {error.request.url.host} is no Letta that ATLAS can work with: it has no "
         f"{error.request.url.path}.",
         404,
-        next_step="See that LETTA_BASE_URL is the address that Letta itself listens on (atlas-mcp doctor).",
+        next_step=_SEE_ADDRESS,
     )
 
 
@@ -153,7 +166,7 @@ def _retry_after(error: APIStatusError) -> float | None:
 
 def turn_failed(kind: str, text: str) -> AtlasError:
     """A turn that Letta gave up in mid stream; a provider's failure is sometimes one of its own internal errors."""
-    provider = _PROVIDERS.search(text)
+    provider = None if _VANISHED.search(text) else _PROVIDERS.search(text)
     if not kind.startswith("llm") and not provider:
         return LettaUnavailable(f"Letta gave the turn up ({kind or 'no reason'}): {_short(text)}")
     return model_failed(kind, text, int(provider[1]) if provider and provider[1] else 0)

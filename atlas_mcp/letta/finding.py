@@ -153,6 +153,6 @@ class Search:
 
 def _unknown(away: LettaUnavailable) -> LettaUnavailable:
     return LettaUnavailable(
-        f"Letta went away in the middle of the turn, and what became of it is not known: {away.message}",
+        f"the turn was cut off, and what became of it is not known: {away.message}",
         next_step="The message may have arrived: when Letta is back (get_status), ask the agent before you repeat it.",
     )

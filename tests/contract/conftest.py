@@ -18,6 +18,7 @@ from letta_client import AsyncLetta
 
 from atlas_mcp.embedded import StreamingASGITransport, create_app, running
 from atlas_mcp.letta.door import Letta
+from tests.contract.far_fixtures import _served, far, proxy, real, side  # noqa: F401  # fixtures
 from tests.embedded.test_openai import OpenAISource
 from tests.real_letta import RealLetta
 from tests.real_letta import real_letta as started

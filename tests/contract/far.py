@@ -29,7 +29,7 @@ from tests.constellation.conftest import NoTools
 from tests.real_letta import RealLetta
 from tests.scripted_model import ScriptedModel
 
-QUICK = Patience(first_event=8, event=60, grace=1.5, away=3, busy=3)
+QUICK = Patience(first_event=8, event=60, grace=1.5, away=4, busy=3)
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ class Side:
     locks: Locks
     letta: Letta
     far: Far
+    breaker: Breaker
+    caller: str
     toolbox: Any = field(default_factory=NoTools)
 
     def handle(self, *_: object) -> str:
@@ -90,9 +92,9 @@ class Side:
         """Nothing is known of prices."""
         return None
 
-    def of(self, caller: str = "local:me", client: str = "") -> Constellation:
-        """A caller's constellation."""
-        who: Any = Caller(id=caller, client=client)
+    def of(self, client: str = "") -> Constellation:
+        """The constellation of the home's own caller."""
+        who = Caller(id=self.caller, client=client)
         models: Any = self
         return Constellation(who, load_roster(), self.letta, self.record, self.locks, models, self.toolbox)
 
@@ -105,11 +107,12 @@ async def side_of(
     where = open_home(home)
     async with AsyncExitStack() as stack:
         record = await stack.enter_async_context(open_record(where.path))
-        http = await stack.enter_async_context(BreakingClient(Breaker("the Letta server"), f"{address}/v1/health/"))
+        breaker = Breaker("the Letta server")
+        http = await stack.enter_async_context(BreakingClient(breaker, f"{address}/v1/health/"))
         client = AsyncLetta(base_url=address, api_key=far.key, max_retries=0, http_client=http)
         able = Abilities("", conversations=conversations)
         letta = Letta(client, kind="server", name="far", embedding=far.embedding, abilities=able, patience=patience)
-        yield Side(record, Locks(where.locks), letta, far)
+        yield Side(record, Locks(where.locks), letta, far, breaker, f"local:{home}")
 
 
 @contextmanager

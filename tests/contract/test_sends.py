@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,8 @@ import pytest
 
 from atlas_mcp.errors import LettaUnavailable, ModelFailed
 from tests.constellation.conftest import Echo
-from tests.contract.far import QUICK, Far, Side, real_far, served_letta, side_of
-from tests.contract.proxy import SEND, Cut, Fault, Hangs, HeldUp, Proxy, Says, proxy_to
-from tests.scripted_model import ScriptedModel
+from tests.contract.far import QUICK, Far, Side, side_of
+from tests.contract.proxy import SEND, Cut, Fault, Hangs, HeldUp, Proxy, Says
 
 if TYPE_CHECKING:
     from atlas_mcp.model.turn import TurnResult
@@ -40,40 +38,6 @@ DELIVERED: dict[str, Fault] = {
     "delivered, and never answered": Hangs(delivered=True),
 }
 FAULTS = REFUSED | DELIVERED
-
-
-@pytest.fixture(scope="module")
-def _served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
-    with ScriptedModel() as scripted, served_letta(tmp_path_factory.mktemp("letta"), scripted) as far:
-        yield far
-
-
-@pytest.fixture(params=["served", "real"])
-def far(request: pytest.FixtureRequest) -> Far:
-    if request.param == "real":
-        return real_far(request.getfixturevalue("real_letta"))
-    served: Far = request.getfixturevalue("_served")
-    served.scripted.reset()
-    return served
-
-
-@pytest.fixture
-def real(request: pytest.FixtureRequest) -> Far:
-    return real_far(request.getfixturevalue("real_letta"))
-
-
-@pytest.fixture
-async def proxy(request: pytest.FixtureRequest) -> AsyncIterator[Proxy]:
-    which = "real" if "real" in request.fixturenames else "far"
-    async with proxy_to(request.getfixturevalue(which).url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def side(request: pytest.FixtureRequest, home: Path, proxy: Proxy) -> AsyncIterator[Side]:
-    which: Far = request.getfixturevalue("real" if "real" in request.fixturenames else "far")
-    async with side_of(home, which, proxy.url) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -165,6 +129,7 @@ async def test_a_letta_that_goes_away_in_mid_turn_and_comes_back_is_waited_for(
 ) -> None:
     await sent(side, "good morning", "0")
     real.scripted.reset()
+    real.scripted.hold()
     proxy.fail(SEND, Cut(after_events=1))
     turns: list[TurnResult] = []
     async with anyio.create_task_group() as tasks:
@@ -173,10 +138,13 @@ async def test_a_letta_that_goes_away_in_mid_turn_and_comes_back_is_waited_for(
             turns.append(await sent(side, "who are you", "1"))
 
         tasks.start_soon(send)
-        await proxy.met.wait()
-        await proxy.refuse()
         await real.scripted.arrived(1)
+        await proxy.refuse()
+        with anyio.fail_after(30):
+            while not side.breaker.is_open:
+                await anyio.lowlevel.checkpoint()
         await proxy.listen()
+        real.scripted.release()
     assert turns[0].reply == "ok: who are you"
     assert real.scripted.calls == 1
 
