@@ -111,7 +111,7 @@ class Additions:
             known = [a.name for a in roster.agents] if kind == "agent" else [g.name for g in roster.groups]
             if spec.name in known:
                 step = f"Choose another name, or take the other one away first with delete_{kind}."
-                raise InvalidInput(f"there is a {kind} {spec.name!r} already.", argument="name", next_step=step)
+                raise InvalidInput(f"{kind} {spec.name!r} is there already.", argument="name", next_step=step)
             if len(rows) >= MOST:
                 raise InvalidInput(f"{MOST} were added already.", argument="name", next_step="Delete some first.")
             if isinstance(spec, GroupSpec):

@@ -67,6 +67,7 @@ async def test_a_supervisor_asks_all_agents_at_once_and_answers_from_what_they_s
 ) -> None:
     await group(client, "watch", {"type": "supervisor", "agent": "librarian"}, ["strategist", "data_scientist"])
     speaks(scripted_model, "librarian", "All: how often did it fail?", "It failed twice, say both.")
+
     def holding(request: Request) -> bool:
         return agent_of(request) in {"strategist", "data_scientist"}
 
