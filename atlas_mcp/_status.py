@@ -38,6 +38,7 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
     notes += keeper.lacks()
     if keeper.opened is not None and record.health == "ok":
         notes += await _left_behind(keeper.opened, caller)
+        notes += await _not_copied(keeper.opened, caller)
     if exposed := exposed_settings(keeper.home.path):
         notes.append(f"Other users can read the keys in {exposed}. Close it: chmod 600 '{exposed}'")
     return Status(
@@ -53,6 +54,14 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         rooms=rooms,
         notes=notes,
     )
+
+
+async def _not_copied(rooms: Rooms, caller: Caller) -> list[str]:
+    from atlas_mcp.memory.copies import problems
+
+    async with rooms.record.read() as db:
+        reasons = await problems(db, caller)
+    return [f"Shared texts are found by agents, but not all are copied to Letta's folder yet: {r}" for r in reasons]
 
 
 def _models(keeper: RoomsKeeper) -> Room:

@@ -16,6 +16,7 @@ from atlas_mcp.constellation.library import Library
 from atlas_mcp.errors import LettaLost, LettaUnavailable
 from atlas_mcp.letta.breaker import Breaker
 from atlas_mcp.letta.connect import connect
+from atlas_mcp.letta.faults import LettaRefused
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.server import Server
 from atlas_mcp.settings import load_settings
@@ -204,3 +205,28 @@ async def test_what_could_not_be_copied_is_copied_when_letta_is_back(
         assert await copies.catch_up()
         assert len([f async for f in client.folders.files.list(await folder_of(client, copies))]) == 1
         assert await copies.catch_up(), "and then there is nothing left to do"
+
+
+async def test_a_text_that_letta_cannot_read_is_told_and_copied_when_it_can(
+    atlas: Atlas, real_letta: RealLetta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = atlas.local_caller()
+    await atlas.chat(me, "librarian", "hello")
+    agents = await (await atlas._keeper.rooms()).constellation(me)
+    letta = agents._copies._letta
+
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise LettaRefused("Letta could not read the file: no reason given", 422)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(letta.knowledge, "_read", refuse)
+        made = await atlas.share_knowledge(me, "Plan", PLAN)
+        notes = await until(lambda: told(atlas))
+        assert "could not read the file" in notes[0]
+    await until(lambda: copied(atlas, made.id, 1))
+    assert not await told(atlas)
+    assert (await atlas.search_memory(me, "lighthouse", kinds=["knowledge"])).hits
+
+
+async def told(atlas: Atlas) -> list[str]:
+    return [note for note in (await atlas.status(atlas.local_caller())).notes if "copied" in note]
