@@ -76,9 +76,9 @@ async def until_event(server: Host, run_id: str, type: str, times: int = 1) -> d
             assert run["status"] in ("queued", "working"), run["error"]
 
 
-async def ended(server: Host, run_id: str) -> dict[str, Any]:
+async def ended(server: Host, run_id: str, seconds: float = DEADLINE) -> dict[str, Any]:
     """The run with its whole journal, once it is over."""
-    with anyio.fail_after(DEADLINE):
+    with anyio.fail_after(seconds):
         while True:
             run = await server.call("get_run", run_id=run_id, wait_seconds=5, since=100_000)
             if run["status"] in ("completed", "failed", "cancelled"):
