@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from atlas_mcp.errors import LettaLost, UnknownModel
-from atlas_mcp.letta.faults import exchange
+from atlas_mcp.letta.faults import NOT_THERE, LettaRefused, exchange
 from atlas_mcp.letta.finding import Patience, Search
 from atlas_mcp.letta.groups import LettaGroups
 from atlas_mcp.letta.knowledge import LettaKnowledge
@@ -67,6 +67,7 @@ class Letta:
         self.knowledge = LettaKnowledge(self._client, embedding)
         self._embedding = embedding
         self._patience = patience
+        self._recompiles = kind != "embedded" and self.abilities.conversations
 
     async def health(self) -> str:
         """Letta's version; LettaUnavailable if it does not answer."""
@@ -158,7 +159,9 @@ class Letta:
         with exchange():
             return _block(await self._client.blocks.update(block_id, value=value, extra_headers=expected))
 
-    async def reshape_block(self, block_id: str, *, limit: int, description: str, read_only: bool = False) -> BlockState:
+    async def reshape_block(
+        self, block_id: str, *, limit: int, description: str, read_only: bool = False
+    ) -> BlockState:
         """Give the block another limit and description, and say whether agents may change it."""
         with exchange():
             return _block(
@@ -188,12 +191,18 @@ class Letta:
         """Let the thread see the agent's present blocks and system text.
 
         The embedded Letta reads them at each turn. Letta's own servers compile a thread's prompt when it is opened
-        (seen with 0.16.8), and again only when told to, or when they summarise.
+        (seen with 0.16.8), and again only when told to, or when they summarise. One that cannot be told, as an embedded
+        Letta that is served by itself, is asked once.
         """
-        if self.kind == "embedded" or not self.abilities.conversations:
+        if not self._recompiles:
             return
-        with exchange():
-            await self._client.post(f"/v1/conversations/{conversation}/recompile", cast_to=object)
+        try:
+            with exchange():
+                await self._client.post(f"/v1/conversations/{conversation}/recompile", cast_to=object)
+        except LettaRefused as refusal:
+            if refusal.status != NOT_THERE:
+                raise
+            self._recompiles = False
 
     async def send(
         self,

@@ -34,6 +34,8 @@ _TRANSIENT = ("rate_limit", "timeout", "connection", "overloaded", "unavailable"
 _SEE_ADDRESS = "See that LETTA_BASE_URL is the address that Letta itself listens on (atlas-mcp doctor)."
 MAX_DETAIL = 2_000
 CALL_SECONDS = 60.0
+NOT_THERE = 404
+"""The status of a refusal by what has no such address: a thing that is gone raises LettaLost."""
 _REFUSALS = frozenset({400, 403, 409, 413, 422})
 
 
@@ -99,7 +101,8 @@ def check_kind(response: httpx.Response) -> None:
     kind = response.headers.get("content-type", "").partition(";")[0]
     if response.status_code < 400 and kind and not kind.endswith(("json", "event-stream")):
         raise LettaUnavailable(
-            f"what answers at {response.request.url.host} is not Letta's: {kind} ({response.status_code}). {_SEE_ADDRESS}"
+            f"what answers at {response.request.url.host} is not Letta's: {kind} ({response.status_code}). "
+            f"{_SEE_ADDRESS}"
         )
 
 

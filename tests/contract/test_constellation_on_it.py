@@ -13,6 +13,7 @@ from atlas_mcp.atlas import Atlas, open_atlas
 from atlas_mcp.server import create_server
 from atlas_mcp.settings import load_settings
 from tests.contract.conftest import House, real_house
+from tests.contract.proxy import proxy_to
 from tests.real_letta import RealLetta
 from tests.scripted_model import last_user_text, system_text, tool_names
 from tests.teamwork.house import QUOTE, good_answer
@@ -79,6 +80,27 @@ async def test_memory_that_the_user_corrects_is_seen_in_the_thread_that_is_open(
     await atlas.update_memory(caller, "librarian", "human", value="Prefers to be called Countess.")
     await chat(atlas, "And now?")
     assert "Prefers to be called Countess." in system_text(there.scripted.last)
+
+
+async def test_a_warm_turn_costs_one_request_and_one_more_only_after_memory_was_changed(
+    real_letta: RealLetta, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with proxy_to(real_letta.url) as proxy:
+        monkeypatch.setenv("LETTA_BASE_URL", proxy.url)
+        monkeypatch.setenv("LETTA_MODEL", real_letta.model)
+        async with open_atlas(load_settings()) as atlas:
+            await chat(atlas, "Hello.")
+            del proxy.requests[:]
+            thread = (await chat(atlas, "Still there?")).conversation
+            send = f"POST /v1/conversations/{thread}/messages"
+            assert proxy.requests == [send]
+            await atlas.update_memory(atlas.local_caller("test"), "librarian", "human", value="Ada.")
+            del proxy.requests[:]
+            await chat(atlas, "Who am I?")
+            assert proxy.requests == [f"POST /v1/conversations/{thread}/recompile", send]
+            del proxy.requests[:]
+            await chat(atlas, "And now?")
+            assert proxy.requests == [send]
 
 
 async def test_a_tool_of_atlas_is_executed_by_atlas(atlas: Atlas, there: House) -> None:

@@ -242,3 +242,23 @@ async def test_a_message_is_found_by_its_otid_with_its_answer(home: Path) -> Non
     assert second
     assert first.finished
     assert (first.so_far.text, second.so_far.text) == ("ok: message one", "ok: message two")
+
+
+async def test_a_letta_that_cannot_compile_a_thread_anew_is_asked_once() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(404, json={"detail": "Not Found"})
+
+    async with server(answer) as letta:
+        await letta.recompile("conv-1")
+        await letta.recompile("conv-2")
+    assert asked == ["/v1/conversations/conv-1/recompile"]
+
+
+async def test_a_thread_that_is_gone_is_lost_when_it_is_compiled_anew() -> None:
+    gone = httpx.Response(404, json={"detail": "Conversation not found with id='conv-1'"})
+    async with server(lambda _: gone) as letta:
+        with pytest.raises(LettaLost):
+            await letta.recompile("conv-1")
