@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from atlas_mcp.constellation.names import tags
+from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.turn_memory import TurnMemory
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.store.tables import agent as agent_table
@@ -136,8 +137,12 @@ async def test_a_line_that_an_agent_adds_and_takes_away_again_is_no_change(world
     assert len(await history(me, "human")) == 2
 
 
-async def test_an_agent_cannot_change_a_block_that_is_read_only_and_its_caller_can(world: World) -> None:
-    me = world.of(roster=read_only(world.roster, "human"))
+async def test_an_agent_cannot_change_a_block_that_is_read_only_and_its_caller_can(
+    world: World, tmp_path: Path
+) -> None:
+    path = tmp_path / "roster.toml"
+    path.write_text('extends = "default"\n[[blocks]]\nlabel = "human"\nread_only = true\n')
+    me = world.of(roster=load_roster(path))
     turn = await ask(me, TEA)
     assert "read-only" in turn.reply
     assert turn.memory_changes == []
