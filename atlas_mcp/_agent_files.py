@@ -54,12 +54,11 @@ async def import_agent(rooms: Rooms, caller: Caller, path: Path, *, name: str | 
     Raises BrokenPackage, IllegalChange if there is such an agent that is not to be replaced, OverLimit for what does
     not fit into its blocks; then nothing was changed.
     """
-    from atlas_mcp.constellation.additions import Additions
     from atlas_mcp.constellation.agent_file import read_agent_file
 
     file = await anyio.to_thread.run_sync(read_agent_file, path)
     name = name or re.sub(r"[^a-z0-9_]+", "_", file.agent.name.lower()).strip("_0123456789")
-    additions = Additions(caller, rooms.keeper.roster, rooms.record)
+    additions = rooms.additions(caller)
     roster = await additions.roster()
     there = any(agent.name == name for agent in roster.agents)
     if there and not replace:

@@ -119,7 +119,6 @@ class Portable:
         ConfigurationError for a Letta that is not configured, IllegalChange when agents are there that are not to be
         replaced, ConstellationMoving when turns and runs do not end in time; then nothing was moved.
         """
-        from atlas_mcp.constellation.additions import Additions
         from atlas_mcp.constellation.portable_planting import newborn
 
         rooms = await self._keeper.rooms()
@@ -129,7 +128,7 @@ class Portable:
         if origin.name == target.name:
             return Carried(notes=(f"It is on {target.name} already.",))
         models = await rooms.models_of(target)
-        roster = await Additions(caller, self._keeper.roster, rooms.record).roster()
+        roster = await rooms.additions(caller).roster()
         backup = await self._backup(caller, target) if replace else None
         living = await rooms.moves.move(
             caller,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.record import Record
 
+_FOUND_ORDER = ("kind", "at", "source", "ordinal")
 _Entry = TypeVar("_Entry", bound="Frozen")
 
 
@@ -59,7 +60,7 @@ async def collect(
             ),
             knowledge=entries.Knowledge(
                 documents=await _of(db, caller, tables.document, entries.DocumentEntry, "created_at", "id"),
-                passages=await _of(db, caller, tables.passage, entries.FoundEntry, "source", "ordinal"),
+                passages=await _of(db, caller, tables.passage, entries.FoundEntry, *_FOUND_ORDER),
             ),
             history=await _of(db, caller, tables.turn, entries.TurnEntry, "started_at", "id"),
             runs=await _runs(db, caller),

@@ -7,6 +7,7 @@ came from the same file) is given anew.
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -258,7 +259,13 @@ async def _free(db: AsyncConnection, table: Table, ids: Iterable[str]) -> dict[s
     for start in range(0, len(wanted), 500):  # SQLite takes no more than some thousand values in one statement
         some = wanted[start : start + 500]
         taken |= set((await db.execute(select(table.c.id).where(table.c.id.in_(some)))).scalars())
-    return {i: f"{uuid.uuid4()}" if i in taken else i for i in wanted}
+    return {i: _new(i) if i in taken else i for i in wanted}
+
+
+def _new(old: str) -> str:
+    """Another id of the same kind, as its beginning tells it."""
+    kind = re.match(r"(?:[a-z]+[-_])+", old)
+    return f"{kind[0] if kind else ''}{uuid.uuid4().hex}"
 
 
 async def _insert(db: AsyncConnection, table: Table, rows: Iterable[dict[str, Any]]) -> None:

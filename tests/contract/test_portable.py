@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.portable.conftest import atlas_on, content, fill
+from tests.portable.conftest import atlas_on, content, fill_little
 from tests.portable.lettas import HERE
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.real_letta import RealLetta
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
 
 
 def settings(real: RealLetta, *, weight: float = 1) -> dict[str, Any]:
@@ -39,7 +39,7 @@ async def test_a_constellation_goes_by_file_from_embedded_to_real_and_back(
 ) -> None:
     files = [tmp_path / f"{number}.zip" for number in range(3)]
     async with atlas_on(tmp_path / "a") as here:
-        await fill(here)
+        await fill_little(here)
         await here.export_constellation(here.local_caller(), files[0])
     async with atlas_on(tmp_path / "b", **settings(real_letta)) as there:
         me = there.local_caller("a host")
@@ -65,7 +65,7 @@ async def test_a_constellation_moves_to_a_real_server_and_back(real_letta: RealL
     before, there, after = (tmp_path / f"{name}.zip" for name in ("before", "there", "after"))
     async with atlas_on(tmp_path / "home", **settings(real_letta, weight=0)) as atlas:
         me = atlas.local_caller("a host")
-        await fill(atlas)
+        await fill_little(atlas)
         await atlas.export_constellation(me, before)
         await atlas.portable.move(me, "real")
         await atlas.export_constellation(me, there)
