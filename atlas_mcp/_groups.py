@@ -131,14 +131,17 @@ class Groups:
         _ = agents.roster.agent(name)
         agents.removal.check_agent(name)
         await rooms.additions(caller).check("agent", name)
-        await agents.removal.agent(name)
-        await rooms.additions(caller).delete("agent", name)
+        async with agents.visit():
+            await agents.removal.agent(name)
+            await rooms.additions(caller).delete("agent", name)
 
     async def create_group(self, caller: Caller, group: dict[str, Any]) -> GroupInfo:
         """Add a group. UnknownAgent for a member that is none, InvalidInput for a name that is taken or unfit."""
         rooms = await self._keeper.rooms()
         spec = await rooms.additions(caller).create_group(group)
-        await (await rooms.constellation(caller)).group_copies.show(spec)
+        agents = await rooms.constellation(caller)
+        async with agents.visit():
+            await agents.group_copies.show(spec)
         return _shown(spec)
 
     async def delete_group(self, caller: Caller, name: str) -> None:
@@ -148,9 +151,10 @@ class Groups:
         spec = agents.roster.group(name)
         await rooms.additions(caller).check("group", name)
         await agents.removal.check_group(name)
-        await agents.group_copies.hide(name)
-        await agents.removal.group(spec)
-        await rooms.additions(caller).delete("group", name)
+        async with agents.visit():
+            await agents.group_copies.hide(name)
+            await agents.removal.group(spec)
+            await rooms.additions(caller).delete("group", name)
 
 
 class GroupRuns:

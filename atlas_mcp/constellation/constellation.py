@@ -18,6 +18,7 @@ from atlas_mcp.constellation.visits import Visits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from atlas_mcp.constellation.contract import ModelChoice, OnEvent, SourceTools, ToolSession
     from atlas_mcp.letta.door import Letta
@@ -70,6 +71,10 @@ class Constellation:
             caller, roster, letta, record, locks, models, toolbox,
             keeper=keeper, threads=self._threads, blocks=self._blocks,
         )  # fmt: skip
+
+    def visit(self) -> AbstractAsyncContextManager[None]:
+        """Be at work in the constellation for longer than one call: it is not moved meanwhile."""
+        return self._visits.visit()
 
     async def list_agents(self, team: str | None = None) -> list[AgentInfo]:
         """The agents of one team, or all; asks neither Letta nor the record. UnknownTeam."""

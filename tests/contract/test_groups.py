@@ -18,11 +18,16 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
-async def atlas(real_letta: RealLetta, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Atlas]:
-    """An Atlas on an empty home, whose Letta is the real server."""
+def _settings(real_letta: RealLetta, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real server is ATLAS's Letta."""
     monkeypatch.setenv("LETTA_BASE_URL", real_letta.url)
     monkeypatch.setenv("LETTA_MODEL", real_letta.model)
     monkeypatch.setenv("LETTA_EMBEDDING_MODEL", real_letta.embedding)
+
+
+@pytest.fixture
+async def atlas(_settings: None) -> AsyncIterator[Atlas]:
+    """An Atlas on an empty home, whose Letta is the real server."""
     async with open_atlas(load_settings()) as opened:
         yield opened
 
@@ -72,18 +77,18 @@ async def test_round_robin_talks_on_letta_and_is_seen_there_changed_and_taken_aw
     assert (await atlas.chat(me, "strategist", "Still there?")).status == "completed"
 
 
-async def test_a_group_that_was_taken_away_in_letta_is_shown_again_by_the_next_process(
-    atlas: Atlas, raw: httpx.AsyncClient
-) -> None:
-    me = atlas.local_caller()
-    await atlas.groups.chat(me, "sounding_board", "Hello?")
-    [group] = [g for g in await seen(raw, "sounding_board") if "librarian" not in await members(raw, g)][-1:]
+@pytest.mark.usefixtures("_settings")
+async def test_a_group_that_was_taken_away_in_letta_is_shown_again_by_the_next_process(raw: httpx.AsyncClient) -> None:
+    async with open_atlas(load_settings()) as first:
+        await first.groups.create_group(first.local_caller(), of("real_gone", {"type": "round_robin"}, "librarian"))
+    [group] = await seen(raw, "real_gone")
     await raw.delete(f"/v1/groups/{group['id']}")
-    async with open_atlas(load_settings()) as other:
-        await other.groups.chat(other.local_caller(), "sounding_board", "Hello again?")
-    there = [g["id"] for g in await seen(raw, "sounding_board")]
-    assert group["id"] not in there
-    assert there
+    assert await seen(raw, "real_gone") == []
+    async with open_atlas(load_settings()) as second:
+        assert (await second.groups.chat(second.local_caller(), "real_gone", "Hello?")).status == "completed"
+        [again] = await seen(raw, "real_gone")
+        assert again["agent_ids"] == group["agent_ids"]
+        await second.groups.delete_group(second.local_caller(), "real_gone")
 
 
 async def test_supervisor_and_dynamic_talk_on_letta_and_show_their_managers(

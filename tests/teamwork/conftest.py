@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from atlas_mcp.teamwork import asking
+from atlas_mcp.teamwork import attempts
 
 
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(attempts, "BACKOFF_SECONDS", 0.0)

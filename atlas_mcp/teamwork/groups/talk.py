@@ -71,7 +71,12 @@ class House:
 
 
 async def run_group(run: RunContext, order: GroupOrder, house: House) -> RunOutcome:
-    """Do it, or go on with it where an earlier process left it."""
+    """Do it, or go on with it where an earlier process left it; the constellation is not moved meanwhile."""
+    async with house.agents.visit():
+        return await _run(run, order, house)
+
+
+async def _run(run: RunContext, order: GroupOrder, house: House) -> RunOutcome:
     group = order.group
     if order.tend:
         async with house.locks.hold(f"tend-{order.conversation}"):
