@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from atlas_mcp.model.knowledge import Hit
+from atlas_mcp.store.tables import passage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,10 +111,6 @@ def _relative(scores: dict[int, float]) -> dict[int, float]:
 
 
 async def _rows(db: AsyncConnection, scope: Scope, scores: dict[int, float]) -> list[Any]:
-    from sqlalchemy import select
-
-    from atlas_mcp.store.tables import passage
-
     mine = (passage.c.caller == scope.caller.id, passage.c.id.in_(list(scores)))
     return list(await db.execute(select(passage).where(*mine))) if scores else []
 

@@ -27,7 +27,7 @@ from tests.real_letta import installed
 from tests.scripted_model import MODEL, ScriptedModel
 from tests.server.doors import MODERN, call, over_http
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
 
 SECRETS = {"POSTGRES_PASSWORD": "pg1", "LETTA_SERVER_PASSWORD": "letta1"}
 PORTS = {"atlas": 8765, "letta": 8283, "mlflow": 5000, "postgres": 5432, "redis": 6379}
