@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -35,12 +35,12 @@ async def record(home: Path) -> AsyncIterator[Record]:
         yield opened
 
 
-async def find(record: Record, query: str, caller: Caller = ME, limit: int = 8, **narrow: str) -> list[Hit]:
+async def find(record: Record, query: str, caller: Caller = ME, limit: int = 8, **narrow: Any) -> list[Hit]:
     async with record.read() as db:
         return await search(db, Scope(caller, "knowledge", **narrow), Query(query), limit)
 
 
-async def names(record: Record, query: str, caller: Caller = ME, **narrow: str) -> list[str]:
+async def names(record: Record, query: str, caller: Caller = ME, **narrow: Any) -> list[str]:
     return [hit.source for hit in await find(record, query, caller, **narrow)]
 
 
