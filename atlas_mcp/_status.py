@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
     """The status of the keeper's home as this caller may see it."""
-    record, open_runs = _record(keeper), 0
+    record, open_runs, roster = _record(keeper), 0, keeper.roster
     if keeper.opened is not None and record.health == "ok":
         open_runs = await keeper.opened.runs.count_open(caller)
+        roster = await keeper.opened.additions(caller).roster()
     house = [_models(keeper), record, *await _lettas(keeper), _runs(keeper)]
     rooms = [*house, _tools(keeper), _sandbox(), _tracing(keeper)]
     notes = [note for note in (keeper.model_note,) if note]
@@ -48,8 +49,8 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         caller=caller.id,
         model=keeper.models.handle("supervisor", "interactive").replace("/", ":", 1),
         offline=keeper.models.offline,
-        roster=keeper.roster.name,
-        agents=len(keeper.roster.agents),
+        roster=roster.name,
+        agents=len(roster.agents),
         open_runs=open_runs,
         rooms=rooms,
         notes=notes,

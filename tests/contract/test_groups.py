@@ -146,3 +146,27 @@ async def test_a_sleeptime_group_tends_its_notes_on_letta_and_letta_runs_no_back
     [group] = await seen(raw, "real_evening")
     assert await members(raw, group) == ["strategist", "librarian"]
     await atlas.groups.delete_group(me, "real_evening")
+
+
+async def test_a_warm_talk_sends_letta_one_request_a_turn(
+    atlas: Atlas, real_letta: RealLetta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, sent = atlas.local_caller(), list[str]()
+    await atlas.groups.create_group(me, of("real_pair", {"type": "round_robin"}, "strategist", "librarian"))
+    speaks(real_letta.scripted, "strategist", "One thing.", "Another thing.", "And a third.")
+    speaks(real_letta.scripted, "librarian", "I see it otherwise.", "Still otherwise.", "As before, otherwise.")
+    for _ in range(2):
+        await atlas.groups.chat(me, "real_pair", "And what of it?")
+    send = httpx.AsyncClient.send
+
+    async def noting(client: httpx.AsyncClient, request: httpx.Request, **more: Any) -> httpx.Response:
+        if str(request.url).startswith(real_letta.url):
+            sent.append(f"{request.method} {request.url.path.rpartition('/')[2]}")
+        return await send(client, request, **more)
+
+    monkeypatch.setattr(httpx.AsyncClient, "send", noting)
+    reply = await atlas.groups.chat(me, "real_pair", "And now?")
+    assert len(reply.messages) == 2
+    assert sent == ["POST messages", "POST messages"]
+    monkeypatch.undo()
+    await atlas.groups.delete_group(me, "real_pair")
