@@ -18,6 +18,7 @@ import anyio
 from atlas_mcp._config import destination, model_config
 from atlas_mcp._groups import GroupRuns
 from atlas_mcp.constellation.additions import Additions
+from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.move_marks import has_marks
 from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.constellation.roster import load_roster
@@ -26,7 +27,7 @@ from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.errors import AtlasError, ConfigurationError, LettaUnavailable, UnknownModel
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.task import TeamTask
-from atlas_mcp.models.catalog import parse_name
+from atlas_mcp.models.catalog import OFFLINE, parse_name
 from atlas_mcp.models.chat import OFFLINE_NOTE, Models
 from atlas_mcp.models.served import ServedModels
 from atlas_mcp.runs import RunOutcome
@@ -266,6 +267,10 @@ class RoomsKeeper:
         self._closing = anyio.Event()
         if has_unfinished(self.home.record) or has_marks(self.home.moves):
             self._wanted.set()
+
+    def note_on(self, model: str) -> str | None:
+        """What an answer of that model says: nothing, unless it is the offline model's."""
+        return OFFLINE_NOTE if model == shown_model(OFFLINE) else None
 
     @property
     def model_note(self) -> str | None:

@@ -168,7 +168,7 @@ class Atlas:
             memory_changes=turn.memory_changes,
             usage=turn.usage,
             trace_id=trace_id,
-            note=self._keeper.model_note,
+            note=self._keeper.note_on(turn.model),
         )
 
     # -- memory

@@ -17,6 +17,7 @@ from atlas_mcp.letta.breaker import is_gateways_own
 from atlas_mcp.letta.states import Abilities
 
 if TYPE_CHECKING:
+    from atlas_mcp.letta.breaker import BreakingClient
     from atlas_mcp.model.server import Server
 
 OLDEST = (0, 16)
@@ -27,7 +28,7 @@ _OF_OUR_OWN = "-embedded"
 ASK_SECONDS = 20.0
 
 
-async def look(http: httpx.AsyncClient, server: Server) -> Abilities:
+async def look(http: BreakingClient, server: Server) -> Abilities:
     """What the server is and can do, by a handful of requests that read.
 
     Raises UnusableLetta for another program, a version that is too old and a key that is refused; LettaUnavailable when
@@ -48,7 +49,7 @@ async def look(http: httpx.AsyncClient, server: Server) -> Abilities:
 
 
 class _Asking:
-    def __init__(self, http: httpx.AsyncClient, server: Server) -> None:
+    def __init__(self, http: BreakingClient, server: Server) -> None:
         self._http = http
         self._server = server
         key = server.api_key.get_secret_value() if server.api_key else "none"
@@ -103,7 +104,8 @@ class _Asking:
     async def _get(self, path: str) -> httpx.Response:
         try:
             with anyio.fail_after(ASK_SECONDS):
-                answer = await self._http.get(f"{self._server.base_url}{path}", headers=self._headers)
+                request = self._http.build_request("GET", f"{self._server.base_url}{path}", headers=self._headers)
+                answer = await self._http.reach(request)
         except TimeoutError:
             raise self._silent(f"no answer within {ASK_SECONDS:g} s") from None
         except httpx.TransportError as error:

@@ -90,7 +90,9 @@ def caller_on(name: str, names: tuple[str, ...] = ("one", "two")) -> Caller:
 
 
 async def hello(atlas: Atlas, caller: Caller) -> str:
-    return (await atlas.chat(caller, "librarian", "Hello.")).status
+    reply = await atlas.chat(caller, "librarian", "Hello.")
+    assert "offline" in str(reply.note), "the offline model of that server answered, and it is said"
+    return reply.status
 
 
 async def agents_at(process: LettaProcess) -> list[str]:
