@@ -45,8 +45,10 @@ _EMBEDDING = {
 }
 """What Letta itself takes for archives; a file of an agent that had no such model needs one all the same."""
 
-_ENDPOINTS = {"openai", "anthropic", "google_ai", "google_vertex", "azure", "groq", "ollama", "together", "bedrock"}
-_ENDPOINTS |= {"lmstudio", "vllm", "mistral", "deepseek", "xai", "zai", "minimax", "hugging-face", "llamacpp"}
+_ENDPOINTS = frozenset({
+    "openai", "anthropic", "google_ai", "google_vertex", "azure", "groq", "ollama", "together", "bedrock", "lmstudio",
+    "vllm", "mistral", "deepseek", "xai", "zai", "minimax", "hugging-face", "llamacpp",
+})  # fmt: skip
 """The kinds of model servers that Letta 0.16.8 knows."""
 _CONTEXT_WINDOW = 128_000
 """Letta's own default."""
