@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from atlas_mcp.constellation.additions import has_additions
 from atlas_mcp.constellation.agents import describe_agents
+from atlas_mcp.constellation.any_additions import has_additions
 from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.group import GroupInfo, GroupReply

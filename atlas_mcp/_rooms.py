@@ -17,7 +17,6 @@ import anyio
 
 from atlas_mcp._config import destination, model_config
 from atlas_mcp._groups import GroupRuns
-from atlas_mcp.constellation.additions import Additions
 from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.move_marks import has_marks
 from atlas_mcp.constellation.names import turn_id
@@ -40,6 +39,7 @@ from atlas_mcp.watch.tracing import open_tracing
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Sequence
 
+    from atlas_mcp.constellation.additions import Additions
     from atlas_mcp.constellation.constellation import Constellation
     from atlas_mcp.constellation.copier import Copier
     from atlas_mcp.constellation.library import Library
@@ -92,12 +92,14 @@ class Rooms:
     runs: Runs = field(init=False)
     copier: Copier = field(init=False)
     moves: Moves = field(init=False)
-    _additions: dict[str, Additions] = field(default_factory=dict[str, Additions])
+    _additions: dict[str, Additions] = field(default_factory=dict["str", "Additions"])
     _constellations: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])
     _served: dict[str, ServedModels] = field(default_factory=dict[str, ServedModels])
 
     def additions(self, caller: Caller) -> Additions:
         """What this caller added to the roster."""
+        from atlas_mcp.constellation.additions import Additions
+
         if caller.id not in self._additions:
             self._additions[caller.id] = Additions(caller, self.keeper.roster, self.record)
         return self._additions[caller.id]

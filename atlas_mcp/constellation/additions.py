@@ -8,8 +8,6 @@ never deleted: the roster's own agents and groups are changed in its file.
 from __future__ import annotations
 
 import logging
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -24,8 +22,6 @@ from atlas_mcp.model.group import GroupSpec
 from atlas_mcp.store.tables import addition as table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.model.agent import Level, Roster
@@ -129,17 +125,6 @@ class Additions:
     async def _rows(self, db: AsyncConnection) -> list[Row]:
         mine = select(table.c.kind, table.c.name, table.c.spec).where(table.c.caller == self._caller.id)
         return [(r.kind, r.name, r.spec) for r in await db.execute(mine.order_by(table.c.kind, table.c.created_at))]
-
-
-def has_additions(record: Path) -> bool:
-    """Whether anybody added anything, asked without opening the record; False where there is none that reads."""
-    if not record.exists():
-        return False
-    try:
-        with closing(sqlite3.connect(f"{record.absolute().as_uri()}?mode=ro", uri=True, timeout=0.5)) as connection:
-            return connection.execute("SELECT 1 FROM addition LIMIT 1").fetchone() is not None
-    except sqlite3.Error:  # opening the record will say what is wrong, to the first call that needs it
-        return False
 
 
 def extended(roster: Roster, rows: list[Row]) -> Roster:
