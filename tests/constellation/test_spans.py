@@ -38,3 +38,19 @@ async def test_a_turn_is_a_span_with_its_conversation_its_usage_and_a_hash_for_t
     assert told["user.id"] == hashed_caller("local:secret-home-id")
     assert spans["memory changed"]["mlflow.spanType"] == spans["update memory"]["mlflow.spanType"] == "MEMORY"
     assert "secret-home-id" not in text
+
+
+async def test_sharing_and_searching_are_spans_that_say_what_was_found(home: Path) -> None:
+    async with open_world(home) as world:
+        with open_tracing(home) as tracing:
+            me = world.of()
+            made = await me.library.share("Tea", "Tea grows in Assam.")
+            await me.search_memory("tea", kinds=["knowledge"])
+            await me.library.delete(made.id)
+            assert tracing.flush(5)
+            rows: list[Any] = [row for file in waiting(home / "spool") for row in read(file.path).spans]
+    spans = {row["name"]: row["attributes"] for row in rows}
+    assert {"share knowledge", "search memory", "search knowledge", "delete knowledge"} <= set(spans)
+    assert spans["search memory"]["mlflow.spanType"] == "RETRIEVER"
+    assert "Tea grows in Assam." in spans["search memory"]["mlflow.spanOutputs"]
+    assert spans["share knowledge"]["author"] == "caller"

@@ -212,11 +212,3 @@ async def test_over_http_a_path_is_refused_and_the_key_holder_has_knowledge_of_i
             await call(remote, "share_knowledge", name="Tea", text="Tea grows in Assam.")
             assert len(await found(remote, "tea")) == 1
             assert await found(local, "tea") == []
-
-
-async def test_sharing_and_searching_stand_in_the_trace(client: Client, atlas: Atlas):
-    await call(client, "share_knowledge", name="Tea", text="Tea grows in Assam.")
-    await call(client, "search_memory", query="tea")
-    spool = b"".join(p.read_bytes() for p in sorted(atlas.settings.home.rglob("spool/**/*")) if p.is_file())
-    for name in (b"share knowledge", b"search memory", b"search knowledge"):
-        assert name in spool
