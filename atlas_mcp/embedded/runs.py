@@ -67,7 +67,8 @@ def _active(run: ActiveRun) -> dict[str, Any]:
 
 def _running(services: Services, asked: dict[str, Any]) -> list[dict[str, Any]]:
     """The turns of this process that no row tells of before they are done, newest first."""
-    runs = [_active(run) for run in services.active.values() if not run.background]
+    going = [run for run in services.active.values() if not run.background and not run.scope.cancel_called]
+    runs = [_active(run) for run in going]
     return [run for run in reversed(runs) if all(run[name] == value for name, value in asked.items())]
 
 

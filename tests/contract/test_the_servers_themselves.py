@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,13 +38,14 @@ def test_a_server_ends_when_the_tests_that_started_it_are_killed() -> None:
         [sys.executable, "-m", "tests.real_letta"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as tests:
         assert tests.stdout
-        url = tests.stdout.readline().split()[0]
+        url, _, logs = tests.stdout.readline().split()
         with urlopen(f"{url}/v1/health/", timeout=30) as answer:
             assert answer.status == 200
         tests.send_signal(signal.SIGKILL)
     # Nobody is left to tell when it is gone; it holds its port until then.
     while _answers(url):
         pass
+    shutil.rmtree(logs, ignore_errors=True)
 
 
 def _answers(url: str) -> bool:
