@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,9 @@ async def side(home: Path, far: Far, proxy: Proxy) -> AsyncIterator[Side]:
 
 
 @pytest.fixture
-def me(side: Side, tmp_path: Path) -> Constellation:
-    """A caller whom the server has never seen: it is the same one for all tests."""
-    return side.of(f"local:{tmp_path.name}")
+def me(side: Side) -> Constellation:
+    """A caller whom the server has never seen, as the home is new: the server is the same one for all tests."""
+    return side.of()
 
 
 async def ask(me: Constellation, message: str, key: str = "k", agent: str = AGENT) -> TurnResult:
@@ -132,7 +133,8 @@ async def test_additions_by_two_processes_at_once_lose_nothing(
 ) -> None:
     await me.get_memory(AGENT)
     async with side_of(home, far, far.url) as second, anyio.create_task_group() as tasks:
-        other = second.of(me.caller.id)
+        other = second.of()
+        assert other.caller == me.caller
         for n in range(12):
 
             async def add(n: int = n) -> None:
@@ -181,7 +183,7 @@ async def test_any_change_is_taken_back(far: Far, side: Side, me: Constellation)
 
 
 async def test_two_callers_share_nothing(far: Far, side: Side, me: Constellation) -> None:
-    you = side.of(f"{me.caller.id}-too")
+    you = replace(side, caller=f"{side.caller}-too").of()
     await me.update_memory(AGENT, "team_notes", value="my notes")
     await ask(you, insert("team_notes", "your notes"))
     assert (await me.get_memory(AGENT, "team_notes"))[0].value == "my notes"
