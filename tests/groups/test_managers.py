@@ -99,7 +99,7 @@ async def test_a_dynamic_manager_gives_the_floor_and_its_termination_token_ends_
 ) -> None:
     manager = {"type": "dynamic", "agent": "librarian", "max_turns": 6, "termination_token": "ENOUGH"}
     await group(client, "table", manager, ["strategist", "data_scientist", "content_writer"])
-    speaks(scripted_model, "librarian", "data_scientist", "Now content_writer, please.", "ENOUGH")
+    speaks(scripted_model, "librarian", "data_scientist", "Now content_writer, please.", "ENOUGH, thank strategist.")
     speaks(scripted_model, "data_scientist", "It burned forty nights.")
     speaks(scripted_model, "content_writer", "The light burned for forty nights.")
     reply = await call(client, "chat_with_group", group="table", message="Write it down.")

@@ -67,10 +67,10 @@ async def choose(job: GroupJob, state: State) -> dict[str, Any]:
         return prompts.choose(job.group, job.agents.roster, last, heard, token)
 
     answer = await think(job, manager.agent, words, key=key, upto=state["last"], total=most_turns(job))
-    found = named(answer or "", able)
-    if answer is not None and token in answer and found is None:
+    if answer is not None and token in answer:
         await job.run.write(Entry(manager.agent, "settled", f"{manager.agent} calls it settled.", key=f"{key}:settled"))
         return {"turns": most_turns(job)}
+    found = named(answer or "", able)
     if found is None:
         found = silent_longest(able, job.meeting.messages)
         text = f"{manager.agent} named nobody who can speak: {found} has the floor, who was silent longest."
