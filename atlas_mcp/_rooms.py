@@ -18,7 +18,7 @@ import anyio
 from atlas_mcp._config import destination, model_config
 from atlas_mcp._groups import GroupRuns
 from atlas_mcp.constellation.agents import shown_model
-from atlas_mcp.constellation.move_marks import has_marks
+from atlas_mcp.constellation.move_marks import bring_done, has_marks
 from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.tool_folders import ToolFolders
@@ -251,6 +251,7 @@ class RoomsKeeper:
         self.home = open_home(settings.home)
         self.servers = settings.lettas
         here = any(server.kind == "embedded" for server in self.servers)
+        bring_done(self.home.moves, self.home.record, Locks(self.home.locks))
         self.roster = load_roster(settings.roster or self.home.own_roster, read_model=parse_name if here else None)
         self.model_config = model_config(settings, self.roster)
         self.local_models = Models(self.model_config)

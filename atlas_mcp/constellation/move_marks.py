@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sqlite3
 import uuid
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,8 @@ from atlas_mcp.model.caller import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from atlas_mcp.store.locks import Locks
 
 _MARK = "mark.json"
 log = logging.getLogger(__name__)
@@ -108,7 +112,39 @@ def bring_files(folder: Path, mark: Mark) -> None:
         staged = folder / mark.id / name
         if staged.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            staged.replace(path)
+            draft = path.with_name(f".{path.name}.{mark.id}")  # beside it: the folder may be on another file system
+            draft.unlink(missing_ok=True)
+            _write(draft, staged.read_bytes())
+            draft.replace(path)
+            staged.unlink()
+
+
+def bring_done(folder: Path, record: Path, locks: Locks) -> None:
+    """Put the files of moves that were done and then killed where they go: before anything reads them at a start.
+
+    The record is looked at without opening it; what does not read is left to whoever opens it.
+    """
+    marks = [mark for mark in read_marks(folder) if mark.files]
+    if not marks:
+        return
+    from atlas_mcp.letta.placement import moving_lock  # loads the database, which a start hardly ever needs
+
+    for mark in marks:
+        held = locks.try_hold(moving_lock(mark.caller.id))
+        if held is not None:
+            with held:
+                if _is_done(record, mark):
+                    bring_files(folder, mark)
+
+
+def _is_done(record: Path, mark: Mark) -> bool:
+    try:
+        with closing(sqlite3.connect(f"{record.absolute().as_uri()}?mode=ro", uri=True, timeout=0.5)) as connection:
+            query = "SELECT at FROM placement WHERE caller = ?"
+            row = connection.execute(query, (mark.caller.id,)).fetchone()
+    except sqlite3.Error:
+        return False
+    return row is not None and datetime.fromisoformat(row[0]).replace(tzinfo=UTC) == mark.at
 
 
 def drop_mark(folder: Path, mark: Mark) -> None:

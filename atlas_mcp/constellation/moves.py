@@ -176,7 +176,7 @@ class Moves:
     async def _finish_if_possible(self, mark: Mark) -> None:
         try:
             await self._finish(mark)
-        except AtlasError as error:
+        except (AtlasError, OSError) as error:
             log.warning("what a move of a constellation to %s left is still to be removed: %s", mark.target, error)
 
     async def _finish(self, mark: Mark) -> None:

@@ -93,6 +93,22 @@ async def test_an_import_that_is_killed_leaves_the_old_constellation_or_the_new_
         assert content(after) == content(stories["new"])
 
 
+@pytest.mark.parametrize("point", ["half changed", "changed", "tidied"])
+async def test_a_roster_that_came_with_an_import_that_was_killed_counts_from_the_next_start_on_or_not_at_all(
+    point: str, tmp_path: Path
+) -> None:
+    roster, file, home = tmp_path / "roster.toml", tmp_path / "file.zip", tmp_path / "home"
+    roster.write_text('name = "mine"\nextends = "default"\n[rename.agents]\nlibrarian = "archivist"\n')
+    async with atlas_on(tmp_path / "from", roster=roster) as atlas:
+        await atlas.update_memory(atlas.local_caller(), "archivist", "human", value="Ada keeps bees.")
+        await atlas.export_constellation(atlas.local_caller(), file)
+    await anyio.to_thread.run_sync(killed_at, point, home, "import", str(file))
+    async with atlas_on(home) as atlas:
+        names = [a.name for a in await atlas.list_agents(atlas.local_caller())]
+        assert ("archivist" in names) == (point in AFTER)
+        assert ("librarian" in names) == (point in BEFORE)
+
+
 @pytest.fixture(scope="module")
 def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Second]:
     with second_letta(tmp_path_factory.mktemp("second")) as letta:
