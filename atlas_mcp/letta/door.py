@@ -16,8 +16,8 @@ from atlas_mcp.letta.groups import LettaGroups
 from atlas_mcp.letta.knowledge import LettaKnowledge
 from atlas_mcp.letta.moving import LettaMoves
 from atlas_mcp.letta.sending import Turn
-from atlas_mcp.letta.states import Abilities, AgentState, Answer, BlockState, Found, ToolState
-from atlas_mcp.letta.thread import Thread, read_turn
+from atlas_mcp.letta.states import Abilities, AgentState, Answer, BlockState, ToolState
+from atlas_mcp.letta.thread import Thread
 from atlas_mcp.letta.tools import LettaTools, is_ours
 
 if TYPE_CHECKING:
@@ -237,15 +237,6 @@ class Letta:
             on_call=on_call or _ignore,
         )
         return await (turn.take_up(message) if posted else turn.begin(message))
-
-    async def find(self, conversation: str, otid: str) -> Found | None:
-        """What came of the message with that otid so far: None if it never arrived."""
-        with exchange():
-            turn = await read_turn(Thread(self._client, conversation), otid)
-        if turn is None:
-            return None
-        waits_for = turn.waits_for
-        return Found(turn.answer(), finished=turn.has_answer and not waits_for, waits_for=waits_for)
 
     async def settle(self, conversation: str, otid: str) -> None:
         """Wait until nothing of an earlier turn runs any more, whose message may still be on its way.

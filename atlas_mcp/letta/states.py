@@ -135,14 +135,3 @@ class Answer:
     output_tokens: int = 0
     letta_runs: tuple[str, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A message found again in its thread: what came of it so far, whether that is `finished`, and if not, the tool
-    calls that it waits for. The listing of a thread tells no tokens: see `Letta.tokens_of`.
-    """
-
-    so_far: Answer
-    finished: bool
-    waits_for: tuple[ToolCall, ...] = ()

@@ -229,19 +229,17 @@ async def test_what_the_embedded_letta_refuses_comes_as_our_own_errors(home: Pat
         await letta.delete_agent("agent-00000000-0000-4000-8000-000000000000")
 
 
-async def test_a_message_is_found_by_its_otid_with_its_answer(home: Path) -> None:
+async def test_a_message_that_was_posted_before_is_found_by_its_otid_among_others(home: Path) -> None:
     async with open_world(home, Script()) as world:
         letta = world.letta
         agent = await letta.create_agent(NewAgent("a", "", "test/obedient", "", (NewBlock("persona", "me", 100),)))
         thread = await letta.open_conversation(agent.id)
-        assert await letta.find(thread, "one") is None
         for otid in ("one", "two"):
             await letta.send(thread, f"message {otid}", otid=otid, run_tool=no_tool, on_run=no_run)
-        first, second = await letta.find(thread, "one"), await letta.find(thread, "two")
-    assert first
-    assert second
-    assert first.finished
-    assert (first.so_far.text, second.so_far.text) == ("ok: message one", "ok: message two")
+        for otid in ("one", "two", "three"):
+            again = await letta.send(thread, f"message {otid}", otid=otid, posted=True, run_tool=no_tool, on_run=no_run)
+            assert again.text == f"ok: message {otid}"
+        assert world.script.calls == 3
 
 
 async def test_a_letta_that_cannot_compile_a_thread_anew_is_asked_once() -> None:
