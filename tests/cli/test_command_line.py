@@ -46,7 +46,7 @@ def refused(*arguments: str, **environment: str) -> str:
 def test_help_names_every_command() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for command in ("demo", "serve", "status", "doctor", "servers", "traces", "letta"):
+    for command in ("demo", "serve", "status", "doctor", "servers", "traces", "letta", "export", "import"):
         assert re.search(rf"│ {command} ", done.stdout)
         assert run(command, "--help").returncode == 0
 
