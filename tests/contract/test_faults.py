@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from atlas_mcp.constellation.names import tags
 from atlas_mcp.errors import LettaUnavailable
+from atlas_mcp.model.caller import Caller
 from tests.constellation.conftest import Echo
 from tests.contract.far import Far, Side
 from tests.contract.proxy import SEND, Cut, Fault, Hangs, Proxy, Says
@@ -47,12 +49,9 @@ async def sent(side: Side, message: str, key: str, **more: Any) -> TurnResult:
 
 async def agents_of(far: Far, side: Side) -> int:
     """How many librarians this home's caller has in Letta."""
-    constellation = side.of()
     async with far.client() as client:
-        blocks = await constellation.get_memory("librarian", "persona")
-        assert blocks
-        tags = (await client.agents.list(name="librarian", order="desc", limit=1)).items[0].tags
-        return len((await client.agents.list(tags=tags, match_all_tags=True)).items)
+        mine = tags(Caller(id=side.caller), "librarian")
+        return len((await client.agents.list(tags=mine, match_all_tags=True)).items)
 
 
 @pytest.mark.parametrize("place", PLACES)
