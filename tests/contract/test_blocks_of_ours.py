@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.errors import OverLimit, StaleRevision
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.turn import TurnResult
-from tests.contract.far import Far, Side, real_far, served_letta, side_of
-from tests.contract.proxy import Proxy, Says, proxy_to
-from tests.scripted_model import ScriptedModel, system_text, tool_names
+from tests.contract.far import Far, Side, side_of
+from tests.contract.proxy import Proxy, Says
+from tests.scripted_model import system_text, tool_names
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300), pytest.mark.usefixtures("far")]
 
 AGENT = "strategist"
 
@@ -32,37 +31,10 @@ def insert(label: str, text: str) -> str:
     return f"@@tool memory_insert {json.dumps({'label': label, 'new_string': text})}"
 
 
-@pytest.fixture(scope="module")
-def _served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
-    with ScriptedModel() as scripted, served_letta(tmp_path_factory.mktemp("letta"), scripted) as far:
-        yield far
-
-
-@pytest.fixture(params=["served", "real"])
-def far(request: pytest.FixtureRequest) -> Far:
-    if request.param == "real":
-        return real_far(request.getfixturevalue("real_letta"))
-    served: Far = request.getfixturevalue("_served")
-    served.scripted.reset()
-    return served
-
-
-@pytest.fixture
-async def proxy(far: Far) -> AsyncIterator[Proxy]:
-    async with proxy_to(far.url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def side(home: Path, far: Far, proxy: Proxy) -> AsyncIterator[Side]:
-    async with side_of(home, far, proxy.url) as opened:
-        opened.toolbox = Toolbox()
-        yield opened
-
-
 @pytest.fixture
 def me(side: Side) -> Constellation:
     """A caller whom the server has never seen, as the home is new: the server is the same one for all tests."""
+    side.toolbox = Toolbox()
     return side.of()
 
 
