@@ -20,7 +20,7 @@ from atlas_mcp.embedded import StreamingASGITransport, create_app, running
 from atlas_mcp.letta.door import Letta
 from tests.contract.far_fixtures import _served, far, proxy, real, side  # noqa: F401  # fixtures
 from tests.embedded.test_openai import OpenAISource
-from tests.real_letta import RealLetta
+from tests.real_letta import RealLetta, installed
 from tests.real_letta import real_letta as started
 from tests.scripted_model import ScriptedModel
 
@@ -141,6 +141,20 @@ async def house(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     with ScriptedModel() as scripted:
         async with embedded_house(tmp_path / "letta.db", scripted) as embedded:
             yield embedded
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Install the server before the first test: on a clean machine that takes longer than a test may."""
+    here = Path(__file__).parent
+    if not session.config.option.collectonly and any(item.path.is_relative_to(here) for item in session.items):
+        installed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The first test of a session waits for the server to start, too."""
+    if not item.get_closest_marker("timeout"):
+        item.add_marker(pytest.mark.timeout(300))
 
 
 @pytest.hookimpl(wrapper=True)
