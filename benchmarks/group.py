@@ -5,7 +5,7 @@
 
 ATLAS's own time: that of a talk of four turns, less the time in which Letta has the messages (from sending each to its
 answer), by four. Of it the group's share is told apart: what is not in the turns as the constellation takes them.
-Printed beside: the same four agents spoken to one after the other by `Atlas.chat`.
+Printed beside: the same four agents spoken to one after the other by `Atlas.chat`. All go on in one conversation each.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ async def talks(atlas: Atlas, turns: Timed, sends: Timed, count: int) -> dict[st
         turns.took.clear()
         sends.took.clear()
         begun = time.perf_counter()
-        reply = await atlas.groups.chat(me, GROUP, f"Is idea {number} any good?", conversation="new")
+        reply = await atlas.groups.chat(me, GROUP, f"Is idea {number} any good?")
         whole = (time.perf_counter() - begun) * 1e3
         if reply.status != "completed" or len(turns.took) != len(AGENTS):
             raise SystemExit(f"a talk of {len(turns.took)} turns: {reply}")
         taken, sent = sum(turns.took), list(sends.took)
         for agent in AGENTS:
             begun = time.perf_counter()
-            await atlas.chat(me, agent, f"Is idea {number} any good?", conversation="new")
+            await atlas.chat(me, agent, f"Is idea {number} any good?")
             if number >= WARM_UP:
                 chats.append((time.perf_counter() - begun) * 1e3)
         if number >= WARM_UP:
