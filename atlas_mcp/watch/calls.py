@@ -24,7 +24,7 @@ from atlas_mcp.watch.spans import Span, failed, finish, outputs, start, within
 CallNext = Callable[[Any], Awaitable[Any]]
 
 READS: Final = frozenset(
-    {"get_agent_memory", "get_run", "get_status", "list_agents", "list_runs"},
+    {"get_agent_memory", "get_run", "get_status", "list_agents", "list_runs", "search_memory"},
 )
 """The tools that change nothing: clients call them over and over, and their traces are to be told from the others."""
 
