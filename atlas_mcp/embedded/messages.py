@@ -39,10 +39,8 @@ def list_messages(
     query = "SELECT t.* FROM message t WHERE t.thread_id = ?"
     wanted = page.order or default
     newest = wanted is None and page.after is None and page.before is None
-    if newest or wanted == "desc":
-        order = Page(page.limit, page.after or page.before, None, "desc")
-    else:
-        order = page
+    backwards = Page(page.limit, page.after or page.before, None, "desc")
+    order = backwards if newest or wanted == "desc" else page
     rows = paging.select(connection, query, (thread_id,), order, table="message", order="asc", default_limit=100)
     return [
         message

@@ -55,7 +55,7 @@ async def test_every_change_stays_with_its_author_its_time_and_what_it_replaced(
 
 
 async def test_memory_is_shown_without_its_history_unless_that_is_asked_for(world: World) -> None:
-    assert {block.history for block in await world.of().get_memory("librarian")} == {None}
+    assert all(block.history is None for block in await world.of().get_memory("librarian"))
     shown = await world.of().get_memory("librarian", history=True)
     assert [len(block.history or ()) for block in shown] == [1] * len(shown)
 

@@ -18,6 +18,8 @@ from letta_client import AsyncLetta
 
 from atlas_mcp.embedded import StreamingASGITransport, create_app, running
 from atlas_mcp.letta.door import Letta
+from atlas_mcp.letta.reading import TurnReader
+from atlas_mcp.letta.thread import Thread, read_turn
 from tests.contract.far_fixtures import _served, far, proxy, real, side  # noqa: F401  # fixtures
 from tests.embedded.test_openai import OpenAISource
 from tests.real_letta import RealLetta, installed
@@ -84,6 +86,10 @@ class House:
         )
         async with stream:
             return [event async for event in stream]
+
+    async def found(self, thread: str, otid: str) -> TurnReader | None:
+        """What ATLAS reads of the turn with that otid; None if the thread has none."""
+        return await read_turn(Thread(self.client, thread), otid)
 
     async def listed(self, thread: str, **more: Any) -> list[Any]:
         """The thread's messages, oldest first, without the system's own."""

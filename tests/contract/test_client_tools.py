@@ -64,9 +64,9 @@ async def test_the_door_executes_tools_and_counts_both_parts_of_the_turn(house: 
     used: Any = [await house.client.runs.usage.retrieve(run) for run in answer.letta_runs]
     assert answer.input_tokens == sum(u.prompt_tokens for u in used)
     assert answer.output_tokens == sum(u.completion_tokens for u in used)
-    found = await house.door.find(thread, "t")
+    found = await house.found(thread, "t")
     assert found
-    assert (found.finished, found.so_far.text) == (True, "it said hi")
+    assert (found.waits_for, found.answer().text) == ((), "it said hi")
 
 
 async def test_a_failing_tool_is_told_to_the_agent(house: House) -> None:
@@ -97,9 +97,9 @@ async def test_a_thread_that_waits_for_a_tool_refuses_other_messages_with_409_an
 async def test_an_interrupted_turn_is_found_waiting_and_taken_up_again(house: House) -> None:
     thread = await house.thread()
     await asked(house, thread, "t-1")
-    found = await house.door.find(thread, "t-1")
+    found = await house.found(thread, "t-1")
     assert found
-    assert not found.finished
+    assert not found.has_answer
     assert [(c.name, c.arguments) for c in found.waits_for] == [("echo", {"text": "hi"})]
     house.scripted.script(["after all"])
     answer = await house.door.send(
@@ -128,9 +128,9 @@ async def test_a_turn_whose_model_failed_after_a_tool_can_be_tried_again(house: 
     house.scripted.reset()
     answer = await house.door.send(thread, "use it", posted=True, **more)
     assert answer.text.startswith("ok")
-    found = await house.door.find(thread, "t-1")
+    found = await house.found(thread, "t-1")
     assert found
-    assert (found.finished, found.so_far.text) == (True, answer.text)
+    assert (found.waits_for, found.answer().text) == ((), answer.text)
 
 
 async def test_tool_returns_that_nobody_waits_for_are_refused(house: House) -> None:

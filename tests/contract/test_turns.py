@@ -125,11 +125,11 @@ async def test_a_message_is_found_again_by_its_otid_with_what_came_of_it(house: 
     for number in range(3):
         house.scripted.script([f"answer {number}"])
         await house.send(thread, f"question {number}", otid=f"otid-{number}")
-    found = await house.door.find(thread, "otid-1")
+    found = await house.found(thread, "otid-1")
     assert found
-    assert found.finished
-    assert found.so_far.text == "answer 1"
-    assert await house.door.find(thread, "never sent") is None
+    assert found.has_answer
+    assert found.answer().text == "answer 1"
+    assert await house.found(thread, "never sent") is None
 
 
 async def test_the_agent_knows_the_thread_and_no_other(house: House) -> None:
@@ -151,8 +151,8 @@ async def test_a_failing_model_is_told_as_such_and_leaves_the_thread_usable(
     with pytest.raises(ModelFailed, match="out of order") as failed:
         await house.door.send(thread, "this fails", otid="t-1", run_tool=no_tool, on_run=Runs().note)
     assert failed.value.transient == transient
-    found = await house.door.find(thread, "t-1")
-    assert found is None or not found.finished
+    found = await house.found(thread, "t-1")
+    assert found is None or not found.has_answer
     answer = await house.door.send(thread, "this works", otid="t-2", run_tool=no_tool, on_run=Runs().note)
     assert answer.text.startswith("ok")
 
