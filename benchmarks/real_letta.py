@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -64,10 +65,12 @@ async def of_one_chat(atlas: Atlas, requests: Requests) -> tuple[str, list[Any],
 
 
 async def measure(turns: int, speakers: dict[str, Speak]) -> dict[str, list[float]]:
-    """Milliseconds of each speaker's turns; they take turns, so that all meet the same moods of the machine."""
+    """Milliseconds of each speaker's turns. They take turns in changing order: all meet the same moods of the machine,
+    and each as often what the server still does for the one before."""
     took: dict[str, list[float]] = {name: [] for name in speakers}
+    shuffled = random.Random(0)
     for number in range(turns + 3):
-        for name, speak in speakers.items():
+        for name, speak in shuffled.sample([*speakers.items()], len(speakers)):
             begun = time.perf_counter()
             await speak()
             if number >= 3:
