@@ -11,7 +11,7 @@ import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -37,7 +37,7 @@ from atlas_mcp.store.locks import Locks
 from atlas_mcp.watch.tracing import open_tracing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from atlas_mcp.constellation.additions import Additions
     from atlas_mcp.constellation.constellation import Constellation
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.moves import Moves
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.letta.lettas import Lettas
+    from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.knowledge import Recalled
     from atlas_mcp.model.result import Result
     from atlas_mcp.model.run import RunKind
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from atlas_mcp.watch.tracing import Tracing
 
 CLOSE_SECONDS = 8.0
-_T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 
@@ -109,14 +109,29 @@ class Rooms:
 
         LettaUnavailable, UnusableLetta or UnknownModel when that one cannot be used; those of other Lettas can.
         """
-        return await self.constellation_on(caller, await self.lettas.of(caller))
+        from atlas_mcp.letta import placement
+
+        additions = self.additions(caller)
+        async with self.record.read() as db:
+            placed, rows = await placement.read(db, caller.id), await additions.rows(db)
+        return await self._constellation(caller, await self.lettas.at(caller, placed), additions.roster_with(rows))
+
+    @asynccontextmanager
+    async def visit(self, caller: Caller) -> AsyncGenerator[Constellation]:
+        """This caller's constellation, as `constellation` gives it; it is not moved while the body runs."""
+        from atlas_mcp.constellation.visits import visiting
+
+        async with visiting(caller, self.keeper.locks):
+            yield await self.constellation(caller)
 
     async def constellation_on(self, caller: Caller, letta: Letta) -> Constellation:
         """What this caller has on that Letta, wherever the constellation is placed: for moving it."""
+        return await self._constellation(caller, letta, await self.additions(caller).roster())
+
+    async def _constellation(self, caller: Caller, letta: Letta, roster: Roster) -> Constellation:
         from atlas_mcp.constellation.constellation import Constellation
 
         key = f"{letta.name}\n{caller.id}\n{caller.client}"
-        roster = await self.additions(caller).roster()
         if key not in self._constellations or self._constellations[key].roster is not roster:
             k, models = self.keeper, await self.models_of(letta)
             self._constellations[key] = Constellation(
@@ -163,17 +178,17 @@ class Rooms:
         """Execute a run that is one turn; the whole TurnResult is kept as the artifact `turn`."""
         caller = Caller(id=run.caller.id, kind=run.caller.kind, client=run.input["client"])
         agent, shown = run.input["agent"], turn_id(caller, run.run_id)
-        started = Entry(agent, "turn_started", f"{agent} is thinking", shown, key="started")
-        agents = await self.constellation(caller)
-        work = agents.take_turn(
-            agent,
-            run.input["message"],
-            conversation=run.input["conversation"],
-            key=run.run_id,
-            run_id=run.run_id,
-            on_event=run.emit,
-        )
-        turn = await _beside(work, run.write(started))
+        if not run.attended:
+            await run.write(turn_started(agent, shown))
+        async with self.visit(caller) as agents:
+            turn = await agents.take_turn(
+                agent,
+                run.input["message"],
+                conversation=run.input["conversation"],
+                key=run.run_id,
+                run_id=run.run_id,
+                on_event=run.emit,
+            )
         kept = (
             Spent(turn.usage, turn.turn_id),
             Kept("turn", turn.model_dump_json()),
@@ -222,17 +237,9 @@ async def copying(rooms: Rooms) -> AsyncGenerator[None]:
         tasks.cancel_scope.cancel()
 
 
-async def _beside(work: Awaitable[_T], job: Awaitable[object]) -> _T:
-    """What the work gives; the job is done meanwhile."""
-
-    async def do() -> None:
-        await job
-
-    given: list[_T] = []
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(do)
-        given.append(await work)
-    return given[0]
+def turn_started(agent: str, turn: str) -> Entry:
+    """What those who follow a chat are told first."""
+    return Entry(agent, "turn_started", f"{agent} is thinking", turn, key="started")
 
 
 class _Attempt:

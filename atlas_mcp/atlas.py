@@ -20,10 +20,11 @@ from atlas_mcp import __version__
 from atlas_mcp._groups import Groups
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._portable import Portable
-from atlas_mcp._rooms import Rooms, RoomsKeeper, open_rooms
+from atlas_mcp._rooms import Rooms, RoomsKeeper, open_rooms, turn_started
 from atlas_mcp._status import describe_status
 from atlas_mcp._survey import counted, survey
 from atlas_mcp.constellation.agents import describe_agents
+from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.constellation.warming import warm_all
 from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit
 from atlas_mcp.model.caller import Caller
@@ -129,7 +130,8 @@ class Atlas:
             )
         deadline = _deadline(wait_seconds)
         rooms = await self._keeper.rooms()
-        thread = await (await rooms.constellation(caller)).thread(agent, conversation)
+        async with rooms.visit(caller) as agents:
+            thread = await agents.thread(agent, conversation)
         asked = {"agent": agent, "message": message, "conversation": thread, "client": caller.client}
         done = await rooms.runs.ask(
             caller,
@@ -139,6 +141,7 @@ class Atlas:
             needs=self._keeper.models.providers(),
             wait_seconds=max(0.0, deadline - anyio.current_time()),
             on_event=on_event,
+            first=lambda run_id: turn_started(agent, turn_id(caller, run_id)),
         )
         if done.outcome is not None:
             return self._replied(done.outcome.kept("turn"), done.trace_id)

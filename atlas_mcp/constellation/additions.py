@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pydantic import ValidationError
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 
 from atlas_mcp.constellation.roster_groups import problem_of
 from atlas_mcp.constellation.tool_pools import pool_matrix
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 Kind = Literal["agent", "group"]
 Row: TypeAlias = "tuple[str, str, dict[str, Any]]"
+_ROWS = (  # built once: every call runs it
+    select(table.c.kind, table.c.name, table.c.spec)
+    .where(table.c.caller == bindparam("mine"))
+    .order_by(table.c.kind, table.c.created_at)
+)
 MOST = 100
 """Agents and groups that a caller may add: every list of agents is read by models, and gets no better by more."""
 log = logging.getLogger(__name__)
@@ -47,7 +52,10 @@ class Additions:
     async def roster(self) -> Roster:
         """The roster with the additions; the same object for as long as nothing is added or taken away."""
         async with self._record.read() as db:
-            rows = await self._rows(db)
+            return self.roster_with(await self.rows(db))
+
+    def roster_with(self, rows: list[Row]) -> Roster:
+        """The roster with these additions, which have just been read."""
         if rows != self._read[0]:
             self._read = (rows, extended(self._base, rows))
         return self._read[1]
@@ -80,12 +88,12 @@ class Additions:
     async def check(self, kind: Kind, name: str) -> None:
         """UnknownAgent, UnknownGroup, or IllegalChange for the roster's own and what is in use: it must stay."""
         async with self._record.read() as db:
-            self._check(kind, name, await self._rows(db))
+            self._check(kind, name, await self.rows(db))
 
     async def delete(self, kind: Kind, name: str) -> None:
         """Take an addition away; raises as `check` does."""
         async with self._record.write() as db:
-            self._check(kind, name, await self._rows(db))
+            self._check(kind, name, await self.rows(db))
             mine = (table.c.caller == self._caller.id, table.c.kind == kind, table.c.name == name)
             await db.execute(delete(table).where(*mine))
 
@@ -102,7 +110,7 @@ class Additions:
 
     async def _add(self, kind: Kind, spec: AgentSpec | GroupSpec) -> None:
         async with self._record.write() as db:
-            rows = await self._rows(db)
+            rows = await self.rows(db)
             roster = extended(self._base, rows)
             known = [a.name for a in roster.agents] if kind == "agent" else [g.name for g in roster.groups]
             if spec.name in known:
@@ -122,9 +130,9 @@ class Additions:
                 )
             )
 
-    async def _rows(self, db: AsyncConnection) -> list[Row]:
-        mine = select(table.c.kind, table.c.name, table.c.spec).where(table.c.caller == self._caller.id)
-        return [(r.kind, r.name, r.spec) for r in await db.execute(mine.order_by(table.c.kind, table.c.created_at))]
+    async def rows(self, db: AsyncConnection) -> list[Row]:
+        """What the record has of them, agents first, each kind in the order in which it was added."""
+        return [(r.kind, r.name, r.spec) for r in await db.execute(_ROWS, {"mine": self._caller.id})]
 
 
 def extended(roster: Roster, rows: list[Row]) -> Roster:

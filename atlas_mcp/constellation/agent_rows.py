@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, insert, select
+from sqlalchemy import and_, bindparam, delete, insert, or_, select
 
 from atlas_mcp.store.tables import agent, block, conversation
 
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
 
 SHARED = "*"
+_READ_AGENT = (  # built once: every turn reads its agent
+    select(agent.c.letta_id.label("agent_id"), agent.c.fingerprint, block)
+    .select_from(agent)
+    .outerjoin(
+        block,
+        and_(
+            block.c.caller == agent.c.caller,
+            block.c.server == agent.c.server,
+            or_(block.c.owner == bindparam("who"), block.c.owner == SHARED),
+        ),
+    )
+    .where(agent.c.caller == bindparam("mine"), agent.c.server == bindparam("there"), agent.c.name == bindparam("who"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +56,7 @@ class KeptAgent:
 
 async def read_agent(db: AsyncConnection, caller: Caller, server: str, name: str) -> KeptAgent | None:
     """The agent with its own and the shared blocks; None if it was never created there."""
-    theirs = and_(block.c.caller == agent.c.caller, block.c.server == agent.c.server, block.c.owner.in_((name, SHARED)))
-    of_agent = (agent.c.letta_id.label("agent_id"), agent.c.fingerprint)
-    mine = (agent.c.caller == caller.id, agent.c.server == server, agent.c.name == name)
-    rows = (await db.execute(select(*of_agent, block).select_from(agent).outerjoin(block, theirs).where(*mine))).all()
+    rows = (await db.execute(_READ_AGENT, {"mine": caller.id, "there": server, "who": name})).all()
     if not rows:
         return None
     blocks = {r.label: KeptBlock(r.label, r.letta_id, r.limit, r.owner == SHARED) for r in rows if r.label}

@@ -25,6 +25,8 @@ from atlas_mcp.errors import LettaLost
 from atlas_mcp.letta.states import AgentChange, NewAgent
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from atlas_mcp.constellation.contract import ModelChoice, SourceTools
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.letta.states import AgentState
@@ -64,13 +66,14 @@ class Keeper:
         """The handle of the model that answers for the agent."""
         return self._models.handle(self._roster.tier(spec), spec.level, spec.model)
 
-    async def agent(self, name: str, *, lost: str | None = None) -> KeptAgent:
-        """The agent, created or brought up to date if need be. `lost` is an id that Letta no longer has.
+    async def agent(self, name: str, *, lost: str | None = None, kept: KeptAgent | None = None) -> KeptAgent:
+        """The agent, created or brought up to date if need be. `lost` is an id that Letta no longer has, `kept` what
+        has just been read of the agent.
 
         Raises UnknownAgent for a name that is not in the roster, and what Letta's door raises.
         """
         spec = self._roster.agent(name)
-        kept = await self._read(name)
+        kept = kept or await self._read(name)
         if not kept or not self._is_current(kept, spec, lost):
             kept = await self._made_current(spec, lost)
         return replace(kept, tools=frozenset(self._tools.of(spec)))
@@ -109,7 +112,11 @@ class Keeper:
 
     async def _read(self, name: str) -> KeptAgent | None:
         async with self._record.read() as db:
-            kept = await read_agent(db, self._caller, self._letta.name, name)
+            return await self.read(db, name)
+
+    async def read(self, db: AsyncConnection, name: str) -> KeptAgent | None:
+        """What the record has of the agent, with the blocks that the roster gives it; None if it was never created."""
+        kept = await read_agent(db, self._caller, self._letta.name, name)
         if kept is None:
             return None
         labels = {b.label for b in self._roster.blocks_of(name)}

@@ -5,19 +5,33 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from atlas_mcp.constellation.names import thread_lock
 from atlas_mcp.errors import LettaLost, UnknownConversation
 from atlas_mcp.store.tables import conversation as table
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from atlas_mcp.constellation.keeper import Keeper
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
 
+_OF_AGENT = (
+    table.c.caller == bindparam("mine"),
+    table.c.server == bindparam("there"),
+    table.c.agent == bindparam("who"),
+)
+_MINE = select(table.c.id).where(*_OF_AGENT, table.c.id == bindparam("thread"))
+_OWN = (
+    select(table.c.id)
+    .where(*_OF_AGENT, table.c.client == bindparam("whose"))
+    .order_by(table.c.created_at.desc())
+    .limit(1)
+)
 NEW = "new"
 UNNAMED = "-"
 """Stands for a client that gave no name: it has threads of its own, too."""
@@ -33,7 +47,7 @@ class Threads:
         self._letta = letta
         self._record = record
         self._locks = locks
-        self._here = (table.c.caller == caller.id, table.c.server == letta.name)
+        self._here = {"mine": caller.id, "there": letta.name}
 
     async def resolve(self, agent: str, conversation: str | None, *, run_id: str | None = None) -> str:
         """The conversation's id. None: this client's own thread with the agent, opened if there is none; "new": a new
@@ -43,13 +57,21 @@ class Threads:
             return await self._only(agent, conversation)
         if conversation == NEW:
             return await self.open(agent, run_id=run_id)
-        if conversation is None:
-            return await self._own(agent) or await self._open_own(agent)
-        mine = (table.c.id == conversation, table.c.agent == agent, *self._here)
         async with self._record.read() as db:
-            if (await db.execute(select(table.c.id).where(*mine))).one_or_none() is None:
-                raise UnknownConversation(conversation, agent)
-        return conversation
+            found = await self.find(db, agent, conversation)
+        return found or await self._open_own(agent)
+
+    async def find(self, db: AsyncConnection, agent: str, conversation: str | None) -> str | None:
+        """What `resolve` gives, if the record knows it: None for what must be opened first, or asked for."""
+        if conversation == NEW or not self._letta.abilities.conversations:
+            return None
+        if conversation is None:
+            of_client = {**self._here, "who": agent, "whose": self._client}
+            return (await db.execute(_OWN, of_client)).scalar_one_or_none()
+        found = (await db.execute(_MINE, {**self._here, "who": agent, "thread": conversation})).scalar_one_or_none()
+        if found is None:
+            raise UnknownConversation(conversation, agent)
+        return found
 
     async def open(self, agent: str, *, run_id: str | None = None, client: str = "") -> str:
         """Open a new conversation with the agent."""
@@ -92,10 +114,6 @@ class Threads:
 
     async def _open_own(self, agent: str) -> str:
         async with self._locks.hold(thread_lock(self._caller, agent, self._client)):
-            return await self._own(agent) or await self.open(agent, client=self._client)
-
-    async def _own(self, agent: str) -> str | None:
-        mine = (*self._here, table.c.agent == agent, table.c.client == self._client)
-        newest = select(table.c.id).where(*mine).order_by(table.c.created_at.desc()).limit(1)
-        async with self._record.read() as db:
-            return (await db.execute(newest)).scalar_one_or_none()
+            async with self._record.read() as db:
+                found = await self.find(db, agent, None)
+            return found or await self.open(agent, client=self._client)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.model.turn import TurnResult
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.model.caller import Caller
+
+
+# Built once: building statements costs as much as running them, and every turn runs these.
+_MINE = turn.c.caller == bindparam("mine")
+_BY_KEY = select(turn).where(_MINE, turn.c.key == bindparam("called"))
+_BEGIN = insert(turn)
+_CHANGE = update(turn).where(turn.c.id == bindparam("turn"), _MINE)
+_OTHERS = select(turn.c.id).where(
+    _MINE, turn.c.conversation == bindparam("thread"), turn.c.id != bindparam("turn"), turn.c.status == "started"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +42,7 @@ class TurnRow:
 
 async def by_key(db: AsyncConnection, caller: Caller, key: str) -> TurnRow | None:
     """The turn with that idempotency key."""
-    rows = await db.execute(select(turn).where(turn.c.caller == caller.id, turn.c.key == key))
-    row = rows.one_or_none()
+    row = (await db.execute(_BY_KEY, {"mine": caller.id, "called": key})).one_or_none()
     return _row(row) if row else None
 
 
@@ -58,19 +67,18 @@ async def begin(
         "status": "started",
         "started_at": datetime.now(UTC),
     }
-    await db.execute(insert(turn).values(row))
+    await db.execute(_BEGIN, row)
     return made
 
 
 async def change(db: AsyncConnection, caller: Caller, turn_id: str, **columns: Any) -> None:
     """Set these columns of the turn."""
-    await db.execute(update(turn).where(turn.c.id == turn_id, turn.c.caller == caller.id).values(columns))
+    await db.execute(_CHANGE, {"turn": turn_id, "mine": caller.id, **columns})
 
 
 async def unsettled(db: AsyncConnection, caller: Caller, row: TurnRow) -> list[str]:
     """The other turns of this one's conversation of whose end nothing is known, by their ids."""
-    others = (turn.c.caller == caller.id, turn.c.conversation == row.conversation, turn.c.id != row.id)
-    rows = await db.execute(select(turn.c.id).where(*others, turn.c.status == "started"))
+    rows = await db.execute(_OTHERS, {"mine": caller.id, "thread": row.conversation, "turn": row.id})
     return list(rows.scalars())
 
 

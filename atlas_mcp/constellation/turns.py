@@ -33,6 +33,8 @@ from atlas_mcp.watch.calls import hashed_caller
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from atlas_mcp.constellation.agent_rows import KeptAgent
     from atlas_mcp.constellation.blocks import Blocks
     from atlas_mcp.constellation.contract import ModelChoice, OnEvent, Tools, ToolSession
@@ -52,6 +54,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What the record told in the moment in which the turn began.
+
+    `others` are earlier turns of its thread of whose end nothing is known; `outdated`: the thread's prompt is older
+    than what it tells of the agent.
+    """
+
+    row: TurnRow
+    kept: KeptAgent | None
+    others: tuple[str, ...] = ()
+    outdated: bool = False
+
+
 @dataclass
 class Job:
     """A turn under way."""
@@ -62,6 +78,8 @@ class Job:
     tools: ToolSession
     memory: TurnMemory
     on_event: OnEvent | None
+    others: tuple[str, ...] = ()
+    outdated: bool = False
     letta_run: str | None = None
 
     @property
@@ -131,30 +149,44 @@ class Turns:
         """See `Constellation.take_turn`."""
         self._roster.agent(agent)
         _check_message(message)
-        known = await self._by_key(key)
-        thread = known.conversation if known else await self._threads.resolve(agent, conversation, run_id=run_id)
+        thread = await self._thread(agent, conversation, key, run_id)
         while True:
             async with self._locks.hold(turn_lock(agent, thread)):
                 async with self._record.write() as db:
                     row = await turn_rows.begin(db, self._caller, key, agent, thread, message, run_id)
+                    begun = await self._begun(db, row)
                 if row.agent != agent:
                     raise InvalidInput(f"the key {key!r} is that of a turn with {row.agent}.", argument="key")
                 if row.result:
                     return row.result
                 if row.conversation == thread:
-                    return await self._do(row, tools, on_event)
+                    return await self._do(begun, tools, on_event)
             thread = row.conversation  # another process began this turn meanwhile, elsewhere
 
-    async def _by_key(self, key: str) -> TurnRow | None:
+    async def _thread(self, agent: str, conversation: str | None, key: str, run_id: str | None) -> str:
         async with self._record.read() as db:
-            return await turn_rows.by_key(db, self._caller, key)
+            known = await turn_rows.by_key(db, self._caller, key)
+            thread = known.conversation if known else await self._threads.find(db, agent, conversation)
+        return thread or await self._threads.resolve(agent, conversation, run_id=run_id)
 
-    async def _do(self, row: TurnRow, tools: ToolSession | None, on_event: OnEvent | None) -> TurnResult:
+    async def _begun(self, db: AsyncConnection, row: TurnRow) -> Begun:
+        kept = await self._keeper.read(db, row.agent)
+        if kept is None or self._letta.kind == "embedded":
+            return Begun(row, kept)
+        others = await turn_rows.unsettled(db, self._caller, row)
+        outdated = await is_outdated(db, self._caller, self._letta.name, row, kept)
+        return Begun(row, kept, tuple(others), outdated)
+
+    async def _do(self, begun: Begun, tools: ToolSession | None, on_event: OnEvent | None) -> TurnResult:
+        row = begun.row
         with self._marked_busy(row.agent), self._span(row) as opened:
             spec = self._roster.agent(row.agent)
-            kept = await self._keeper.agent(row.agent)
+            kept = await self._keeper.agent(row.agent, kept=begun.kept)
             memory = self._blocks.of_turn(kept, row.id, again=not row.fresh)
             job = Job(row, spec, kept, tools or self._toolbox.session(spec, None), memory, on_event)
+            if self._letta.kind != "embedded":  # it lets turns queue by itself, and compiles the prompt of each
+                changed = begun.kept is None or begun.kept.fingerprint != kept.fingerprint
+                job.others, job.outdated = begun.others, begun.outdated or changed or bool(begun.others)
             result = await self._run(job)
             self._record_usage(opened, spec, result)
             return result
@@ -202,9 +234,9 @@ class Turns:
     async def _sent(self, job: Job) -> Answer:
         """The answer to the turn's message, which is sent unless it was sent before."""
         row = job.row
-        if self._letta.kind != "embedded":  # what runs in it ends with its process, and it lets turns queue by itself
-            await self._settle_others(row)
-            await self._renew_prompt(job)
+        await self._settle_others(job)
+        if job.outdated:
+            await self._letta.recompile(row.conversation)
         return await self._letta.send(
             row.conversation,
             row.message,
@@ -216,19 +248,11 @@ class Turns:
             on_call=job.tell_call,
         )
 
-    async def _settle_others(self, row: TurnRow) -> None:
-        async with self._record.read() as db:
-            others = await turn_rows.unsettled(db, self._caller, row)
-        for other in others:
-            await self._letta.settle(row.conversation, other)
+    async def _settle_others(self, job: Job) -> None:
+        for other in job.others:
+            await self._letta.settle(job.row.conversation, other)
             async with self._record.write() as db:
                 await turn_rows.fail(db, self._caller, other, "what became of it is not known")
-
-    async def _renew_prompt(self, job: Job) -> None:
-        async with self._record.read() as db:
-            outdated = await is_outdated(db, self._caller, self._letta.name, job.row, job.kept)
-        if outdated:
-            await self._letta.recompile(job.row.conversation)
 
     async def _replace_lost(self, job: Job) -> None:
         """Put the agent or its conversation anew where Letta has lost it, and say so."""
@@ -245,6 +269,7 @@ class Turns:
         async with self._record.write() as db:
             await turn_rows.change(db, self._caller, job.row.id, conversation=thread)
         job.row = replace(job.row, conversation=thread, fresh=True)
+        job.others, job.outdated = (), False
         job.memory = self._blocks.of_turn(job.kept, job.row.id, again=False)
 
     def _usage(self, handle: str, answer: Answer) -> Usage:

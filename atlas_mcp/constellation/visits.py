@@ -43,16 +43,9 @@ class Visits:
         if self._caller.id in _inside.get():
             yield
             return
-        held = self._locks.try_hold(f"{_prefix(self._caller)}{uuid.uuid4().hex}")
-        if held is None:  # a name that nobody else has
-            raise AssertionError("the lock of a visit is taken")
-        with held:  # before the look: who moves the constellation looks for visits after it has said so
+        async with visiting(self._caller, self._locks):
             await self._check()
-            token = _inside.set(_inside.get() | {self._caller.id})
-            try:
-                yield
-            finally:
-                _inside.reset(token)
+            yield
 
     async def _check(self) -> None:
         async with self._record.read() as db:
@@ -67,6 +60,23 @@ class Visits:
             raise ConstellationMoving(
                 f"the constellation was moved to {placed.server} just now.", next_step="Ask again: it is found there."
             )
+
+
+@asynccontextmanager
+async def visiting(caller: Caller, locks: Locks) -> AsyncGenerator[None]:
+    """Keep the caller's constellation from being moved; where it is must be looked up inside.
+
+    One who moves it looks for visits after it has said so: what is looked up before may be gone.
+    """
+    held = locks.try_hold(f"{_prefix(caller)}{uuid.uuid4().hex}")
+    if held is None:  # a name that nobody else has
+        raise AssertionError("the lock of a visit is taken")
+    with held:
+        token = _inside.set(_inside.get() | {caller.id})
+        try:
+            yield
+        finally:
+            _inside.reset(token)
 
 
 async def all_out(caller: Caller, locks: Locks) -> None:

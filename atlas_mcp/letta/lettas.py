@@ -91,6 +91,10 @@ class Lettas:
         """
         async with self._record.read() as db:
             placed = await placement.read(db, caller.id)
+        return await self.at(caller, placed)
+
+    async def at(self, caller: Caller, placed: Placement | None) -> Letta:
+        """As `of`, with the placement that has just been read."""
         if placed is None or placed.server not in self.servers:
             placed = await self._place(caller)
         if placed.moving_to and self._locks.held_among([placement.moving_lock(caller.id)]):

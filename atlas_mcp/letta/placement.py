@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select
 
 from atlas_mcp.store.tables import agent, placement
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.model.server import Server
+
+
+_READ = select(placement).where(placement.c.caller == bindparam("mine"))  # built once: every call runs it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def moving_lock(caller: str) -> str:
 
 async def read(db: AsyncConnection, caller: str) -> Placement | None:
     """Where the caller's constellation is; None if it never was anywhere."""
-    row = (await db.execute(select(placement).where(placement.c.caller == caller))).one_or_none()
+    row = (await db.execute(_READ, {"mine": caller})).one_or_none()
     return _placement(row) if row else None
 
 

@@ -34,7 +34,8 @@ _TEXT = select(_ARTIFACT.c.text).where(_ARTIFACT.c.run_id == bindparam("run"), _
 class RunContext:
     """One attempt at one run.
 
-    `resumed` tells that an earlier attempt had begun, `attempt` counts those whose process died, from 1.
+    `resumed` tells that an earlier attempt had begun, `attempt` counts those whose process died, from 1; `attended`,
+    that the run began at once for somebody who waits for it, with its first entry stored.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class RunContext:
         *,
         resumed: bool,
         attempt: int,
+        attended: bool,
         executor: str,
         record: Record,
         news: Callable[[], None],
@@ -55,6 +57,7 @@ class RunContext:
         self.input = input
         self.resumed = resumed
         self.attempt = attempt
+        self.attended = attended
         self._executor = executor
         self._record = record
         self._news = news

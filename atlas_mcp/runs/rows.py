@@ -64,13 +64,14 @@ async def add(
     needs: list[str],
     executor: str | None,
     *,
-    begun: bool = False,
+    begun_with: Entry | None = None,
 ) -> None:
-    """Store a new run as queued, to be executed by `executor`, or by whoever can if that is None; or as `begun`, when
-    `executor` begins with it at once.
+    """Store a new run as queued, to be executed by `executor`, or by whoever can if that is None; or as begun with
+    that entry, when `executor` begins at once.
     """
     now = datetime.now(UTC)
-    entries = [_ASKED, _STARTED] if begun else [_ASKED]
+    begun = begun_with is not None
+    entries = [_ASKED, _STARTED, begun_with] if begun_with else [_ASKED]
     row = {
         "id": run_id,
         "caller": order.caller.id,
@@ -89,7 +90,7 @@ async def add(
         "updated_at": now,
     }
     await connection.execute(_ADD, row)
-    events = [(journal.numbered(entry, seq, now), None) for seq, entry in enumerate(entries, start=1)]
+    events = [(journal.numbered(entry, seq, now), entry.key) for seq, entry in enumerate(entries, start=1)]
     await journal.write(connection, run_id, events)
 
 

@@ -104,9 +104,8 @@ class Runner:
         self._mine.add(run_id)
         try:
             with anyio.CancelScope(shield=True):
-                await self._attempt(
-                    run_id, kind, goal, order, attempt=1, resumed=False, trace=trace_of(order.traceparent)
-                )
+                known = trace_of(order.traceparent)
+                await self._attempt(run_id, kind, goal, order, attended=True, trace=known)
         except Exception as error:  # noqa: BLE001
             await self._fail(run_id, error)
         finally:
@@ -145,7 +144,16 @@ class Runner:
             await self._fail(run_id, error)
 
     async def _attempt(
-        self, run_id: str, kind: RunKind, goal: str, order: Order, *, attempt: int, resumed: bool, trace: str | None
+        self,
+        run_id: str,
+        kind: RunKind,
+        goal: str,
+        order: Order,
+        *,
+        trace: str | None,
+        attempt: int = 1,
+        resumed: bool = False,
+        attended: bool = False,
     ) -> None:
         self._bells.ring(run_id)
         with attempt_span(run_id, kind, goal, order, attempt) as span:
@@ -155,6 +163,7 @@ class Runner:
                 order.input,
                 resumed=resumed,
                 attempt=attempt,
+                attended=attended,
                 executor=self.name,
                 record=self._record,
                 news=lambda: self._bells.ring(run_id),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from atlas_mcp.model.caller import Caller
+    from atlas_mcp.runs.changes import Entry
     from atlas_mcp.runs.outcome import Executor, RunOutcome
     from atlas_mcp.runs.rows import RunRow
     from atlas_mcp.store.home import Home
@@ -99,16 +100,21 @@ class Runs:
         needs: Sequence[str] = (),
         wait_seconds: float,
         on_event: OnEvent | None = None,
+        first: Callable[[str], Entry],
     ) -> Asked:
         """Store a run, start it, and wait for it. If it ended well within the time nothing is kept of it but what this
-        gives; else it goes on, or has failed, and is followed by its id. `on_event` is told its events meanwhile."""
+        gives; else it goes on, or has failed, and is followed by its id. `on_event` is told its events meanwhile, of
+        which `first` gives, for that id, the one that is stored with the run if it begins at once: it is `attended`.
+        """
         run_id = _new_id()
         if not self._can_do(kind, needs) or not self._runner.take_slot():
             return Asked(await self.submit(caller, kind, goal, input, needs=needs))
         order = Order(caller=caller, input=input, traceparent=current_traceparent())
         try:
             async with self._record.write() as connection:
-                await rows.add(connection, run_id, kind, goal, order, [*needs], self._runner.name, begun=True)
+                await rows.add(
+                    connection, run_id, kind, goal, order, [*needs], self._runner.name, begun_with=first(run_id)
+                )
         except BaseException:
             self._runner.give_slot_back()
             raise

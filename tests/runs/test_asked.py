@@ -29,15 +29,21 @@ ANSWER = (
 )
 
 
+def first(run_id: str) -> Entry:
+    """What is stored with a run that begins at once."""
+    return Entry("librarian", "turn_started", f"The librarian thinks of {run_id}.", "t1", key="started")
+
+
 async def answer(run: RunContext) -> RunOutcome:
     """Answer at once."""
-    await run.emit("librarian", "turn_started", "The librarian thinks.", turn_id="t1")
+    if not run.attended:
+        await run.write(first(run.run_id))
     return RunOutcome(reply="hello", changes=ANSWER)
 
 
 async def ask(runs: Runs, me: Caller, **options: Any) -> Any:
     with anyio.fail_after(DEADLINE):
-        return await runs.ask(me, "turn", "Say hello", {}, **{"wait_seconds": DEADLINE, **options})
+        return await runs.ask(me, "turn", "Say hello", {}, **{"wait_seconds": DEADLINE, "first": first, **options})
 
 
 async def ended(runs: Runs, me: Caller, run_id: str) -> Any:
@@ -129,7 +135,6 @@ async def test_its_events_are_told_while_it_is_waited_for(opening: Any, me: Call
     told = anyio.Event()
 
     async def slow(run: RunContext) -> RunOutcome:
-        await run.emit("librarian", "turn_started", "The librarian thinks.")
         await told.wait()
         return RunOutcome(reply="hello")
 
@@ -161,7 +166,7 @@ async def test_more_than_can_begin_at_once_queue_and_all_are_answered(opening: A
         replies: list[str | None] = []
 
         async def one(word: str) -> None:
-            asked = await runs.ask(me, "turn", word, {"word": word}, wait_seconds=DEADLINE)
+            asked = await runs.ask(me, "turn", word, {"word": word}, wait_seconds=DEADLINE, first=first)
             run = asked.outcome or await ended(runs, me, asked.run_id)
             replies.append(run.reply)
 
