@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.portable_planting import Planted
     from atlas_mcp.model.caller import Caller
 
-_OWN: tuple[Table, ...] = (
+OWN: tuple[Table, ...] = (
     tables.agent,
     tables.block,
     tables.revision,
@@ -152,7 +152,7 @@ async def erase(db: AsyncConnection, caller: Caller) -> None:
         (tables.group_message, "conversation", talks),
     ):
         await db.execute(delete(table).where(table.c[column].in_(mine)))
-    for table in _OWN:
+    for table in OWN:
         await db.execute(delete(table).where(table.c.caller == caller.id))
 
 

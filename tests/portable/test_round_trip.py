@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atlas_mcp.constellation.portable_rows import OWN
+from atlas_mcp.store.tables import metadata
 from tests.portable.conftest import atlas_on, content, fill
 
 if TYPE_CHECKING:
@@ -27,3 +29,8 @@ async def test_a_constellation_that_went_through_a_file_is_exported_again_as_the
     assert written.agents > 2
     assert written.passages == 2
     assert written.runs == 2
+
+
+async def test_no_table_of_a_caller_s_things_is_left_behind() -> None:
+    theirs = {table.name for table in metadata.sorted_tables if "caller" in table.c}
+    assert {table.name for table in OWN} | {"placement"} == theirs, "say in portable_rows what becomes of a new table"
