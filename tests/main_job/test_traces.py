@@ -65,7 +65,7 @@ async def test_each_call_is_one_whole_trace_with_agents_models_tools_and_memory(
         assert run["status"] == "completed", run["error"]
         result = await server.client.call_tool("chat_with_agent", {"agent": "nobody", "message": "x"})
         assert result.is_error
-        assert len((await server.client.list_tools()).tools) == 9
+        assert "get_status" in {tool.name for tool in (await server.client.list_tools()).tools}
     traces = await anyio.to_thread.run_sync(carried, home)
     by_name = {(t.name, t.state): t for t in traces}
     assert sorted(by_name) == [

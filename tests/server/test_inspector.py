@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.server.doors import TOOLS
+
 MODULES = Path(os.environ.get("ATLAS_TEST_NODE_MODULES") or Path(__file__).parents[2] / "node_modules")
 INSPECTOR = MODULES / "@modelcontextprotocol" / "inspector"
 
@@ -42,7 +44,7 @@ def use(home: Path, tool: str, *, era: str = "modern", **arguments: Any) -> dict
 @pytest.mark.parametrize("era", ["modern", "legacy"])
 def test_the_inspector_lists_the_tools_and_finds_their_schemas_portable(home: Path, era: str) -> None:
     listed = inspect(home, "--method", "tools/list", "--strict", era=era)
-    assert len(listed.get("result", listed)["tools"]) == 9
+    assert {tool["name"] for tool in listed.get("result", listed)["tools"]} == TOOLS
 
 
 @pytest.mark.timeout(400)
@@ -51,7 +53,14 @@ def test_the_inspector_calls_every_tool(home: Path) -> None:
     assert use(home, "get_status")["ok"]
     assert use(home, "chat_with_agent", agent="librarian", message="Please remember: I am Ada.")["reply"]
     assert use(home, "get_agent_memory", agent="librarian", label="human", era="legacy")["blocks"][0]["value"]
-    assert use(home, "update_agent_memory", agent="librarian", label="human", value="Ada.")["value"] == "Ada."
+    before = use(home, "update_agent_memory", agent="librarian", label="human", value="Ada.")
+    assert before["value"] == "Ada."
+    after = use(home, "update_agent_memory", agent="librarian", label="human", value="Bob.")
+    undone = use(home, "undo_memory", agent="librarian", label="human", revision=before["revision"])
+    assert (undone["value"], undone["revision"]) == ("Ada.", after["revision"] + 1)
+    assert use(home, "share_knowledge", name="tea", text="Tea is grown in Darjeeling.")["chars"]
+    assert use(home, "search_memory", query="Darjeeling")["hits"][0]["kind"] == "knowledge"
+    assert use(home, "chat_with_group", group="sounding_board", message="Is tea good?")["messages"]
     material = {"name": "tea.txt", "text": "Tea is grown in Assam."}
     run = use(home, "run_team_task", goal="Where is tea grown?", materials=[material], wait_seconds=45)
     assert use(home, "get_run", run_id=run["run_id"])["status"] == "completed"
