@@ -112,7 +112,7 @@ class Rooms:
         from atlas_mcp.letta import placement
 
         additions = self.additions(caller)
-        async with self.record.read() as db:
+        async with self.record.look() as db:
             placed, rows = await placement.read(db, caller.id), await additions.rows(db)
         return await self._constellation(caller, await self.lettas.at(caller, placed), additions.roster_with(rows))
 

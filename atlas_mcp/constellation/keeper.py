@@ -111,7 +111,7 @@ class Keeper:
         return kept.letta_id != lost and kept.fingerprint == self._fingerprint(spec)
 
     async def _read(self, name: str) -> KeptAgent | None:
-        async with self._record.read() as db:
+        async with self._record.look() as db:
             return await self.read(db, name)
 
     async def read(self, db: AsyncConnection, name: str) -> KeptAgent | None:

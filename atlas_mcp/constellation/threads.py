@@ -57,7 +57,7 @@ class Threads:
             return await self._only(agent, conversation)
         if conversation == NEW:
             return await self.open(agent, run_id=run_id)
-        async with self._record.read() as db:
+        async with self._record.look() as db:
             found = await self.find(db, agent, conversation)
         return found or await self._open_own(agent)
 
@@ -114,6 +114,6 @@ class Threads:
 
     async def _open_own(self, agent: str) -> str:
         async with self._locks.hold(thread_lock(self._caller, agent, self._client)):
-            async with self._record.read() as db:
+            async with self._record.look() as db:
                 found = await self.find(db, agent, None)
             return found or await self.open(agent, client=self._client)

@@ -30,7 +30,7 @@ _OTHERS = select(turn.c.id).where(
 
 @dataclass(frozen=True, slots=True)
 class TurnRow:
-    """A turn as the record has it. `fresh`: the row has just been written, so nothing can have been sent yet."""
+    """A turn as the record has it. `fresh`: the record had none, so nothing can have been sent yet."""
 
     id: str
     agent: str
@@ -46,29 +46,28 @@ async def by_key(db: AsyncConnection, caller: Caller, key: str) -> TurnRow | Non
     return _row(row) if row else None
 
 
-async def begin(
-    db: AsyncConnection, caller: Caller, key: str, agent: str, conversation: str, message: str, run_id: str | None
-) -> TurnRow:
-    """The turn with that key; written now if there was none. In a write transaction."""
-    known = await by_key(db, caller, key)
-    if known:
-        if known.result is None:  # it may have failed before
-            await change(db, caller, known.id, status="started", error=None)
-        return known
-    made = TurnRow(turn_id(caller, key), agent, conversation, message, None, fresh=True)
-    row = {
-        "id": made.id,
+def new(caller: Caller, key: str, agent: str, conversation: str, message: str) -> TurnRow:
+    """A turn with a key that the record does not have; `begin` writes it."""
+    return TurnRow(turn_id(caller, key), agent, conversation, message, None, fresh=True)
+
+
+async def begin(db: AsyncConnection, caller: Caller, row: TurnRow, key: str, run_id: str | None) -> None:
+    """Note that the turn is under way; IntegrityError for a fresh one whose key somebody else has just written."""
+    if not row.fresh:  # it may have failed before
+        await change(db, caller, row.id, status="started", error=None)
+        return
+    values = {
+        "id": row.id,
         "key": key,
         "caller": caller.id,
-        "agent": agent,
-        "conversation": conversation,
+        "agent": row.agent,
+        "conversation": row.conversation,
         "run_id": run_id,
-        "message": message,
+        "message": row.message,
         "status": "started",
         "started_at": datetime.now(UTC),
     }
-    await db.execute(_BEGIN, row)
-    return made
+    await db.execute(_BEGIN, values)
 
 
 async def change(db: AsyncConnection, caller: Caller, turn_id: str, **columns: Any) -> None:

@@ -152,19 +152,30 @@ class Turns:
         thread = await self._thread(agent, conversation, key, run_id)
         while True:
             async with self._locks.hold(turn_lock(agent, thread)):
-                async with self._record.write() as db:
-                    row = await turn_rows.begin(db, self._caller, key, agent, thread, message, run_id)
+                async with self._record.look() as db:
+                    known = await turn_rows.by_key(db, self._caller, key)
+                    row = known or turn_rows.new(self._caller, key, agent, thread, message)
                     begun = await self._begun(db, row)
                 if row.agent != agent:
                     raise InvalidInput(f"the key {key!r} is that of a turn with {row.agent}.", argument="key")
                 if row.result:
                     return row.result
-                if row.conversation == thread:
+                if row.conversation == thread and await self._noted(row, key, run_id):
                     return await self._do(begun, tools, on_event)
-            thread = row.conversation  # another process began this turn meanwhile, elsewhere
+            thread = await self._thread(agent, row.conversation, key, run_id)  # another process has just begun it
+
+    async def _noted(self, row: TurnRow, key: str, run_id: str | None) -> bool:
+        from sqlalchemy.exc import IntegrityError
+
+        try:
+            async with self._record.write() as db:
+                await turn_rows.begin(db, self._caller, row, key, run_id)
+        except IntegrityError:  # another process has just begun this turn, in another conversation
+            return False
+        return True
 
     async def _thread(self, agent: str, conversation: str | None, key: str, run_id: str | None) -> str:
-        async with self._record.read() as db:
+        async with self._record.look() as db:
             known = await turn_rows.by_key(db, self._caller, key)
             thread = known.conversation if known else await self._threads.find(db, agent, conversation)
         return thread or await self._threads.resolve(agent, conversation, run_id=run_id)

@@ -48,7 +48,7 @@ class Visits:
             yield
 
     async def _check(self) -> None:
-        async with self._record.read() as db:
+        async with self._record.look() as db:
             placed = await placement.read(db, self._caller.id)
         if placed is None:
             return

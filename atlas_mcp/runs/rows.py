@@ -40,6 +40,9 @@ _DELETE = (
     delete(tables.artifact).where(tables.artifact.c.run_id == bindparam("run")),
     delete(_RUN).where(_RUN.c.id == bindparam("run")),
 )
+_DELETE_OURS = delete(_RUN).where(
+    _RUN.c.id == bindparam("run"), _RUN.c.executor == bindparam("me"), _RUN.c.status == "working"
+)
 _STAND = select(_RUN.c.status, _RUN.c.executor).where(_RUN.c.id == bindparam("run"))
 
 
@@ -225,10 +228,11 @@ async def remove(connection: AsyncConnection, run_id: str, caller: str) -> None:
 
 async def hand_over(connection: AsyncConnection, run_id: str, executor: str) -> None:
     """Delete a run that `executor` has done and whose outcome it hands over; RunLost if it is not at work on it."""
-    row = await stand(connection, run_id)
-    if row.executor != executor or row.status in ENDED:
+    ours = await connection.execute(_DELETE_OURS, {"run": run_id, "me": executor})
+    if not ours.rowcount:
         raise RunLost(run_id)
-    await _delete(connection, run_id)
+    for statement in _DELETE[:2]:
+        await connection.execute(statement, {"run": run_id})
 
 
 async def _delete(connection: AsyncConnection, run_id: str) -> None:

@@ -133,7 +133,7 @@ class Runs:
         since = 0
         while not enough.is_set():
             with self._bells.listen(run_id) as rung:
-                async with self._record.read() as connection:
+                async with self._record.look() as connection:
                     events = await journal.after(connection, run_id, since)
                 for event in events:
                     since = event.seq
@@ -150,7 +150,7 @@ class Runs:
         deadline = anyio.current_time() + wait_seconds
         while True:
             with self._bells.listen(run_id) as rung:
-                async with self._record.read() as connection:
+                async with self._record.look() as connection:
                     row = await rows.find(connection, run_id, caller.id)
                     events = await journal.after(connection, run_id, since)
                 left = deadline - anyio.current_time()
@@ -205,7 +205,7 @@ class Runs:
         """The run's events after number `since`, as they come, until it has ended. UnknownRun."""
         while True:
             with self._bells.listen(run_id) as rung:
-                async with self._record.read() as connection:
+                async with self._record.look() as connection:
                     row = await rows.stand(connection, run_id)
                     events = await journal.after(connection, run_id, since)
                 for event in events:

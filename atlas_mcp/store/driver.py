@@ -24,13 +24,19 @@ if TYPE_CHECKING:
 _EVERY = 64
 
 
-async def connect(path: Path, *, busy_seconds: float) -> Connection:
-    """An open connection that begins no transaction by itself and waits so long for other processes."""
+async def connect(path: Path, *, busy_seconds: float, at_once: bool = False) -> Connection:
+    """An open connection that begins no transaction by itself and waits so long for other processes.
+
+    With `at_once` statements run in the caller's own thread: for a few rows found by their keys, which are there
+    sooner than a thread would be woken.
+    """
 
     def open_file() -> sqlite3.Connection:
-        return sqlite3.connect(path, isolation_level=None, timeout=busy_seconds)
+        # One that works at once is opened and closed by its thread and used by the caller, never by both at a time.
+        return sqlite3.connect(path, isolation_level=None, timeout=busy_seconds, check_same_thread=not at_once)
 
     connection = Connection(open_file, _EVERY)
+    connection.at_once = at_once
     connection.let_process_end()
     await connection
     return connection
@@ -39,6 +45,7 @@ async def connect(path: Path, *, busy_seconds: float) -> Connection:
 class Connection(aiosqlite.Connection):
     """A connection whose cursors have their rows with them."""
 
+    at_once = False
     _to_begin: str | None = None
     _begun = False
     _stopped: asyncio.Future[Any] | None = None
@@ -80,6 +87,9 @@ class Connection(aiosqlite.Connection):
         self._to_begin = None
         if self._begun or self.in_transaction:
             self._begun = False
+            if self.at_once:
+                self._conn.rollback()
+                return
             thread: Any = cast("Any", self)._tx  # its queue; what has no future is done and not waited for
             thread.put_nowait((None, self._conn.rollback))
 
@@ -90,6 +100,8 @@ class Connection(aiosqlite.Connection):
         self._begun = (
             self._begun or begin is not None
         )  # also if the caller is cancelled: the thread does it all the same
+        if self.at_once:
+            return _all_of_it(self._conn, begin, sql, parameters, many)
         return await visiting(_all_of_it, self._conn, begin, sql, parameters, many)
 
 

@@ -28,18 +28,27 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _BUSY_MS = 30_000
-_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={_BUSY_MS}", "foreign_keys=ON")
+_LOOK_MS = 500
+"""How long a look may hold up the event loop; in WAL mode only a repair of the file by another process does."""
+_PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
 _READERS = 4
 
 
 class Record:
     """An open record; made by `open_record`."""
 
-    def __init__(self, readers: AsyncEngine, writer: AsyncEngine) -> None:
+    def __init__(self, lookers: AsyncEngine, readers: AsyncEngine, writer: AsyncEngine) -> None:
+        self._lookers = lookers
         self._readers = readers
         self._writer = writer
         self._reading = anyio.Semaphore(_READERS, fast_acquire=True)
         self._writing = anyio.Semaphore(1, max_value=1, fast_acquire=True)
+
+    @asynccontextmanager
+    async def look(self) -> AsyncGenerator[AsyncConnection]:
+        """As `read`, for a few rows found by their keys: they are read in this thread, which waits for nothing."""
+        async with _transaction(self._lookers, commit=False) as connection:
+            yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
@@ -67,13 +76,14 @@ async def open_record(home: Path) -> AsyncGenerator[Record]:
     path = home / "atlas.db"
     with damage_told(path):
         await anyio.to_thread.run_sync(upgrade, path, home / "locks")
-    readers, writer = _engine(path, "BEGIN", _READERS), _engine(path, "BEGIN IMMEDIATE", 1)
+    lookers, readers = _engine(path, "BEGIN", _READERS, at_once=True), _engine(path, "BEGIN", _READERS)
+    writer = _engine(path, "BEGIN IMMEDIATE", 1)
     try:
-        yield Record(readers, writer)
+        yield Record(lookers, readers, writer)
     finally:
         with anyio.CancelScope(shield=True):
-            await readers.dispose()
-            await writer.dispose()
+            for engine in (lookers, readers, writer):
+                await engine.dispose()
 
 
 @asynccontextmanager
@@ -126,23 +136,24 @@ async def _unbroken(work: Coroutine[Any, Any, None]) -> tuple[asyncio.Task[None]
     return task, cancelled
 
 
-def _engine(path: Path, begin: str, connections: int) -> AsyncEngine:
+def _engine(path: Path, begin: str, connections: int, *, at_once: bool = False) -> AsyncEngine:
     from sqlalchemy import event
     from sqlalchemy.ext.asyncio import create_async_engine
 
     from atlas_mcp.store.driver import connect
 
+    busy_ms = _LOOK_MS if at_once else _BUSY_MS
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}",
-        async_creator=partial(connect, path, busy_seconds=_BUSY_MS / 1000),
+        async_creator=partial(connect, path, busy_seconds=busy_ms / 1000, at_once=at_once),
         pool_size=connections,
-        max_overflow=0,
+        max_overflow=-1 if at_once else 0,  # nobody may wait for one that works at once
         pool_reset_on_return=None,  # every transaction ends in _transaction
     )
 
     def prepare(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, f"busy_timeout={busy_ms}"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -109,7 +109,7 @@ async def test_a_read_sees_one_moment_while_others_write(home: Path):
 async def test_a_record_that_another_keeps_to_itself_is_an_error_that_says_so(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(record_room, "_PRAGMAS", ("journal_mode=WAL", "busy_timeout=20"))
+    monkeypatch.setattr(record_room, "_BUSY_MS", 20)
     async with open_record(home) as record:
         with closing(sqlite3.connect(home / "atlas.db")) as other:
             other.execute("BEGIN IMMEDIATE")
