@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.knowledge import Recalled
     from atlas_mcp.model.result import Result
     from atlas_mcp.model.run import RunKind
+    from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.runs import Executor
     from atlas_mcp.runs.context import RunContext
     from atlas_mcp.runs.runs import Runs
@@ -188,13 +189,9 @@ class Rooms:
                 key=run.run_id,
                 run_id=run.run_id,
                 on_event=run.emit,
+                on_answer=lambda result: run.hand_over(_outcome(result)),
             )
-        kept = (
-            Spent(turn.usage, turn.turn_id),
-            Kept("turn", turn.model_dump_json()),
-            Entry(agent, "turn_finished", f"{agent} answered", turn.turn_id, key="finished"),
-        )
-        return RunOutcome(reply=turn.reply, changes=kept)
+        return _outcome(turn)
 
     async def do_team_task(self, run: RunContext) -> RunOutcome:
         """Execute a run that is a team task."""
@@ -235,6 +232,15 @@ async def copying(rooms: Rooms) -> AsyncGenerator[None]:
             tasks.start_soon(rooms.copier.work)
         yield
         tasks.cancel_scope.cancel()
+
+
+def _outcome(turn: TurnResult) -> RunOutcome:
+    kept = (
+        Spent(turn.usage, turn.turn_id),
+        Kept("turn", turn.model_dump_json()),
+        Entry(turn.agent, "turn_finished", f"{turn.agent} answered", turn.turn_id, key="finished"),
+    )
+    return RunOutcome(reply=turn.reply, changes=kept)
 
 
 def turn_started(agent: str, turn: str) -> Entry:

@@ -34,6 +34,7 @@ from atlas_mcp.settings import load_settings
 from tests.real_letta import RealLetta, real_letta
 
 AGENT, MESSAGE = "strategist", "hello"
+IDLE_SECONDS = 0.2
 Speak = Callable[[], Awaitable[Any]]
 
 
@@ -65,12 +66,13 @@ async def of_one_chat(atlas: Atlas, requests: Requests) -> tuple[str, list[Any],
 
 
 async def measure(turns: int, speakers: dict[str, Speak]) -> dict[str, list[float]]:
-    """Milliseconds of each speaker's turns. They take turns in changing order: all meet the same moods of the machine,
-    and each as often what the server still does for the one before."""
+    """Milliseconds of each speaker's turns. They take turns in changing order, so that all meet the same moods of the
+    machine, and each waits until the server is done with what it still does after the end of a stream."""
     took: dict[str, list[float]] = {name: [] for name in speakers}
     shuffled = random.Random(0)
     for number in range(turns + 3):
         for name, speak in shuffled.sample([*speakers.items()], len(speakers)):
+            await anyio.sleep(IDLE_SECONDS)
             begun = time.perf_counter()
             await speak()
             if number >= 3:

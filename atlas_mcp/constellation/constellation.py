@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from atlas_mcp.constellation.contract import ModelChoice, OnEvent, SourceTools, ToolSession
+    from atlas_mcp.constellation.contract import ModelChoice, OnAnswer, OnEvent, SourceTools, ToolSession
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.model.agent import AgentInfo, Roster, Warmth
     from atlas_mcp.model.caller import Caller
@@ -107,12 +107,14 @@ class Constellation:
         run_id: str | None = None,
         tools: ToolSession | None = None,
         on_event: OnEvent | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> TurnResult:
         """Send the message to the agent and wait for its answer; turns of one conversation queue.
 
         `conversation`: None is this client's own thread, "new" opens one, else an id. `key`: the same key is the same
         turn, whose result is given again, also after a crash. `tools` are those that the agent may use in this turn;
-        None is what the toolbox gives it outside of runs. `on_event` is told of each tool call.
+        None is what the toolbox gives it outside of runs. `on_event` is told of each tool call, `on_answer` of the
+        result, a moment before it is given.
 
         Raises UnknownAgent, UnknownConversation, InvalidInput for an empty message, OverLimit for one that is too long,
         ModelFailed when the agent's model fails, and LettaUnavailable when the outcome is not known: the same key then
@@ -120,7 +122,14 @@ class Constellation:
         """
         async with self._visits.visit():
             return await self._turns.take(
-                agent, message, conversation=conversation, key=key, run_id=run_id, tools=tools, on_event=on_event
+                agent,
+                message,
+                conversation=conversation,
+                key=key,
+                run_id=run_id,
+                tools=tools,
+                on_event=on_event,
+                on_answer=on_answer,
             )
 
     async def get_memory(self, agent: str, label: str | None = None, *, history: bool = False) -> list[Block]:

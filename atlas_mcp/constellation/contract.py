@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.tool_source import ToolSource
     from atlas_mcp.model.agent import AgentSpec, Level, Tier
     from atlas_mcp.model.plan import Lack
-    from atlas_mcp.model.turn import ToolSpec
+    from atlas_mcp.model.turn import ToolSpec, TurnResult
 
 
 class ModelChoice(Protocol):
@@ -63,3 +63,9 @@ class OnEvent(Protocol):
     async def __call__(
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any
     ) -> object: ...
+
+
+class OnAnswer(Protocol):
+    """Told what a turn came to as soon as that is sure, while the last of it is still being written down."""
+
+    def __call__(self, result: TurnResult) -> None: ...

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.constellation.agent_rows import KeptAgent
     from atlas_mcp.constellation.blocks import Blocks
-    from atlas_mcp.constellation.contract import ModelChoice, OnEvent, Tools, ToolSession
+    from atlas_mcp.constellation.contract import ModelChoice, OnAnswer, OnEvent, Tools, ToolSession
     from atlas_mcp.constellation.keeper import Keeper
     from atlas_mcp.constellation.threads import Threads
     from atlas_mcp.constellation.turn_memory import TurnMemory
@@ -78,6 +78,7 @@ class Job:
     tools: ToolSession
     memory: TurnMemory
     on_event: OnEvent | None
+    on_answer: OnAnswer | None
     others: tuple[str, ...] = ()
     outdated: bool = False
     letta_run: str | None = None
@@ -145,6 +146,7 @@ class Turns:
         run_id: str | None,
         tools: ToolSession | None,
         on_event: OnEvent | None,
+        on_answer: OnAnswer | None,
     ) -> TurnResult:
         """See `Constellation.take_turn`."""
         self._roster.agent(agent)
@@ -161,7 +163,7 @@ class Turns:
                 if row.result:
                     return row.result
                 if row.conversation == thread and await self._noted(row, key, run_id):
-                    return await self._do(begun, tools, on_event)
+                    return await self._do(begun, tools, on_event, on_answer)
             thread = await self._thread(agent, row.conversation, key, run_id)  # another process has just begun it
 
     async def _noted(self, row: TurnRow, key: str, run_id: str | None) -> bool:
@@ -188,13 +190,15 @@ class Turns:
         outdated = await is_outdated(db, self._caller, self._letta.name, row, kept)
         return Begun(row, kept, tuple(others), outdated)
 
-    async def _do(self, begun: Begun, tools: ToolSession | None, on_event: OnEvent | None) -> TurnResult:
+    async def _do(
+        self, begun: Begun, tools: ToolSession | None, on_event: OnEvent | None, on_answer: OnAnswer | None
+    ) -> TurnResult:
         row = begun.row
         with self._marked_busy(row.agent), self._span(row) as opened:
             spec = self._roster.agent(row.agent)
             kept = await self._keeper.agent(row.agent, kept=begun.kept)
             memory = self._blocks.of_turn(kept, row.id, again=not row.fresh)
-            job = Job(row, spec, kept, tools or self._toolbox.session(spec, None), memory, on_event)
+            job = Job(row, spec, kept, tools or self._toolbox.session(spec, None), memory, on_event, on_answer)
             if self._letta.kind != "embedded":  # it lets turns queue by itself, and compiles the prompt of each
                 changed = begun.kept is None or begun.kept.fingerprint != kept.fingerprint
                 job.others, job.outdated = begun.others, begun.outdated or changed or bool(begun.others)
@@ -213,6 +217,8 @@ class Turns:
             with anyio.CancelScope(shield=True):
                 await self._ended(job, "cancelled", known=job.letta_run is None or self._letta.kind == "embedded")
             raise
+        if job.on_answer:
+            job.on_answer(result)
         async with self._record.write() as db:
             await turn_rows.finish(db, self._caller, result, job.letta_run)
         return result

@@ -1,6 +1,7 @@
 """Those who wait for a run where it is executed, and take its outcome from hand to hand.
 
-Promise: an outcome is either kept in the record or handed to somebody who is there to take it; never neither.
+Promise: an outcome is either kept in the record or handed to somebody who is there to take it; never neither. Whoever
+lists runs after having taken one does not see it any more.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Attendances:
 
     def __init__(self) -> None:
         self._present: dict[str, Attendance] = {}
+        self._handed: dict[str, anyio.Event] = {}
 
     @contextmanager
     def of(self, run_id: str) -> Generator[Attendance]:
@@ -48,14 +50,29 @@ class Attendances:
         finally:
             del self._present[run_id]
 
-    def promise(self, run_id: str) -> Attendance | None:
-        """Whoever attends the run now, who will wait until `over`; None if nobody does."""
-        attendance = self._present.get(run_id)
-        if attendance is not None:
+    def promise(self, run_id: str) -> bool:
+        """Whether the outcome of the run is not to be kept: it was handed over, or somebody is there to take it, who
+        will wait until it is `over`."""
+        if attendance := self._present.get(run_id):
             attendance.promised = True
-        return attendance
+        return attendance is not None or run_id in self._handed
+
+    def hand(self, run_id: str, outcome: RunOutcome, trace_id: str | None) -> None:
+        """Hand the outcome to whoever attends the run now, if anybody does."""
+        attendance = self._present.get(run_id)
+        if attendance is not None and not attendance.over.is_set():
+            attendance.outcome, attendance.trace_id = outcome, trace_id
+            self._handed.setdefault(run_id, anyio.Event())
+            attendance.over.set()
 
     def over(self, run_id: str) -> None:
-        """Tell whoever attends the run that its attempt has ended."""
+        """Tell whoever attends the run that its attempt has ended, and those who wait until it is gone."""
         if attendance := self._present.get(run_id):
             attendance.over.set()
+        if handed := self._handed.pop(run_id, None):
+            handed.set()
+
+    async def gone(self) -> None:
+        """Return when every run that was handed over is gone from the record."""
+        for handed in [*self._handed.values()]:
+            await handed.wait()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.run import Event
     from atlas_mcp.model.usage import Usage
     from atlas_mcp.runs.changes import Change
+    from atlas_mcp.runs.outcome import RunOutcome
     from atlas_mcp.store.record import Record
 
 _ARTIFACT = tables.artifact
@@ -51,6 +52,7 @@ class RunContext:
         record: Record,
         news: Callable[[], None],
         lost: Callable[[], None],
+        give: Callable[[RunOutcome], None],
     ) -> None:
         self.run_id = run_id
         self.caller = caller
@@ -62,6 +64,11 @@ class RunContext:
         self._record = record
         self._news = news
         self._lost = lost
+        self._give = give
+
+    def hand_over(self, outcome: RunOutcome) -> None:
+        """Give the outcome, which is sure and will be returned in a moment, to somebody who waits for it now."""
+        self._give(outcome)
 
     async def write(self, *changes: Change) -> list[Event]:
         """Make these changes in one transaction: all of them or none.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 MAX_RUNS = 16
 GRACE = 3.0
+_NOTED_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -168,6 +170,7 @@ class Runner:
                 record=self._record,
                 news=lambda: self._bells.ring(run_id),
                 lost=lambda: self.stop(run_id),
+                give=lambda outcome: self.attendances.hand(run_id, outcome, span.trace_id),
             )
             # A task of asyncio's, not of a task group: LangGraph's workers are only reached by its kind of cancelling.
             made = _Attempt(asyncio.create_task(_outcome(self._executors[kind], context)))
@@ -176,7 +179,10 @@ class Runner:
                 made.stop()
             try:
                 if span.trace_id and span.trace_id != trace:
-                    await context.set_trace_id(span.trace_id)
+                    if attended:  # most are done by then, and nothing of them is kept
+                        await made.over(within=_NOTED_SECONDS)
+                    if made.error() is not None:
+                        await context.set_trace_id(span.trace_id)
                 await made.over()
                 await self._settle(run_id, made, span)
             finally:
@@ -199,10 +205,10 @@ class Runner:
         if outcome.result is not None:
             values["result"] = outcome.result.model_dump(mode="json")
         entry = Entry("atlas", "run_completed", "Completed.")
-        attendance = self.attendances.promise(run_id)
+        handed = self.attendances.promise(run_id)
         try:
             async with self._record.write() as connection:
-                if attendance is not None:
+                if handed:
                     await rows.hand_over(connection, run_id, self.name)
                 else:
                     late = outcome.changes and (await steps.take(connection, run_id, self.name, outcome.changes)).late
@@ -210,8 +216,8 @@ class Runner:
                         await rows.end(connection, run_id, self.name, "completed", entry, **values)
         except RunLost:
             return
-        if attendance is not None:
-            attendance.outcome, attendance.trace_id = outcome, span.trace_id
+        if handed:
+            self.attendances.hand(run_id, outcome, span.trace_id)
         span.settle("completed", "completed")
 
     async def _release(self, run_id: str, *, began: bool) -> None:
@@ -256,10 +262,11 @@ class _Attempt:
             self._stopped_at = anyio.current_time()
             self.task.cancel()
 
-    async def over(self) -> None:
-        """Return when the task is done, or was told to stop and did not for GRACE seconds."""
-        while not self.task.done() and not self._overdue():
-            await asyncio.wait({self.task}, timeout=GRACE / 3)
+    async def over(self, within: float = math.inf) -> None:
+        """Return when the task is done, or was told to stop and did not for GRACE seconds; or that time is over."""
+        end = anyio.current_time() + within
+        while not self.task.done() and not self._overdue() and anyio.current_time() < end:
+            await asyncio.wait({self.task}, timeout=min(GRACE / 3, within))
 
     def error(self) -> BaseException | None:
         """Why there is no outcome, or None if there is one."""

@@ -167,6 +167,7 @@ class Runs:
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidInput(f"must be between 1 and {MAX_PAGE}, not {limit}.", argument="limit")
         before = view.read_cursor(cursor) if cursor is not None else None
+        await self._runner.attendances.gone()
         async with self._record.read() as connection:
             found = await rows.page(connection, caller.id, status, before, limit + 1)
         page = found[:limit]
@@ -188,6 +189,7 @@ class Runs:
 
     async def count_open(self, caller: Caller) -> int:
         """How many of the caller's runs have not ended."""
+        await self._runner.attendances.gone()
         async with self._record.read() as connection:
             return await rows.count_unfinished(connection, caller.id)
 
