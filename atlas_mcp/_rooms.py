@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from atlas_mcp._chats import take_turn
 from atlas_mcp._config import destination, model_config
 from atlas_mcp._groups import GroupRuns
 from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.move_marks import bring_done, has_marks
-from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.constellation.toolbox import Toolbox
@@ -30,7 +31,6 @@ from atlas_mcp.models.catalog import OFFLINE, parse_name
 from atlas_mcp.models.chat import OFFLINE_NOTE, Models
 from atlas_mcp.models.served import ServedModels
 from atlas_mcp.runs import RunOutcome
-from atlas_mcp.runs.changes import Entry, Kept, Spent
 from atlas_mcp.runs.unfinished import has_unfinished
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.locks import Locks
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from atlas_mcp.model.knowledge import Recalled
     from atlas_mcp.model.result import Result
     from atlas_mcp.model.run import RunKind
-    from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.runs import Executor
     from atlas_mcp.runs.context import RunContext
     from atlas_mcp.runs.runs import Runs
@@ -93,6 +92,7 @@ class Rooms:
     runs: Runs = field(init=False)
     copier: Copier = field(init=False)
     moves: Moves = field(init=False)
+    lent: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])
     _additions: dict[str, Additions] = field(default_factory=dict["str", "Additions"])
     _constellations: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])
     _served: dict[str, ServedModels] = field(default_factory=dict[str, ServedModels])
@@ -118,12 +118,15 @@ class Rooms:
         return await self._constellation(caller, await self.lettas.at(caller, placed), additions.roster_with(rows))
 
     @asynccontextmanager
-    async def visit(self, caller: Caller) -> AsyncGenerator[Constellation]:
-        """This caller's constellation, as `constellation` gives it; it is not moved while the body runs."""
+    async def visit(self, caller: Caller, run_id: str | None = None) -> AsyncGenerator[Constellation]:
+        """This caller's constellation, as `constellation` gives it; it is not moved while the body runs.
+
+        One who is inside and waits for that run has it `lent` to it: it need not be looked up again.
+        """
         from atlas_mcp.constellation.visits import visiting
 
         async with visiting(caller, self.keeper.locks):
-            yield await self.constellation(caller)
+            yield self.lent.get(run_id or "") or await self.constellation(caller)
 
     async def constellation_on(self, caller: Caller, letta: Letta) -> Constellation:
         """What this caller has on that Letta, wherever the constellation is placed: for moving it."""
@@ -175,24 +178,6 @@ class Rooms:
         served.check()
         return served
 
-    async def take_turn(self, run: RunContext) -> RunOutcome:
-        """Execute a run that is one turn; the whole TurnResult is kept as the artifact `turn`."""
-        caller = Caller(id=run.caller.id, kind=run.caller.kind, client=run.input["client"])
-        agent, shown = run.input["agent"], turn_id(caller, run.run_id)
-        if not run.attended:
-            await run.write(turn_started(agent, shown))
-        async with self.visit(caller) as agents:
-            turn = await agents.take_turn(
-                agent,
-                run.input["message"],
-                conversation=run.input["conversation"],
-                key=run.run_id,
-                run_id=run.run_id,
-                on_event=run.emit,
-                on_answer=lambda result: run.hand_over(_outcome(result)),
-            )
-        return _outcome(turn)
-
     async def do_team_task(self, run: RunContext) -> RunOutcome:
         """Execute a run that is a team task."""
         from atlas_mcp.teamwork.task import run_team_task
@@ -232,20 +217,6 @@ async def copying(rooms: Rooms) -> AsyncGenerator[None]:
             tasks.start_soon(rooms.copier.work)
         yield
         tasks.cancel_scope.cancel()
-
-
-def _outcome(turn: TurnResult) -> RunOutcome:
-    kept = (
-        Spent(turn.usage, turn.turn_id),
-        Kept("turn", turn.model_dump_json()),
-        Entry(turn.agent, "turn_finished", f"{turn.agent} answered", turn.turn_id, key="finished"),
-    )
-    return RunOutcome(reply=turn.reply, changes=kept)
-
-
-def turn_started(agent: str, turn: str) -> Entry:
-    """What those who follow a chat are told first."""
-    return Entry(agent, "turn_started", f"{agent} is thinking", turn, key="started")
 
 
 class _Attempt:
@@ -370,7 +341,7 @@ class RoomsKeeper:
         rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
         await stack.enter_async_context(copying(rooms))
         executors: dict[RunKind, Executor] = {
-            "turn": rooms.take_turn,
+            "turn": partial(take_turn, rooms),
             "team_task": rooms.do_team_task,
             "group": GroupRuns(rooms).execute,
         }

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from atlas_mcp import __version__
+from atlas_mcp._chats import ask_turn
 from atlas_mcp._groups import Groups
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._portable import Portable
-from atlas_mcp._rooms import Rooms, RoomsKeeper, open_rooms, turn_started
+from atlas_mcp._rooms import Rooms, RoomsKeeper, open_rooms
 from atlas_mcp._status import describe_status
 from atlas_mcp._survey import counted, survey
 from atlas_mcp.constellation.agents import describe_agents
-from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.constellation.warming import warm_all
 from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit
 from atlas_mcp.model.caller import Caller
@@ -132,17 +132,9 @@ class Atlas:
         rooms = await self._keeper.rooms()
         async with rooms.visit(caller) as agents:
             thread = await agents.thread(agent, conversation)
-        asked = {"agent": agent, "message": message, "conversation": thread, "client": caller.client}
-        done = await rooms.runs.ask(
-            caller,
-            "turn",
-            message[:200],
-            asked,
-            needs=self._keeper.models.providers(),
-            wait_seconds=max(0.0, deadline - anyio.current_time()),
-            on_event=on_event,
-            first=lambda run_id: turn_started(agent, turn_id(caller, run_id)),
-        )
+            done = await ask_turn(
+                rooms, agents, agent, message, thread, wait_seconds=_left(deadline), on_event=on_event
+            )
         if done.outcome is not None:
             return self._replied(done.outcome.kept("turn"), done.trace_id)
         run = await self._wait(rooms, caller, done.run_id, deadline, on_event)
@@ -326,7 +318,7 @@ class Atlas:
         """Follow the run until it ends or the time is over, handing each event on; then the run with all of them."""
         since = 0
         while True:
-            left = max(0.0, deadline - anyio.current_time())
+            left = _left(deadline)
             run = await rooms.runs.get(caller, run_id, since=since, wait_seconds=left)
             for event in run.events:
                 since = event.seq
@@ -367,6 +359,10 @@ class _Refusing:
 def _deadline(wait_seconds: float) -> float:
     """When the call must answer. It counts from the call's begin: opening the rooms is part of it."""
     return anyio.current_time() + _bounded(wait_seconds)
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - anyio.current_time())
 
 
 def _bounded(seconds: float) -> float:

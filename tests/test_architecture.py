@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "server": MODEL | {"atlas"},
     "cli": MODEL | {"settings", "atlas", "server"},
 }
-ROOTS = {"atlas", "_config", "_groups", "_rooms", "_status", "_survey", "_pages", "_portable", "_agent_files"}
+ROOTS = {"atlas", "_chats", "_config", "_groups", "_rooms", "_status", "_survey", "_pages", "_portable", "_agent_files"}
 """The composition root: every room but server and cli."""
 
 PLATFORM_ONLY = {"fcntl", "msvcrt", "resource", "ctypes", "pwd", "grp", "termios", "pty", "signal"}

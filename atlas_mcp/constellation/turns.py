@@ -22,6 +22,7 @@ from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.names import busy_marks, turn_lock
 from atlas_mcp.constellation.phrases import phrase
 from atlas_mcp.constellation.prompt_age import is_outdated
+from atlas_mcp.constellation.threads import NEW
 from atlas_mcp.errors import AtlasError, InvalidInput, LettaLost, LettaUnavailable, OverLimit
 from atlas_mcp.letta.faults import NotBegun
 from atlas_mcp.model.task import MAX_MESSAGE
@@ -151,11 +152,14 @@ class Turns:
         """See `Constellation.take_turn`."""
         self._roster.agent(agent)
         _check_message(message)
-        thread = await self._thread(agent, conversation, key, run_id)
+        named = conversation not in {None, NEW} and self._letta.abilities.conversations
+        thread = conversation if conversation and named else await self._thread(agent, conversation, key, run_id)
         while True:
             async with self._locks.hold(turn_lock(agent, thread)):
                 async with self._record.look() as db:
                     known = await turn_rows.by_key(db, self._caller, key)
+                    if known is None and named:
+                        await self._threads.find(db, agent, thread)
                     row = known or turn_rows.new(self._caller, key, agent, thread, message)
                     begun = await self._begun(db, row)
                 if row.agent != agent:

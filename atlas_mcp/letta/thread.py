@@ -30,7 +30,9 @@ class Thread:
 
     async def post(self, message: dict[str, Any], tools: Sequence[Any], seconds: float) -> AsyncStream[Any]:
         """Post one message, in the streaming form; nothing of it is repeated."""
-        sent: Any = {"messages": [message], "client_tools": tools, "stream_tokens": False, "timeout": seconds}
+        # The tools are as they must be sent; as an argument, letta-client would go through all they are made of.
+        body = {"client_tools": tools}
+        sent: Any = {"messages": [message], "stream_tokens": False, "extra_body": body, "timeout": seconds}
         if self._of_agent:
             return await self._client.agents.messages.create(self.id, streaming=True, **sent)
         return await self._client.conversations.messages.create(self.id, streaming=True, **sent)
