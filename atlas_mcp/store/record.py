@@ -47,6 +47,7 @@ class Record:
     @asynccontextmanager
     async def look(self) -> AsyncGenerator[AsyncConnection]:
         """As `read`, for a few rows found by their keys: they are read in this thread, which waits for nothing."""
+        await anyio.lowlevel.checkpoint()  # nothing else here lets others go on: one who looks all the time must
         async with _transaction(self._lookers, commit=False) as connection:
             yield connection
 

@@ -254,3 +254,21 @@ async def test_a_write_cut_by_a_bare_task_cancel_leaves_the_record_usable(home: 
             found = (await connection.execute(text("SELECT n, count(*) FROM cut GROUP BY n"))).all()
     assert {count for _, count in found} == {2}, "each write is whole or absent"
     assert len([n for n, _ in found if n >= 1000]) == 60
+
+
+async def test_one_who_looks_all_the_time_keeps_nobody_from_going_on(home: Path):
+    async with open_record(home) as record:
+        others = anyio.Event()
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(write_and_tell, record, others)
+                while not others.is_set():
+                    async with record.look() as connection:
+                        _ = (await connection.execute(select(block.c.label))).all()
+        assert await labels(record) == ["written"]
+
+
+async def write_and_tell(record: Record, written: anyio.Event) -> None:
+    async with record.write() as connection:
+        await put(connection, "written")
+    written.set()
