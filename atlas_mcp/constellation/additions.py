@@ -51,7 +51,7 @@ class Additions:
 
     async def roster(self) -> Roster:
         """The roster with the additions; the same object for as long as nothing is added or taken away."""
-        async with self._record.read() as db:
+        async with self._record.look() as db:
             return self.roster_with(await self.rows(db))
 
     def roster_with(self, rows: list[Row]) -> Roster:

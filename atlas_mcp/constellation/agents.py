@@ -25,6 +25,12 @@ def describe_agents(
     shown = [a for a in roster.agents if team is None or a.team == team]
     marks = {a.name: set(busy_marks(caller, a.name)) for a in shown}
     held = locks.held_among(mark for own in marks.values() for mark in own)
+    notes: dict[str, list[str]] = {}
+    for group in roster.groups:  # once for all: agents have few groups, and asking for each goes through all of them
+        if group.notes_limit:
+            for name in group.everyone:
+                notes.setdefault(name, []).append(group.notes_label)
+    labels = [block.label for block in roster.blocks]
 
     def info(agent: AgentSpec) -> AgentInfo:
         return AgentInfo(
@@ -34,7 +40,7 @@ def describe_agents(
             description=agent.description,
             model=shown_model(models.handle(roster.tier(agent), agent.level, agent.model)),
             busy=not held.isdisjoint(marks[agent.name]),
-            blocks=[b.label for b in roster.blocks_of(agent.name)],
+            blocks=labels + notes.get(agent.name, []),
             needs=[tool for tool in agent.needs if tool not in available],
         )
 

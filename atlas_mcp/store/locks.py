@@ -111,7 +111,7 @@ class Locks:
     def held_among(self, names: Iterable[str]) -> set[str]:
         """Those of the names whose lock is held by anybody. Many cost little: a lock that is free has no file."""
         there = {entry.name for entry in os.scandir(self._folder)}
-        return {name for name in names if self._path(name).name in there and self.is_held(name)}
+        return {name for name in names if _file_of(name) in there and self.is_held(name)}
 
     def held_beginning(self, prefix: str) -> set[str]:
         """The names that begin so and whose lock is held by anybody; names of small letters, digits, `.`, `_`, `-`."""
@@ -145,9 +145,7 @@ class Locks:
             return await _wait_for(path)
 
     def _path(self, name: str) -> Path:
-        # Names that a file system could mistake for each other (case, length, separators) go by their hash.
-        plain = name if _PLAIN.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()
-        return self._folder / f"l-{plain}.lock"
+        return self._folder / _file_of(name)
 
 
 async def _wait_for(path: Path) -> Held:
@@ -156,3 +154,9 @@ async def _wait_for(path: Path) -> Held:
         await anyio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
     return Held(fd, path)
+
+
+def _file_of(name: str) -> str:
+    # Names that a file system could mistake for each other (case, length, separators) go by their hash.
+    plain = name if _PLAIN.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()
+    return f"l-{plain}.lock"
