@@ -2,16 +2,18 @@
 
 aiosqlite goes to its thread four times for one statement: for a cursor, to execute, to fetch and to close. Each visit
 costs about as much as a small statement itself. Here a statement is executed, its rows are fetched and its cursor is
-closed in one visit, so that it is also done whole whenever its caller is cancelled. A transaction begins in the visit
-of its first statement, and nobody waits for its rollback: the thread does one thing after the other, so whatever comes
-next finds it rolled back. Outside of a transaction every call is one: `executemany` stores all of its rows or none.
+closed in one visit, so that it is also done whole whenever its caller is cancelled. In a transaction that `begin`
+announced, its beginning and whatever only inserts wait for the next visit, be it the commit, which is then the one that
+raises what they met. Nobody waits for a rollback: the thread does one thing after the other, so whatever comes next
+finds it rolled back. Outside of a transaction every call is one: `executemany` stores all of its rows or none.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import aiosqlite
 from aiosqlite.context import contextmanager
@@ -24,19 +26,13 @@ if TYPE_CHECKING:
 _EVERY = 64
 
 
-async def connect(path: Path, *, busy_seconds: float, at_once: bool = False) -> Connection:
-    """An open connection that begins no transaction by itself and waits so long for other processes.
-
-    With `at_once` statements run in the caller's own thread: for a few rows found by their keys, which are there
-    sooner than a thread would be woken.
-    """
+async def connect(path: Path, *, busy_seconds: float) -> Connection:
+    """An open connection that begins no transaction by itself and waits so long for other processes."""
 
     def open_file() -> sqlite3.Connection:
-        # One that works at once is opened and closed by its thread and used by the caller, never by both at a time.
-        return sqlite3.connect(path, isolation_level=None, timeout=busy_seconds, check_same_thread=not at_once)
+        return sqlite3.connect(path, isolation_level=None, timeout=busy_seconds)
 
     connection = Connection(open_file, _EVERY)
-    connection.at_once = at_once
     connection.let_process_end()
     await connection
     return connection
@@ -45,14 +41,18 @@ async def connect(path: Path, *, busy_seconds: float, at_once: bool = False) -> 
 class Connection(aiosqlite.Connection):
     """A connection whose cursors have their rows with them."""
 
-    at_once = False
-    _to_begin: str | None = None
+    _in_ours = False
     _begun = False
     _stopped: asyncio.Future[Any] | None = None
 
+    def __init__(self, connector: Callable[[], sqlite3.Connection], iter_chunk_size: int) -> None:
+        super().__init__(connector, iter_chunk_size)
+        self._waiting: list[Statement] = []
+
     def begin(self, statement: str) -> None:
         """Begin a transaction with this statement before the next one that is executed."""
-        self._to_begin, self._begun = statement, False
+        self._in_ours, self._begun = True, False
+        self._waiting = [Statement(statement)]
 
     def stop(self) -> asyncio.Future[Any] | None:
         """Stop the thread; when it was told so before, what it was told then."""
@@ -76,33 +76,57 @@ class Connection(aiosqlite.Connection):
         return await Cursor(self).execute(sql, parameters)
 
     async def commit(self) -> None:
-        """Commit, if there is a transaction."""
-        self._to_begin = None
-        if self._begun or self.in_transaction:
+        """Commit, if anything was done."""
+        waiting, self._in_ours = self._take_waiting(), False
+        if self._begun or len(waiting) > 1:  # the one is the beginning of a transaction in which nothing was done
+            self._begun = True  # until it is committed: should that fail, all of it is to be rolled back
+            await self._visit([*waiting, Statement("COMMIT")])
             self._begun = False
+        elif self.in_transaction:
             await super().commit()
 
     async def rollback(self) -> None:
         """Roll back what was begun, before whatever comes next; never waits."""
-        self._to_begin = None
+        self._take_waiting()
+        self._in_ours = False
         if self._begun or self.in_transaction:
             self._begun = False
-            if self.at_once:
-                self._conn.rollback()
-                return
             thread: Any = cast("Any", self)._tx  # its queue; what has no future is done and not waited for
             thread.put_nowait((None, self._conn.rollback))
 
     async def visit(self, sql: str, parameters: Any, *, many: bool) -> Outcome:
-        """Execute in the thread and bring everything back."""
+        """Execute in the thread and bring everything back; what need not be waited for is done by the next visit."""
+        statement = Statement(sql, parameters, many)
+        if self._in_ours and statement.only_inserts:
+            self._waiting.append(statement)
+            return NOTHING_YET
+        waiting = self._take_waiting()
+        self._begun = self._begun or bool(waiting)  # also if the caller is cancelled: the thread does it all the same
+        return await self._visit([*waiting, statement])
+
+    def _take_waiting(self) -> list[Statement]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    async def _visit(self, statements: list[Statement]) -> Outcome:
         visiting = cast("Callable[..., Awaitable[Outcome]]", self._execute)  # pyright: ignore[reportUnknownMemberType]  # untyped there
-        begin, self._to_begin = self._to_begin, None
-        self._begun = (
-            self._begun or begin is not None
-        )  # also if the caller is cancelled: the thread does it all the same
-        if self.at_once:
-            return _all_of_it(self._conn, begin, sql, parameters, many)
-        return await visiting(_all_of_it, self._conn, begin, sql, parameters, many)
+        return await visiting(_all_of_them, self._conn, statements)
+
+
+class Statement(NamedTuple):
+    """A statement with its parameters; `many`: once for each of them."""
+
+    sql: str
+    parameters: Any = ()
+    many: bool = False
+
+    @property
+    def only_inserts(self) -> bool:
+        """Whether it tells its caller nothing: no rows, and no number of them that could be other than expected."""
+        return self.sql.startswith("INSERT INTO") and not _TELLING.search(self.sql)
+
+
+_TELLING = re.compile(r"\b(RETURNING|ON CONFLICT)\b")
 
 
 class Outcome:
@@ -110,11 +134,15 @@ class Outcome:
 
     __slots__ = ("description", "lastrowid", "rowcount", "rows")
 
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
-        self.rows: list[Any] = cursor.fetchall() if cursor.description else []
-        self.description: Any = cursor.description
-        self.rowcount = cursor.rowcount  # known when the rows are fetched
-        self.lastrowid = cursor.lastrowid
+    def __init__(self, cursor: sqlite3.Cursor | None = None) -> None:
+        described = cursor is not None and cursor.description
+        self.rows: list[Any] = cursor.fetchall() if cursor is not None and described else []
+        self.description: Any = described or None
+        self.rowcount = cursor.rowcount if cursor is not None else -1  # known when the rows are fetched
+        self.lastrowid = cursor.lastrowid if cursor is not None else None
+
+
+NOTHING_YET = Outcome()
 
 
 class Cursor:
@@ -186,17 +214,16 @@ class Cursor:
         return taken
 
 
-def _all_of_it(connection: sqlite3.Connection, begin: str | None, sql: str, parameters: Any, many: bool) -> Outcome:
+def _all_of_them(connection: sqlite3.Connection, statements: list[Statement]) -> Outcome:
     cursor = connection.cursor()
     try:
-        if begin:
-            cursor.execute(begin)
-        if not many:
-            cursor.execute(sql, parameters)
-        elif connection.in_transaction:
-            cursor.executemany(sql, parameters)
-        else:
-            _in_one_go(connection, cursor, sql, parameters)
+        for sql, parameters, many in statements:
+            if not many:
+                cursor.execute(sql, parameters)
+            elif connection.in_transaction:
+                cursor.executemany(sql, parameters)
+            else:
+                _in_one_go(connection, cursor, sql, parameters)
         return Outcome(cursor)
     finally:
         cursor.close()

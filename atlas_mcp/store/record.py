@@ -11,25 +11,26 @@ import asyncio
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
 from atlas_mcp.errors import LockTimeout
+from atlas_mcp.store import look
 from atlas_mcp.store._schema import upgrade
 from atlas_mcp.store.files import damage_told
+from atlas_mcp.store.look import Look
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Generator
     from pathlib import Path
 
+    from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _BUSY_MS = 30_000
-_LOOK_MS = 500
-"""How long a look may hold up the event loop; in WAL mode only a repair of the file by another process does."""
 _PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON")
 _READERS = 4
 
@@ -37,7 +38,7 @@ _READERS = 4
 class Record:
     """An open record; made by `open_record`."""
 
-    def __init__(self, lookers: AsyncEngine, readers: AsyncEngine, writer: AsyncEngine) -> None:
+    def __init__(self, lookers: Engine, readers: AsyncEngine, writer: AsyncEngine) -> None:
         self._lookers = lookers
         self._readers = readers
         self._writer = writer
@@ -48,8 +49,8 @@ class Record:
     async def look(self) -> AsyncGenerator[AsyncConnection]:
         """As `read`, for a few rows found by their keys: they are read in this thread, which waits for nothing."""
         await anyio.lowlevel.checkpoint()  # nothing else here lets others go on: one who looks all the time must
-        async with _transaction(self._lookers, commit=False) as connection:
-            yield connection
+        with _locked_told(), self._lookers.connect() as connection:
+            yield cast("AsyncConnection", Look(connection))
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
@@ -77,13 +78,14 @@ async def open_record(home: Path) -> AsyncGenerator[Record]:
     path = home / "atlas.db"
     with damage_told(path):
         await anyio.to_thread.run_sync(upgrade, path, home / "locks")
-    lookers, readers = _engine(path, "BEGIN", _READERS, at_once=True), _engine(path, "BEGIN", _READERS)
+    lookers, readers = look.engine(path, _PRAGMAS), _engine(path, "BEGIN", _READERS)
     writer = _engine(path, "BEGIN IMMEDIATE", 1)
     try:
         yield Record(lookers, readers, writer)
     finally:
         with anyio.CancelScope(shield=True):
-            for engine in (lookers, readers, writer):
+            lookers.dispose()
+            for engine in (readers, writer):
                 await engine.dispose()
 
 
@@ -137,24 +139,23 @@ async def _unbroken(work: Coroutine[Any, Any, None]) -> tuple[asyncio.Task[None]
     return task, cancelled
 
 
-def _engine(path: Path, begin: str, connections: int, *, at_once: bool = False) -> AsyncEngine:
+def _engine(path: Path, begin: str, connections: int) -> AsyncEngine:
     from sqlalchemy import event
     from sqlalchemy.ext.asyncio import create_async_engine
 
     from atlas_mcp.store.driver import connect
 
-    busy_ms = _LOOK_MS if at_once else _BUSY_MS
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}",
-        async_creator=partial(connect, path, busy_seconds=busy_ms / 1000, at_once=at_once),
+        async_creator=partial(connect, path, busy_seconds=_BUSY_MS / 1000),
         pool_size=connections,
-        max_overflow=-1 if at_once else 0,  # nobody may wait for one that works at once
+        max_overflow=0,
         pool_reset_on_return=None,  # every transaction ends in _transaction
     )
 
     def prepare(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
-        for pragma in (*_PRAGMAS, f"busy_timeout={busy_ms}"):
+        for pragma in (*_PRAGMAS, f"busy_timeout={_BUSY_MS}"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
