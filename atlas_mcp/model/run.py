@@ -9,7 +9,9 @@ from pydantic import Field
 
 from atlas_mcp.errors import IllegalChange
 from atlas_mcp.model._base import Frozen
+from atlas_mcp.model.budget import Budget
 from atlas_mcp.model.plan import Plan
+from atlas_mcp.model.question import Question
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.usage import Usage
 
@@ -43,6 +45,7 @@ class Event(Frozen):
     type: str
     text: str
     turn_id: str | None = None
+    cause: int | None = Field(default=None, description="The seq of the event that led to it.")
     data: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -64,11 +67,13 @@ class Run(Frozen):
     plan: Plan | None = None
     progress: Progress = Progress()
     events: list[Event] = Field(default_factory=list[Event])
+    question: Question | None = Field(default=None, description="What it waits for: call answer_run.")
     result: Result | None = None
     reply: str | None = Field(
         default=None, description="The reply, for a run that is one turn; who said what, for a group's."
     )
     usage: Usage = Usage()
+    budget: Budget | None = None
     error: str | None = None
     trace_id: str | None = None
     created_at: datetime

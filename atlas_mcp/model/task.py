@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from atlas_mcp.model._base import Frozen
+from atlas_mcp.model.budget import Budget
 
 MAX_MESSAGE = 100_000
 MAX_GOAL = 20_000
@@ -38,3 +39,5 @@ class TeamTask(Frozen):
     criteria: tuple[Criterion, ...] = Field(default=DEFAULT_CRITERIA, min_length=1, max_length=MAX_CRITERIA)
     project: str | None = Field(default=None, min_length=1, max_length=200)
     max_rounds: int = Field(default=2, ge=1, le=10)
+    budget: Budget = Budget()
+    approve_plan: bool = False
