@@ -79,8 +79,12 @@ class Connection(aiosqlite.Connection):
         """Commit, if anything was done."""
         waiting, self._in_ours = self._take_waiting(), False
         if self._begun or len(waiting) > 1:  # the one is the beginning of a transaction in which nothing was done
-            self._begun = True  # until it is committed: should that fail, all of it is to be rolled back
-            await self._visit([*waiting, Statement("COMMIT")])
+            self._begun = True
+            try:
+                await self._visit([*waiting, Statement("COMMIT")])
+            except BaseException:
+                await self.rollback()  # SQLAlchemy takes a transaction whose commit failed to be over
+                raise
             self._begun = False
         elif self.in_transaction:
             await super().commit()

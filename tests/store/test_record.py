@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy.exc import IntegrityError
 
 from atlas_mcp.errors import LockTimeout, NewerRecord
 from atlas_mcp.store import _schema
@@ -64,6 +65,19 @@ async def test_an_error_in_the_body_leaves_nothing_of_the_write(home: Path):
         with pytest.raises(ZeroDivisionError):
             await fail()
         assert await labels(record) == []
+
+
+async def test_a_write_refused_at_its_commit_leaves_nothing_and_the_next_one_goes_through(home: Path):
+    async with open_record(home) as record:
+        async with record.write() as connection:
+            await put(connection, "there")
+        with pytest.raises(IntegrityError):
+            async with record.write() as connection:
+                await put(connection, "lost")
+                await put(connection, "there")
+        async with record.write() as connection:
+            await put(connection, "after")
+        assert await labels(record) == ["after", "there"]
 
 
 @pytest.mark.parametrize("checkpoints", range(14))
