@@ -18,7 +18,7 @@ from atlas_mcp.store.locks import Locks
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Every revision, oldest first; the last is what this program needs."""
 
 MIGRATIONS = str(Path(__file__).with_name("migrations"))

@@ -71,10 +71,14 @@ async def test_a_write_refused_at_its_commit_leaves_nothing_and_the_next_one_goe
     async with open_record(home) as record:
         async with record.write() as connection:
             await put(connection, "there")
-        with pytest.raises(IntegrityError):
+
+        async def refused() -> None:
             async with record.write() as connection:
                 await put(connection, "lost")
                 await put(connection, "there")
+
+        with pytest.raises(IntegrityError):
+            await refused()
         async with record.write() as connection:
             await put(connection, "after")
         assert await labels(record) == ["after", "there"]
