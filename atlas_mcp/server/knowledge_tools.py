@@ -30,7 +30,7 @@ class KnowledgeTools:
     def tools(self) -> list[Tool]:
         """The tools, ready to register."""
         return [
-            define(self.search_memory, title="Search what is remembered", read_only=True, idempotent=True),
+            define(self.search_memory, title="Search what is remembered", read_only=True),
             define(
                 self.share_knowledge,
                 title="Share a text with all agents",

@@ -30,7 +30,7 @@ _BYTES_PER_CHARACTER = 4
 
 
 class MaterialInput(Frozen):
-    """A text by itself, or over stdio a file to read it from."""
+    """A text, or a file with it."""
 
     name: Annotated[str, Field(description="The name it is cited by.")]
     text: Annotated[str | None, Field(description="The text itself.")] = None

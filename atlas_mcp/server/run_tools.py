@@ -36,8 +36,8 @@ class RunTools:
         """The tools, ready to register."""
         return [
             define(self.run_team_task, title="Run a team task", open_world=True, brief=True),
-            define(self.get_run, title="Follow a run", read_only=True, idempotent=True),
-            define(self.list_runs, title="List the runs", read_only=True, idempotent=True),
+            define(self.get_run, title="Follow a run", read_only=True),
+            define(self.list_runs, title="List the runs", read_only=True),
             define(self.cancel_run, title="Cancel a run", destructive=True, idempotent=True, brief=True),
         ]
 
@@ -78,7 +78,7 @@ class RunTools:
         run_id: RunId,
         since: Annotated[int, Field(ge=0, description="Only events after this seq.")] = 0,
         wait_seconds: Annotated[
-            float, Field(ge=0, le=MAX_WAIT, description="How long to wait for news or the end; at most 45.")
+            float, Field(ge=0, le=MAX_WAIT, description="Seconds to wait for news or the end.")
         ] = 30,
     ) -> Run:
         """How a run stands: status, plan, progress, events after `since`, and at the end its result (output, evidence,

@@ -1,25 +1,31 @@
 """JSON Schemas made short, for every client reads all of them in every conversation.
 
 What is left says the same of every valid value: names, types, choices and descriptions. Output schemas allow fields
-that later versions may add, and leave out bounds that only matter on the way in.
+that later versions may add, and leave out bounds that only matter on the way in, and what is required: results have
+every field.
 """
 
 from __future__ import annotations
 
 from typing import Any, cast
 
-_NOISE_IN = frozenset({"title"})
+_NOISE_IN = frozenset({"discriminator", "title"})  # what a discriminator says, each choice's constant says too
 _NOISE_OUT = _NOISE_IN | {
     "additionalProperties", "default", "format", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum",
 }  # fmt: skip
+_NOISE_BRIEF = _NOISE_OUT | {"description", "enum"}
+_OF_A_MODEL = frozenset({"description", "required"})  # its own docstring; a result has every field
 _NULL = {"type": "null"}
+_ALL = 99
 
 Schema = dict[str, Any]
 
 
 def input_schema(schema: Schema) -> Schema:
-    """The arguments' schema without generated titles."""
-    return _lean(schema, _NOISE_IN)
+    """The arguments' schema without generated titles, with every model in the place where it is meant."""
+    short = _lean(schema, _NOISE_IN)
+    definitions = cast("dict[str, Schema]", short.pop("$defs", {}))
+    return cast("Schema", _resolved(short, definitions, _ALL, frozenset()))
 
 
 def output_schema(schema: Schema, *, depth: int, brief: bool = False) -> Schema:
@@ -27,12 +33,12 @@ def output_schema(schema: Schema, *, depth: int, brief: bool = False) -> Schema:
 
     A `brief` one shows only the fields that are always there, without descriptions: another tool's shows them all.
     """
-    short = _lean(schema, _NOISE_OUT | {"description"} if brief else _NOISE_OUT)
+    short = _lean(schema, _NOISE_BRIEF if brief else _NOISE_OUT)
     definitions = cast("dict[str, Schema]", short.pop("$defs", {}))
     if brief:
         always = short.get("required", ())
         short["properties"] = {name: value for name, value in short["properties"].items() if name in always}
-    return _shown(short, definitions, depth)
+    return cast("Schema", _resolved(_less(short, _OF_A_MODEL), definitions, depth - 1, _OF_A_MODEL))
 
 
 def _lean(schema: Schema, noise: frozenset[str]) -> Schema:
@@ -62,14 +68,10 @@ def _with_null(schema: Schema) -> Schema:
             return schema
 
 
-def _shown(schema: Schema, definitions: dict[str, Schema], depth: int) -> Schema:
-    """A model with its references resolved in place; its own docstring is left out."""
-    return cast("Schema", _resolved({k: v for k, v in schema.items() if k != "description"}, definitions, depth - 1))
-
-
-def _resolved(value: Any, definitions: dict[str, Schema], depth: int) -> Any:
+def _resolved(value: Any, definitions: dict[str, Schema], depth: int, without: frozenset[str]) -> Any:
+    """The value with each reference replaced by what it means, less the keywords `without`, `depth` levels deep."""
     if isinstance(value, list):
-        return [_resolved(item, definitions, depth) for item in cast("list[Any]", value)]
+        return [_resolved(item, definitions, depth, without) for item in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
     schema = cast("Schema", value)
@@ -77,5 +79,10 @@ def _resolved(value: Any, definitions: dict[str, Schema], depth: int) -> Any:
         rest = {key: text for key, text in schema.items() if key != "$ref"}
         if depth < 1:
             return {**rest, "type": "object"}
-        return {**_shown(definitions[reference.rpartition("/")[2]], definitions, depth), **rest}
-    return _with_null({key: _resolved(inner, definitions, depth) for key, inner in schema.items()})
+        meant = _less(definitions[reference.rpartition("/")[2]], without)
+        return {**_resolved(meant, definitions, depth - 1, without), **rest}
+    return _with_null({key: _resolved(inner, definitions, depth, without) for key, inner in schema.items()})
+
+
+def _less(schema: Schema, without: frozenset[str]) -> Schema:
+    return {key: value for key, value in schema.items() if key not in without}

@@ -25,7 +25,7 @@ class StatusTools:
 
     def tools(self) -> list[Tool]:
         """The tools, ready to register."""
-        return [define(self.get_status, title="What works", read_only=True, idempotent=True)]
+        return [define(self.get_status, title="What works", read_only=True, brief=True)]
 
     async def get_status(self, ctx: Context[Any, Any]) -> Status:
         """What works and what does not: Letta, model, tracing, storage, sandbox; and what to do about it."""

@@ -47,8 +47,9 @@ def define(
 ) -> Tool:
     """The function as a tool; its docstring is the description, its annotations the schemas.
 
-    `destructive` means that something is overwritten or ended; `open_world` that a model outside may be asked;
-    `depth` says how many levels of the result's models its schema shows, `brief` that only what is always there is.
+    `destructive` means that something is overwritten or ended; `open_world` that a model outside may be asked. Of a
+    `read_only` one the protocol asks neither `destructive` nor `idempotent`, and they are not sent. `depth` says how
+    many levels of the result's models its schema shows, `brief` that only what is always there is.
     """
     tool = GuardedTool.from_function(
         function,
@@ -56,8 +57,8 @@ def define(
         description=inspect.getdoc(function),
         annotations=ToolAnnotations(
             read_only_hint=read_only,
-            destructive_hint=destructive,
-            idempotent_hint=idempotent,
+            destructive_hint=None if read_only else destructive,
+            idempotent_hint=None if read_only else idempotent,
             open_world_hint=open_world,
         ),
     )

@@ -70,7 +70,8 @@ async def test_every_tool_is_described_and_annotated(client: Client) -> None:
         assert tool.annotations is not None
         assert tool.annotations.read_only_hint == (tool.name in READ_ONLY)
         for hint in (tool.annotations.destructive_hint, tool.annotations.idempotent_hint):
-            assert hint is not None
+            assert (hint is None) == (tool.name in READ_ONLY)  # of a tool that only reads they say nothing
+        assert tool.annotations.open_world_hint is not None
 
 
 async def test_the_core_set_stays_small_in_a_models_context(client: Client) -> None:
@@ -127,7 +128,20 @@ def test_a_brief_output_schema_shows_what_is_always_there() -> None:
         "required": ["description"],
         "properties": {"description": {"type": "string", "description": "What."}, "note": {"type": "string"}},
     }
-    assert output_schema(schema, depth=1, brief=True) == {
-        "required": ["description"],
-        "properties": {"description": {"type": "string"}},
+    assert output_schema(schema, depth=1, brief=True) == {"properties": {"description": {"type": "string"}}}
+
+
+def test_an_input_schema_says_each_thing_in_its_place() -> None:
+    schema = {
+        "properties": {"given": {"anyOf": [{"$ref": "#/$defs/Given"}, {"type": "null"}], "description": "Mine."}},
+        "$defs": {
+            "Given": {
+                "type": "object",
+                "title": "Given",
+                "required": ["x"],
+                "properties": {"x": {"title": "X", "type": "string"}},
+            }
+        },
     }
+    given = {"type": ["object", "null"], "required": ["x"], "properties": {"x": {"type": "string"}}}
+    assert input_schema(schema) == {"properties": {"given": {**given, "description": "Mine."}}}
