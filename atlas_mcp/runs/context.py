@@ -14,10 +14,11 @@ from atlas_mcp.errors import RunLost
 from atlas_mcp.model.run import Progress
 from atlas_mcp.runs import rows, steps
 from atlas_mcp.runs.changes import Entry, Kept, Spent
+from atlas_mcp.runs.pen import Pen
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.plan import Plan
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.usage import Usage
     from atlas_mcp.runs.changes import Change
     from atlas_mcp.runs.outcome import RunOutcome
+    from atlas_mcp.runs.steps import Stand, Step
     from atlas_mcp.store.record import Record
 
 _ARTIFACT = tables.artifact
@@ -65,6 +67,8 @@ class RunContext:
         self._news = news
         self._lost = lost
         self._give = give
+        self._pen = Pen(run_id, self._take)
+        self._stand: Stand | None = None
 
     def hand_over(self, outcome: RunOutcome) -> None:
         """Give the outcome, which is sure and will be returned in a moment, to somebody who waits for it now."""
@@ -76,17 +80,30 @@ class RunContext:
         Gives the events of the entries, in order; for a key that was written before, the event that stands. Once the
         run has been cancelled only what was kept, spent and come to is written, and RunLost raised for the rest.
         """
+        return await self._pen.write(*changes)
+
+    def tell(self, *changes: Entry | Progress | Spent) -> None:
+        """Make these changes with the next ones, at the latest in a moment; nobody waits for it."""
+        self._pen.tell(*changes)
+
+    async def flush(self) -> None:
+        """Return when all that was told is stored; raises what keeps it from being."""
+        await self._pen.flush()
+
+    async def _take(self, changes: Sequence[Change]) -> Step:
+        known, self._stand = self._stand, None
         try:
             async with self._record.write() as connection:
-                step = await steps.take(connection, self.run_id, self._executor, changes)
-            if step.late:
-                raise RunLost(self.run_id)
+                step = await steps.take(connection, self.run_id, self._executor, changes, known)
         except RunLost:
             self._lost()
             raise
+        self._stand = step.stand
+        if step.late:
+            self._lost()
         if step.new:
             self._news()
-        return step.events
+        return step
 
     async def emit(
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any

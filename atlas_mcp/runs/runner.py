@@ -279,7 +279,11 @@ class _Attempt:
 
 
 async def _outcome(executor: Executor, context: RunContext) -> RunOutcome:
-    return await executor(context)
+    try:
+        return await executor(context)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await context.flush()
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from atlas_mcp.store.record import Record
 
     OnEvent = Callable[[Event], Awaitable[None]]
+    OnRun = Callable[[str], None]
 
 MAX_PAGE = 100
 _LOOK_SECONDS = 0.1  # how often one who waits looks at a run that another process executes
@@ -75,11 +76,19 @@ class Runs:
         self._tasks = tasks
 
     async def submit(
-        self, caller: Caller, kind: RunKind, goal: str, input: dict[str, Any], *, needs: Sequence[str] = ()
+        self,
+        caller: Caller,
+        kind: RunKind,
+        goal: str,
+        input: dict[str, Any],
+        *,
+        needs: Sequence[str] = (),
+        on_run: OnRun | None = None,
     ) -> str:
         """Store a run and start it; its id. `input` is plain JSON, `needs` names the model providers it cannot do
-        without: where one is missing, the run waits for a process that has them all."""
-        run_id = _new_id()
+        without: where one is missing, the run waits for a process that has them all. `on_run` is told the id before
+        anything is stored: one who is cut off in the middle can look whether there is such a run."""
+        run_id = _named(on_run)
         order = Order(caller=caller, input=input, traceparent=current_traceparent())
         here = self._can_do(kind, needs)
         executor = self._runner.name if here else None
@@ -100,15 +109,17 @@ class Runs:
         needs: Sequence[str] = (),
         wait_seconds: float,
         on_event: OnEvent | None = None,
+        on_run: OnRun | None = None,
         first: Callable[[str], Entry],
     ) -> Asked:
         """Store a run, start it, and wait for it. If it ended well within the time nothing is kept of it but what this
         gives; else it goes on, or has failed, and is followed by its id. `on_event` is told its events meanwhile, of
         which `first` gives, for that id, the one that is stored with the run if it begins at once: it is `attended`.
+        `on_run` is as for `submit`.
         """
-        run_id = _new_id()
         if not self._can_do(kind, needs) or not self._runner.take_slot():
-            return Asked(await self.submit(caller, kind, goal, input, needs=needs))
+            return Asked(await self.submit(caller, kind, goal, input, needs=needs, on_run=on_run))
+        run_id = _named(on_run)
         order = Order(caller=caller, input=input, traceparent=current_traceparent())
         try:
             async with self._record.write() as connection:
@@ -299,5 +310,9 @@ async def opened(
         raise failure
 
 
-def _new_id() -> str:
-    return "run_" + base64.b32encode(secrets.token_bytes(13)).decode()[:20].lower()
+def _named(on_run: OnRun | None) -> str:
+    """The id of a new run, of which `on_run` is told."""
+    run_id = "run_" + base64.b32encode(secrets.token_bytes(13)).decode()[:20].lower()
+    if on_run is not None:
+        on_run(run_id)
+    return run_id

@@ -2,14 +2,17 @@
 
 Only the process that executes the run can take one; for others it is RunLost and nothing is changed. Events get their
 numbers in the order of the changes, without gaps. What has a key that was written before is not written again.
+
+The executor is the only one who writes to its run, but for whoever cancels it or takes it away. So it keeps in mind how
+the run stands, and a step looks nothing up unless the row proves to be another than it was.
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select, update
 
@@ -23,7 +26,7 @@ from atlas_mcp.runs.changes import AFTER_THE_END, Change, Entry, Kept, Spent
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -32,61 +35,114 @@ _COLUMNS: dict[type[Change], str] = {Plan: "plan", Progress: "progress", Result:
 
 # Built once: building statements costs as much as running them, and an executor with fast models writes all the time.
 _LOOK = (
-    select(_RUN.c.status, _RUN.c.last_seq, _RUN.c.usage, _EVENT)
-    .outerjoin_from(_RUN, _EVENT, (_EVENT.c.run_id == _RUN.c.id) & _EVENT.c.key.in_(bindparam("keys", expanding=True)))
+    select(_RUN.c.status, _RUN.c.last_seq, _RUN.c.usage)
     .where(_RUN.c.id == bindparam("run"), _RUN.c.executor == bindparam("me"))
     .where(_RUN.c.status.in_(("working", "cancelled")))
-    .with_for_update(of=_RUN)
+    .with_for_update()
 )
-_CHANGE_RUN = update(_RUN).where(_RUN.c.id == bindparam("run"))
-_KNOWN_TEXTS = select(_ARTIFACT.c.id, _ARTIFACT.c.name).where(
-    _ARTIFACT.c.run_id == bindparam("run"), _ARTIFACT.c.name.in_(bindparam("names", expanding=True))
+_KEYED = select(_EVENT).where(_EVENT.c.run_id == bindparam("run"), _EVENT.c.key.is_not(None))
+_TEXTS = select(_ARTIFACT.c.id, _ARTIFACT.c.name).where(_ARTIFACT.c.run_id == bindparam("run"))
+_CHANGE_RUN = update(_RUN).where(
+    _RUN.c.id == bindparam("run"),
+    _RUN.c.executor == bindparam("me"),
+    _RUN.c.status == bindparam("was"),
+    _RUN.c.last_seq == bindparam("last"),
 )
 _REPLACE_TEXT = update(_ARTIFACT).where(_ARTIFACT.c.id == bindparam("artifact"))
 _ADD_TEXT = insert(_ARTIFACT)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How the run stands: its last event, what it has cost, its events with keys, and the ids of its texts by name."""
+
+    status: str
+    last_seq: int
+    usage: Usage
+    keyed: Mapping[str, Event]
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What came of a step: the events of its entries in order, also those that stood before, and whether any is new.
 
-    `late`: the run had been cancelled, so only what may come after its end was written.
+    `late`: the run had been cancelled, so only what may come after its end was written. `stand` holds from the commit.
     """
 
     events: list[Event]
     new: bool
     late: bool
+    stand: Stand
 
 
-async def take(connection: AsyncConnection, run_id: str, executor: str, changes: Sequence[Change]) -> Step:
-    """Make the changes. RunLost where `executor` does not execute the run, or it has ended otherwise than cancelled."""
-    keys = [c.key for c in changes if isinstance(c, Entry) and c.key is not None]
-    found = (await connection.execute(_LOOK, {"run": run_id, "me": executor, "keys": keys})).all()
-    if not found:
+async def take(
+    connection: AsyncConnection, run_id: str, executor: str, changes: Sequence[Change], known: Stand | None = None
+) -> Step:
+    """Make the changes; `known` is how the run stood after the last step of this executor.
+
+    RunLost where `executor` does not execute the run, or it has ended otherwise than cancelled.
+    """
+    if known is not None and (step := await _make(connection, run_id, executor, changes, known)):
+        return step
+    step = await _make(connection, run_id, executor, changes, await _look(connection, run_id, executor))
+    if step is None:
         raise RunLost(run_id)
-    run, now = found[0], datetime.now(UTC)
-    cancelled = run.status == "cancelled"
-    allowed = [c for c in changes if isinstance(c, AFTER_THE_END)] if cancelled else changes
-    known = {row.key: journal.event(row) for row in found if row.key is not None}
-    told, new = _numbered([c for c in allowed if isinstance(c, Entry)], known, run.last_seq, now)
-    spent = await _keep(connection, run_id, allowed, now)
-    values: dict[str, Any] = {"run": run_id, "updated_at": now, "last_seq": run.last_seq + len(new), **_shown(allowed)}
-    if spent is not None:
-        values["usage"] = (Usage.model_validate(run.usage) + spent).model_dump()
-    await connection.execute(_CHANGE_RUN, values)
+    return step
+
+
+async def _look(connection: AsyncConnection, run_id: str, executor: str) -> Stand:
+    run = (await connection.execute(_LOOK, {"run": run_id, "me": executor})).one_or_none()
+    if run is None:
+        raise RunLost(run_id)
+    keyed = await connection.execute(_KEYED, {"run": run_id})
+    texts = await connection.execute(_TEXTS, {"run": run_id})
+    return Stand(
+        run.status,
+        run.last_seq,
+        Usage.model_validate(run.usage),
+        {row.key: journal.event(row) for row in keyed},
+        {row.name: row.id for row in texts},
+    )
+
+
+async def _make(
+    connection: AsyncConnection, run_id: str, executor: str, changes: Sequence[Change], stand: Stand
+) -> Step | None:
+    """The step, or None if the run does not stand like that and nothing was changed."""
+    now = datetime.now(UTC)
+    allowed = [c for c in changes if isinstance(c, AFTER_THE_END)] if stand.status == "cancelled" else changes
+    told, new = _numbered([c for c in allowed if isinstance(c, Entry)], stand, now)
+    texts, spent = _texts(allowed, stand)
+    after = replace(
+        stand,
+        last_seq=stand.last_seq + len(new),
+        usage=sum(spent, stand.usage),
+        keyed={**stand.keyed, **{key: event for event, key in new if key is not None}},
+        texts={**stand.texts, **{name: uuid.uuid4().hex for name in texts if name not in stand.texts}},
+    )
+    values: dict[str, Any] = {"updated_at": now, "last_seq": after.last_seq, **_shown(allowed)}
+    if spent:
+        values["usage"] = after.usage.model_dump()
+    standing = {"run": run_id, "me": executor, "was": stand.status, "last": stand.last_seq}
+    changed = await connection.execute(_CHANGE_RUN, {**standing, **values})
+    if not changed.rowcount:
+        return None
     await journal.write(connection, run_id, new)
-    return Step(told, new=bool(new), late=len(allowed) < len(changes))
+    await _store(connection, run_id, texts, stand, after, now)
+    return Step(told, new=bool(new), late=len(allowed) < len(changes), stand=after)
 
 
 def _numbered(
-    entries: Iterable[Entry], known: dict[str, Event], last: int, now: datetime
+    entries: Iterable[Entry], stand: Stand, now: datetime
 ) -> tuple[list[Event], list[tuple[Event, str | None]]]:
     """The events of all entries, and of the new ones with their keys."""
+    known = dict(stand.keyed)
     told: list[Event] = []
     new: list[tuple[Event, str | None]] = []
     for entry in entries:
         if entry.key is None or entry.key not in known:
-            event = journal.numbered(entry, last + len(new) + 1, now)
+            event = journal.numbered(entry, stand.last_seq + len(new) + 1, now)
             new.append((event, entry.key))
             if entry.key is not None:
                 known[entry.key] = event
@@ -94,6 +150,23 @@ def _numbered(
         else:
             told.append(known[entry.key])
     return told, new
+
+
+def _texts(changes: Iterable[Change], stand: Stand) -> tuple[dict[str, str], list[Usage]]:
+    """The texts to keep, and what is to be added to the run's usage."""
+    texts: dict[str, str] = {}
+    spent: list[Usage] = []
+    for change in changes:
+        if isinstance(change, Kept):
+            texts[change.name] = change.text
+        elif isinstance(change, Spent):
+            # The mark of a turn that was counted is a text of the run: it is in the same transaction as the sum.
+            mark = f"usage:{change.key}" if change.key is not None else None
+            if mark is None or (mark not in stand.texts and mark not in texts):
+                spent.append(change.usage)
+            if mark is not None and mark not in stand.texts:
+                texts[mark] = change.usage.model_dump_json()
+    return texts, spent
 
 
 def _shown(changes: Iterable[Change]) -> dict[str, Any]:
@@ -104,31 +177,14 @@ def _shown(changes: Iterable[Change]) -> dict[str, Any]:
     }
 
 
-async def _keep(connection: AsyncConnection, run_id: str, changes: Iterable[Change], now: datetime) -> Usage | None:
-    """Keep the texts, and give what is to be added to the run's usage."""
-    texts = {c.name: c.text for c in changes if isinstance(c, Kept)}
-    spent = [c for c in changes if isinstance(c, Spent)]
-    # The mark of a turn that was counted is a text of the run: it is in the same transaction as the sum.
-    marks = {f"usage:{c.key}": c.usage for c in spent if c.key is not None}
-    total = [c.usage for c in spent if c.key is None]
-    if names := [*texts, *marks]:
-        rows = await connection.execute(_KNOWN_TEXTS, {"run": run_id, "names": names})
-        known = cast("dict[str, str]", {row.name: row.id for row in rows})
-        counted = {name: usage for name, usage in marks.items() if name not in known}
-        total += counted.values()
-        texts |= {name: usage.model_dump_json() for name, usage in counted.items()}
-        await _store(connection, run_id, texts, known, now)
-    return sum(total, Usage()) if total else None
-
-
 async def _store(
-    connection: AsyncConnection, run_id: str, texts: dict[str, str], known: dict[str, str], now: datetime
+    connection: AsyncConnection, run_id: str, texts: Mapping[str, str], before: Stand, after: Stand, now: datetime
 ) -> None:
-    old = [{"artifact": known[name], "text": text} for name, text in texts.items() if name in known]
+    old = [{"artifact": before.texts[name], "text": text} for name, text in texts.items() if name in before.texts]
     new = [
-        {"id": uuid.uuid4().hex, "run_id": run_id, "name": name, "text": text, "created_at": now}
+        {"id": after.texts[name], "run_id": run_id, "name": name, "text": text, "created_at": now}
         for name, text in texts.items()
-        if name not in known
+        if name not in before.texts
     ]
     if old:
         await connection.execute(_REPLACE_TEXT, old)

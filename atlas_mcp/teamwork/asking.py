@@ -78,10 +78,10 @@ async def ask(job: Job, node: str, question: Question[T]) -> Answered[T]:
             answer = read(turn, files, question)
         except ValueError as error:
             problem = str(error)
-            await _close(job, node, key, turn, f"{turn.agent}'s answer cannot be used: {shorten(problem, 300)}")
+            _close(job, node, key, turn, f"{turn.agent}'s answer cannot be used: {shorten(problem, 300)}")
             asked = _repair(question, problem, turn.conversation)
             continue
-        await _close(job, node, key, turn, question.done(answer))
+        _close(job, node, key, turn, question.done(answer))
         return Answered(
             answer=answer,
             conversation=turn.conversation,
@@ -106,7 +106,7 @@ async def try_ask(job: Job, node: str, question: Question[T]) -> Answered[T] | F
         _log.exception("an agent's work failed unexpectedly")
         why = shorten(f"{type(error).__name__}: {error}", 400)
     text = f"{question.agent} delivered nothing: {why}"
-    await job.write(Entry(question.agent, "worker_failed", text, key=f"{node}:failed"))
+    job.run.tell(Entry(question.agent, "worker_failed", text, key=f"{node}:failed"))
     return Failed(why)
 
 
@@ -132,9 +132,9 @@ def _repair(question: Question[T], problem: str, conversation: str) -> Question[
     )
 
 
-async def _close(job: Job, node: str, key: str, turn: TurnResult, text: str) -> None:
+def _close(job: Job, node: str, key: str, turn: TurnResult, text: str) -> None:
     finished = Entry(turn.agent, "turn_finished", text, turn.turn_id, key=f"{key}:finished")
-    await job.write(finished, *job.count(node, turn, text))
+    job.run.tell(finished, *job.count(node, turn, text))
 
 
 async def _turn(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:

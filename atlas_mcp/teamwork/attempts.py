@@ -29,7 +29,7 @@ async def attempts(run: Journal, agent: str, key: str, doing: str, attempt: Call
     """What `attempt` gives when called with a turn's key, which is made of `key` and how many turns failed before."""
     failures = 0
     first = turn_id(run.caller, _numbered(key, failures))
-    await run.write(Entry(agent, "turn_started", doing, first, key=f"{key}:started"))
+    run.tell(Entry(agent, "turn_started", doing, first, key=f"{key}:started"))
     for number in range(1, ATTEMPTS):
         try:
             return await attempt(_numbered(key, failures))
@@ -39,7 +39,7 @@ async def attempts(run: Journal, agent: str, key: str, doing: str, attempt: Call
             failures += isinstance(error, ModelFailed)
             text = f"{agent} is tried again ({number + 1} of {ATTEMPTS}): {shorten(str(error), 300)}"
             going_on = turn_id(run.caller, _numbered(key, failures))
-            await run.write(Entry(agent, "turn_retried", text, going_on, key=f"{key}:retried:{number}"))
+            run.tell(Entry(agent, "turn_retried", text, going_on, key=f"{key}:retried:{number}"))
         await anyio.sleep(BACKOFF_SECONDS * 2 ** (number - 1))
     return await attempt(_numbered(key, failures))
 

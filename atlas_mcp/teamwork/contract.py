@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.contract import OnEvent, Tools, ToolSession
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.run import Progress
     from atlas_mcp.model.turn import TurnResult
-    from atlas_mcp.runs.changes import Change
+    from atlas_mcp.runs.changes import Change, Entry, Spent
 
 
 class Agents(Protocol):
@@ -36,7 +37,8 @@ class Agents(Protocol):
 
 class Journal(Protocol):
     """The run that the work belongs to. Changes that are written together are written whole or not at
-    all, and what is written again with a key that is known counts once."""
+    all, and what is written again with a key that is known counts once. What is told is stored with the next change, at
+    the latest in a moment."""
 
     @property
     def run_id(self) -> str: ...
@@ -48,6 +50,8 @@ class Journal(Protocol):
     def resumed(self) -> bool: ...
 
     async def write(self, *changes: Change) -> object: ...
+
+    def tell(self, *changes: Entry | Progress | Spent) -> None: ...
 
     async def emit(
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any

@@ -34,7 +34,7 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     part = await _part(job, place)
     workers = able_workers(job, team.name)
     text = f"{named(place)} starts: {shorten(part.task, 160)}"
-    await job.write(Entry(team.supervisor, "part_started", text, key=f"{node}:part"))
+    job.run.tell(Entry(team.supervisor, "part_started", text, key=f"{node}:part"))
     job.expect(2 + len(workers))
     question = Question(
         agent=team.supervisor,

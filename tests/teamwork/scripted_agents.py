@@ -225,18 +225,21 @@ class MemoryRun:
     async def emit(
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any
     ) -> object:
-        if key is None or key not in self.keys:
-            self.keys.add(key or "")
-            self.events.append({"actor": actor, "type": type, "text": text, "turn_id": turn_id, **data})
+        self.tell(Entry(actor, type, text, turn_id, data, key))
         return None
 
     async def write(self, *changes: Change) -> None:
+        self.tell(*changes)
+
+    def tell(self, *changes: Change) -> None:
         for change in changes:
             match change:
                 case Entry(actor, type, text, turn_id, data, key):
-                    await self.emit(actor, type, text, turn_id=turn_id, key=key, **data)
+                    if key is None or key not in self.keys:
+                        self.keys.add(key or "")
+                        self.events.append({"actor": actor, "type": type, "text": text, "turn_id": turn_id, **data})
                 case Kept(name, text):
-                    await self.save(name, text)
+                    self.artifacts[name] = text
                 case Spent(usage, key):
                     if key not in self.spent:
                         self.spent.add(key or "")
@@ -249,7 +252,7 @@ class MemoryRun:
                     self.progress.append((change.done, change.total, change.text))
 
     async def save(self, name: str, text: str) -> None:
-        self.artifacts[name] = text
+        self.tell(Kept(name, text))
 
     async def load(self, name: str) -> str | None:
         return self.artifacts.get(name)

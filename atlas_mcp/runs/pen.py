@@ -1,0 +1,108 @@
+"""The pen of an attempt: its changes on their way into the record, in order, several in one transaction.
+
+What is written is stored when `write` returns; what is told is stored with the next change, at the latest TELL_SECONDS
+later, and nobody waits for it. Changes that come while a transaction is under way go into the next one together: the
+workers of a team do not queue for one each. What was told and could not be stored is tried again with the next change,
+and what could not be stored in the end is raised by `flush`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atlas_mcp.errors import RunLost
+from atlas_mcp.runs.changes import AFTER_THE_END, Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from atlas_mcp.model.run import Event
+    from atlas_mcp.runs.changes import Change
+    from atlas_mcp.runs.steps import Step
+
+TELL_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class _Awaited:
+    """Changes that somebody waits for, and what had been told before them."""
+
+    told: list[Change]
+    own: tuple[Change, ...]
+    stored: asyncio.Future[list[Event]]
+
+
+class Pen:
+    """Writes for the run by `take`, which makes several changes or none."""
+
+    def __init__(self, run_id: str, take: Callable[[Sequence[Change]], Awaitable[Step]]) -> None:
+        self._run_id = run_id
+        self._take = take
+        self._told: list[Change] = []
+        self._awaited: list[_Awaited] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
+
+    def tell(self, *changes: Change) -> None:
+        """Write these soon."""
+        self._told += changes
+        if self._timer is None and self._writing is None:
+            self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self._begin)
+
+    async def write(self, *changes: Change) -> list[Event]:
+        """Write these after all that was told, and give the events of their entries, in order.
+
+        Raises what kept them from being stored. They are stored also if the caller is cancelled meanwhile.
+        """
+        stored: asyncio.Future[list[Event]] = asyncio.get_running_loop().create_future()
+        told, self._told = self._told, []
+        self._awaited.append(_Awaited(told, changes, stored))
+        self._begin()
+        return await stored
+
+    async def flush(self) -> None:
+        """Return when all is stored; raises what keeps it from being."""
+        if self._told or self._writing is not None:
+            await self.write()
+
+    def _begin(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._writing is None:
+            # A task of its own: the transaction of several must not end with the cancellation of one of them.
+            self._writing = asyncio.create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        try:
+            while self._awaited or self._told:
+                awaited, self._awaited = self._awaited, []
+                told, self._told = self._told, []
+                try:
+                    step = await self._take([c for each in awaited for c in (*each.told, *each.own)] + told)
+                except Exception as error:  # noqa: BLE001  given to everybody who waits
+                    self._told = [*(c for each in awaited for c in each.told), *told, *self._told]
+                    for each in awaited:
+                        _end(each.stored, error)
+                    return
+                self._give(awaited, step)
+        finally:
+            self._writing = None
+
+    def _give(self, awaited: list[_Awaited], step: Step) -> None:
+        events = iter(step.events)
+        for each in awaited:
+            if step.late and not all(isinstance(c, AFTER_THE_END) for c in each.own):
+                _end(each.stored, RunLost(self._run_id))
+                continue
+            _ = [next(events, None) for c in each.told if isinstance(c, Entry)]
+            own = [event for c in each.own if isinstance(c, Entry) and (event := next(events, None))]
+            if not each.stored.done():
+                each.stored.set_result(own)
+
+
+def _end(stored: asyncio.Future[list[Event]], error: Exception) -> None:
+    if not stored.done():
+        stored.set_exception(error)
