@@ -186,6 +186,27 @@ artifact = Table(
     UniqueConstraint("run_id", "name"),
 )
 
+question = Table(
+    "question",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("run_id", String, nullable=False),
+    Column("key", String, nullable=False, comment="idempotency key: the same key is asked once in a run"),
+    Column("asked_by", String, nullable=False, comment="the agent that asks, or atlas"),
+    Column("kind", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("options", JSON, nullable=False),
+    Column("words", Text, nullable=False, comment="what an answer in words of one's own is; empty if none fits"),
+    Column("safe", Text, nullable=False, comment="the answer that is taken at the deadline"),
+    Column("asked_at", Utc, nullable=False),
+    Column("deadline", Utc, nullable=False),
+    Column("answer", Text),
+    Column("answered_by", String, comment="caller, deadline, or end where the run ended first"),
+    Column("answered_at", Utc),
+    UniqueConstraint("run_id", "key"),
+    Index("question_open", "answered_at", "deadline"),
+)
+
 document = Table(
     "document",
     metadata,
