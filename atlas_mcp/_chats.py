@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from atlas_mcp.runs.runs import Asked
 
     OnEvent = Callable[[Event], Awaitable[None]]
+    OnRun = Callable[[str], None]
 
 
 async def ask_turn(
@@ -35,6 +36,7 @@ async def ask_turn(
     *,
     wait_seconds: float,
     on_event: OnEvent | None,
+    on_run: OnRun | None,
 ) -> Asked:
     """Ask for a turn and wait for it; `agents` is the constellation that the caller is visiting."""
     caller, lent = agents.caller, ""
@@ -54,6 +56,7 @@ async def ask_turn(
             needs=rooms.keeper.models.providers(),
             wait_seconds=wait_seconds,
             on_event=on_event,
+            on_run=on_run,
             first=first,
         )
     finally:

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from atlas_mcp._rooms import Rooms, RoomsKeeper
     from atlas_mcp.model.agent import AgentInfo, Level, Roster
     from atlas_mcp.model.group import GroupSpec
-    from atlas_mcp.model.run import Event, Run
+    from atlas_mcp.model.run import Run
     from atlas_mcp.runs import RunOutcome
     from atlas_mcp.runs.context import RunContext
     from atlas_mcp.teamwork.groups.talk import GroupOrder
 
-    OnEvent = Callable[[Event], Awaitable[None]]
-    Follow = Callable[[Rooms, Caller, str, float, OnEvent | None], Awaitable[Run]]
+    OnNews = Callable[[Run], Awaitable[None]]
+    OnRun = Callable[[str], None]
+    Follow = Callable[[Rooms, Caller, str, float, OnNews | None], Awaitable[Run]]
 
 
 class Groups:
@@ -64,9 +65,12 @@ class Groups:
         *,
         conversation: str | None = None,
         wait_seconds: float = 45.0,
-        on_event: OnEvent | None = None,
+        on_news: OnNews | None = None,
+        on_run: OnRun | None = None,
     ) -> GroupReply:
         """One message to a group: who said what, or after `wait_seconds` the handle of the run in which it goes on.
+
+        `on_news` and `on_run` are as for `Atlas.run_team_task`.
 
         `conversation` None is this client's own with the group, "new" opens one. Raises UnknownGroup,
         UnknownConversation, InvalidInput for an empty message, OverLimit, and ModelFailed when nobody could answer.
@@ -85,8 +89,9 @@ class Groups:
         talk = await rows.resolve(rooms.record, caller, group, conversation)
         order = GroupOrder(group=spec, conversation=talk, client=caller.client, message=message)
         needs = self._keeper.models.providers()
-        run_id = await rooms.runs.submit(caller, "group", message[:200], order.model_dump(mode="json"), needs=needs)
-        run = await self._follow(rooms, caller, run_id, deadline, on_event)
+        given = order.model_dump(mode="json")
+        run_id = await rooms.runs.submit(caller, "group", message[:200], given, needs=needs, on_run=on_run)
+        run = await self._follow(rooms, caller, run_id, deadline, on_news)
         told: dict[str, Any] = {
             "group": group,
             "conversation": talk,

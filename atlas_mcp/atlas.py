@@ -12,7 +12,7 @@ caller does not exist. All that is refused or fails knowingly is an AtlasError.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -21,6 +21,7 @@ from atlas_mcp._chats import ask_turn
 from atlas_mcp._groups import Groups
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._portable import Portable
+from atlas_mcp._refusing import refusing
 from atlas_mcp._rooms import Rooms, RoomsKeeper, open_rooms
 from atlas_mcp._status import describe_status
 from atlas_mcp._survey import counted, survey
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlas_mcp.constellation.warming import Tell
-    from atlas_mcp.errors import ConfigurationError
     from atlas_mcp.model.agent import AgentInfo
     from atlas_mcp.model.knowledge import Document, MemoryKind, Recalled
     from atlas_mcp.model.memory import Block, Replacement
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from atlas_mcp.settings import Settings
 
     OnEvent = Callable[[Event], Awaitable[None]]
+    OnNews = Callable[[Run], Awaitable[None]]
+    OnRun = Callable[[str], None]
 
 __all__ = ["MAX_WAIT_SECONDS", "Atlas", "letta_app", "open_atlas", "open_traces_page", "refusing"]
 
@@ -115,11 +117,13 @@ class Atlas:
         conversation: str | None = None,
         wait_seconds: float = MAX_WAIT_SECONDS,
         on_event: OnEvent | None = None,
+        on_run: OnRun | None = None,
     ) -> ChatReply:
         """One turn with one agent: the reply, or after `wait_seconds` the handle of a run in which the turn goes on.
 
         `conversation` None is this client's own thread with the agent, "new" opens one. Raises UnknownAgent,
         UnknownConversation, InvalidInput for an empty message, OverLimit, and ModelFailed when the agent's model fails.
+        `on_event` is told what happens, `on_run` as for `run_team_task`.
         """
         await self.groups.check_agent(caller, agent)
         if not message.strip():
@@ -133,11 +137,11 @@ class Atlas:
         async with rooms.visit(caller) as agents:
             thread = await agents.thread(agent, conversation)
             done = await ask_turn(
-                rooms, agents, agent, message, thread, wait_seconds=_left(deadline), on_event=on_event
+                rooms, agents, agent, message, thread, wait_seconds=_left(deadline), on_event=on_event, on_run=on_run
             )
         if done.outcome is not None:
             return self._replied(done.outcome.kept("turn"), done.trace_id)
-        run = await self._wait(rooms, caller, done.run_id, deadline, on_event)
+        run = await self._wait(rooms, caller, done.run_id, deadline, _each(on_event))
         if run.status not in ENDED:
             return ChatReply(
                 status="working",
@@ -262,16 +266,26 @@ class Atlas:
         task: TeamTask,
         *,
         wait_seconds: float = MAX_WAIT_SECONDS,
-        on_event: OnEvent | None = None,
+        on_news: OnNews | None = None,
+        on_run: OnRun | None = None,
     ) -> Run:
-        """Set teams to work: the finished run, or after `wait_seconds` the run as it stands. UnknownTeam."""
+        """Set teams to work: the finished run, or after `wait_seconds` the run as it stands. UnknownTeam.
+
+        `on_news` is given the run with its new events, as they come; `on_run` its id, before anything is stored. One
+        who is cancelled while waiting stops only the waiting; to stop the run as well, call `cancel_run` with that id.
+        """
         deadline = _deadline(wait_seconds)
         self._check_teams(task.teams)
         rooms = await self._keeper.rooms()
         run_id = await rooms.runs.submit(
-            caller, "team_task", task.goal, task.model_dump(mode="json"), needs=self._keeper.models.providers()
+            caller,
+            "team_task",
+            task.goal,
+            task.model_dump(mode="json"),
+            needs=self._keeper.models.providers(),
+            on_run=on_run,
         )
-        return await self._wait(rooms, caller, run_id, deadline, on_event)
+        return await self._wait(rooms, caller, run_id, deadline, on_news)
 
     async def get_run(self, caller: Caller, run_id: str, *, since: int = 0, wait_seconds: float = 30.0) -> Run:
         """The run with its events after `since`; waits up to `wait_seconds` for news or the end. UnknownRun."""
@@ -314,16 +328,16 @@ class Atlas:
                     next_step=f"Choose among: {', '.join(able)}; or leave it out for all.",
                 )
 
-    async def _wait(self, rooms: Rooms, caller: Caller, run_id: str, deadline: float, on_event: OnEvent | None) -> Run:
-        """Follow the run until it ends or the time is over, handing each event on; then the run with all of them."""
+    async def _wait(self, rooms: Rooms, caller: Caller, run_id: str, deadline: float, on_news: OnNews | None) -> Run:
+        """Follow the run until it ends or the time is over, handing its news on; then the run with all its events."""
         since = 0
         while True:
             left = _left(deadline)
             run = await rooms.runs.get(caller, run_id, since=since, wait_seconds=left)
-            for event in run.events:
-                since = event.seq
-                if on_event is not None:
-                    await on_event(event)
+            if run.events:
+                since = run.events[-1].seq
+                if on_news is not None:
+                    await on_news(run)
             if run.status in ENDED or not left:
                 return self._noted(await rooms.runs.get(caller, run_id))
 
@@ -332,28 +346,16 @@ class Atlas:
         return run.model_copy(update={"note": " ".join(notes) or None})
 
 
-def refusing(reason: ConfigurationError) -> Atlas:
-    """In the place of an Atlas that cannot be opened: every call is answered with the reason.
+def _each(on_event: OnEvent | None) -> OnNews | None:
+    """Hear of a run's news event by event."""
+    if on_event is None:
+        return None
 
-    A host shows its model what tools answer, and nobody what a server that has ended wrote to stderr.
-    """
-    return cast("Atlas", _Refusing(reason))
+    async def on_news(run: Run) -> None:
+        for event in run.events:
+            await on_event(event)
 
-
-class _Refusing:
-    version = __version__
-
-    def __init__(self, reason: ConfigurationError) -> None:
-        self._reason = reason
-
-    def local_caller(self, client: str = "") -> Caller:
-        return Caller(id="local:", client=client)
-
-    def tracing_of(self, caller: Caller) -> CallTracing:
-        return CallTracing(lambda _: caller.id)
-
-    def __getattr__(self, name: str) -> Any:
-        raise self._reason
+    return on_news
 
 
 def _deadline(wait_seconds: float) -> float:

@@ -32,7 +32,19 @@ ALLOWED: dict[str, set[str]] = {
     "server": MODEL | {"atlas"},
     "cli": MODEL | {"settings", "atlas", "server"},
 }
-ROOTS = {"atlas", "_chats", "_config", "_groups", "_rooms", "_status", "_survey", "_pages", "_portable", "_agent_files"}
+ROOTS = {
+    "atlas",
+    "_agent_files",
+    "_chats",
+    "_config",
+    "_groups",
+    "_pages",
+    "_portable",
+    "_refusing",
+    "_rooms",
+    "_status",
+    "_survey",
+}
 """The composition root: every room but server and cli."""
 
 PLATFORM_ONLY = {"fcntl", "msvcrt", "resource", "ctypes", "pwd", "grp", "termios", "pty", "signal"}

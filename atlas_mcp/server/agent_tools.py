@@ -12,6 +12,7 @@ from atlas_mcp.server.arguments import AgentName, WaitSeconds
 from atlas_mcp.server.caller import Transport, caller_of
 from atlas_mcp.server.progress import narrated
 from atlas_mcp.server.results import AgentList
+from atlas_mcp.server.stopping import stopped_with_call
 from atlas_mcp.server.tool import define
 
 if TYPE_CHECKING:
@@ -61,10 +62,17 @@ class AgentTools:
         conversations. If it takes longer than wait_seconds you get a run_id: call get_run with it for the reply.
         """
         caller = caller_of(self._atlas, self._transport, ctx)
-        return await narrated(
-            ctx,
-            f"{agent} is thinking",
-            lambda on_event: self._atlas.chat(
-                caller, agent, message, conversation=conversation, wait_seconds=wait_seconds, on_event=on_event
-            ),
-        )
+        async with stopped_with_call(self._atlas, caller, ctx) as on_run:
+            return await narrated(
+                ctx,
+                f"{agent} is thinking",
+                lambda told: self._atlas.chat(
+                    caller,
+                    agent,
+                    message,
+                    conversation=conversation,
+                    wait_seconds=wait_seconds,
+                    on_event=told.on_event,
+                    on_run=on_run,
+                ),
+            )

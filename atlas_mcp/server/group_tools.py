@@ -11,6 +11,7 @@ from atlas_mcp.model.group import GroupReply
 from atlas_mcp.server.arguments import WaitSeconds
 from atlas_mcp.server.caller import Transport, caller_of
 from atlas_mcp.server.progress import narrated
+from atlas_mcp.server.stopping import stopped_with_call
 from atlas_mcp.server.tool import define
 
 if TYPE_CHECKING:
@@ -45,10 +46,17 @@ class GroupTools:
         in circles is stopped, and `stopped` says why. If it takes longer you get a run_id for get_run.
         """
         caller = caller_of(self._atlas, self._transport, ctx)
-        return await narrated(
-            ctx,
-            f"{group} is talking",
-            lambda on_event: self._atlas.groups.chat(
-                caller, group, message, conversation=conversation, wait_seconds=wait_seconds, on_event=on_event
-            ),
-        )
+        async with stopped_with_call(self._atlas, caller, ctx) as on_run:
+            return await narrated(
+                ctx,
+                f"{group} is talking",
+                lambda told: self._atlas.groups.chat(
+                    caller,
+                    group,
+                    message,
+                    conversation=conversation,
+                    wait_seconds=wait_seconds,
+                    on_news=told.on_news,
+                    on_run=on_run,
+                ),
+            )

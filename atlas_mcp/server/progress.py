@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from atlas_mcp.server.narration import Narration
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mcp.server.mcpserver import Context
 
-    from atlas_mcp.model.run import Event
+    from atlas_mcp.model.run import Event, Run
 
 HEARTBEAT_SECONDS = 8.0
 
@@ -28,6 +30,7 @@ class Narrator:
     def __init__(self, ctx: Context[Any, Any], first: str) -> None:
         self._ctx = ctx
         self._text = first
+        self._narration = Narration()
         self._count = 0
         self._started = anyio.current_time()
         self._told_at = self._started
@@ -36,6 +39,12 @@ class Narrator:
         """Pass the event on, in words."""
         self._text = event.text
         await self._tell(self._text)
+
+    async def on_news(self, run: Run) -> None:
+        """Pass the run's new events on, in words, with how far it is and what it has cost."""
+        for line in self._narration.lines(run):
+            self._text = line
+            await self._tell(line)
 
     async def beat(self) -> None:
         """Give signs of life until cancelled."""
@@ -56,16 +65,14 @@ class Narrator:
             return  # the client is gone; the work does not depend on it
 
 
-async def narrated(
-    ctx: Context[Any, Any], first: str, work: Callable[[Callable[[Event], Awaitable[None]]], Awaitable[T]]
-) -> T:
-    """What `work` gives, while the client is told of its events; `first` is what it hears before any event."""
+async def narrated(ctx: Context[Any, Any], first: str, work: Callable[[Narrator], Awaitable[T]]) -> T:
+    """What `work` gives, while the client is told what happens; `first` is what it hears before anything does."""
     narrator = Narrator(ctx, first)
     results: list[T] = []
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(narrator.beat)
-            results.append(await work(narrator.on_event))
+            results.append(await work(narrator))
             group.cancel_scope.cancel()
     except ExceptionGroup as failures:
         raise failures.exceptions[0]  # noqa: B904  # only the work fails: its own error, as it was raised

@@ -17,6 +17,7 @@ from atlas_mcp.server.errors import invalid
 from atlas_mcp.server.materials import MaterialInput, client_roots, read_materials
 from atlas_mcp.server.progress import narrated
 from atlas_mcp.server.results import RunList
+from atlas_mcp.server.stopping import stopped_with_call
 from atlas_mcp.server.tool import define
 
 if TYPE_CHECKING:
@@ -66,11 +67,14 @@ class RunTools:
         texts = await read_materials(materials or [], self._transport, self._atlas.settings.materials, roots)
         task = _task(goal, texts, teams, criteria, project, max_rounds)
         caller = caller_of(self._atlas, self._transport, ctx)
-        return await narrated(
-            ctx,
-            "the task is stored",
-            lambda on_event: self._atlas.run_team_task(caller, task, wait_seconds=wait_seconds, on_event=on_event),
-        )
+        async with stopped_with_call(self._atlas, caller, ctx) as on_run:
+            return await narrated(
+                ctx,
+                "the task is stored",
+                lambda told: self._atlas.run_team_task(
+                    caller, task, wait_seconds=wait_seconds, on_news=told.on_news, on_run=on_run
+                ),
+            )
 
     async def get_run(
         self,

@@ -1,0 +1,37 @@
+"""In the place of an Atlas that cannot be opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from atlas_mcp import __version__
+from atlas_mcp.model.caller import Caller
+from atlas_mcp.watch.calls import CallTracing
+
+if TYPE_CHECKING:
+    from atlas_mcp.atlas import Atlas
+    from atlas_mcp.errors import ConfigurationError
+
+
+def refusing(reason: ConfigurationError) -> Atlas:
+    """In the place of an Atlas that cannot be opened: every call is answered with the reason.
+
+    A host shows its model what tools answer, and nobody what a server that has ended wrote to stderr.
+    """
+    return cast("Atlas", _Refusing(reason))
+
+
+class _Refusing:
+    version = __version__
+
+    def __init__(self, reason: ConfigurationError) -> None:
+        self._reason = reason
+
+    def local_caller(self, client: str = "") -> Caller:
+        return Caller(id="local:", client=client)
+
+    def tracing_of(self, caller: Caller) -> CallTracing:
+        return CallTracing(lambda _: caller.id)
+
+    def __getattr__(self, name: str) -> Any:
+        raise self._reason
