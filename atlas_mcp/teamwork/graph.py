@@ -10,7 +10,7 @@ LangGraph is imported when a graph is first built. A node that failed is the nod
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from atlas_mcp.model.plan import MAX_PARTS
@@ -36,6 +36,7 @@ def steps(max_rounds: int) -> int:
     return 2 * MAX_PARTS + 3 * max_rounds + 10
 
 
+@lru_cache(maxsize=1)  # compiling takes as long as three turns of agents that answer at once
 def build(saver: BaseCheckpointSaver[str] | None) -> CompiledStateGraph[Any, Any, Any, Any]:
     """The graph, on the given checkpoints."""
     return _draw().compile(checkpointer=saver, name="team_task")
