@@ -90,6 +90,7 @@ class EventEntry(Frozen):
     turn_id: str | None = None
     data: dict[str, Any]
     key: str | None = None
+    cause: int | None = None
 
 
 class ArtifactEntry(Frozen):
@@ -183,7 +184,7 @@ class DocumentEntry(Frozen):
 
 
 class FoundEntry(Frozen):
-    """A passage that search_memory finds: of a document or of a run, whose id is its `source`."""
+    """A passage that search_memory finds: of a document, a learning or a run, whose id is its `source`."""
 
     kind: str
     source: str = Field(min_length=1, max_length=200)
@@ -197,11 +198,32 @@ class FoundEntry(Frozen):
     text: str
 
 
+class LearningEntry(Frozen):
+    """Something that a run taught and that is remembered; its text is among the passages too."""
+
+    id: str = Field(min_length=1, max_length=200)
+    run_id: str
+    agent: str
+    kind: str
+    text: str = Field(min_length=1)
+    about: str
+    audience: str
+    project: str
+    source: str
+    quote: str
+    confidence: float
+    scores: dict[str, float]
+    score: float
+    trust: float
+    at: AwareDatetime
+
+
 class Knowledge(Frozen):
     """What the constellation can search."""
 
     documents: tuple[DocumentEntry, ...] = ()
     passages: tuple[FoundEntry, ...] = ()
+    learnings: tuple[LearningEntry, ...] = ()
 
 
 class Groups(Frozen):

@@ -16,7 +16,10 @@ from atlas_mcp.model.usage import Usage
 
 @dataclass(frozen=True)
 class Entry:
-    """An event before it has its number; with a `key`, it is written once in its run. `data` is plain JSON."""
+    """An event before it has its number; with a `key`, it is written once in its run. `data` is plain JSON.
+
+    `cause_key` is the key of the event that led to it.
+    """
 
     actor: str
     type: str
@@ -24,6 +27,7 @@ class Entry:
     turn_id: str | None = None
     data: dict[str, Any] = field(default_factory=dict[str, Any])
     key: str | None = None
+    cause_key: str | None = None
 
 
 @dataclass(frozen=True)

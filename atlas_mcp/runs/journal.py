@@ -28,9 +28,11 @@ _AFTER = (
 )
 
 
-async def append(connection: AsyncConnection, run_id: str, seq: int, at: datetime, entry: Entry) -> None:
+async def append(
+    connection: AsyncConnection, run_id: str, seq: int, at: datetime, entry: Entry, cause: int | None = None
+) -> None:
     """Write the entry as number `seq`, which the caller has just taken from the run's row."""
-    await write(connection, run_id, [(numbered(entry, seq, at), entry.key)])
+    await write(connection, run_id, [(numbered(entry, seq, at, cause), entry.key)])
 
 
 async def write(connection: AsyncConnection, run_id: str, events: Sequence[tuple[Event, str | None]]) -> None:
@@ -39,10 +41,17 @@ async def write(connection: AsyncConnection, run_id: str, events: Sequence[tuple
         await connection.execute(_INSERT, [{"run_id": run_id, "key": key, **dict(event)} for event, key in events])
 
 
-def numbered(entry: Entry, seq: int, at: datetime) -> Event:
-    """The entry as an event."""
+def numbered(entry: Entry, seq: int, at: datetime, cause: int | None = None) -> Event:
+    """The entry as an event, which that earlier one led to."""
     return Event(
-        seq=seq, at=at, actor=entry.actor, type=entry.type, text=entry.text, turn_id=entry.turn_id, data=entry.data
+        seq=seq,
+        at=at,
+        actor=entry.actor,
+        type=entry.type,
+        text=entry.text,
+        turn_id=entry.turn_id,
+        cause=cause,
+        data=entry.data,
     )
 
 
@@ -61,5 +70,6 @@ def event(row: Row[*tuple[Any, ...]]) -> Event:
         type=row.type,
         text=row.text,
         turn_id=row.turn_id,
+        cause=row.cause,
         data=row.data,
     )

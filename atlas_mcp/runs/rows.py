@@ -35,9 +35,11 @@ _UNFINISHED: tuple[RunStatus, ...] = ("queued", "working")
 # Built once: building them costs as much as running them, and an executor with fast models writes all the time.
 _ADD = insert(_RUN)
 _FIND = select(*_SHOWN).where(_RUN.c.id == bindparam("run"))
+_HOLD = _FIND.with_for_update()
 _DELETE = (
     delete(tables.event).where(tables.event.c.run_id == bindparam("run")),
     delete(tables.artifact).where(tables.artifact.c.run_id == bindparam("run")),
+    delete(tables.question).where(tables.question.c.run_id == bindparam("run")),
     delete(_RUN).where(_RUN.c.id == bindparam("run")),
 )
 _DELETE_OURS = delete(_RUN).where(
@@ -93,13 +95,15 @@ async def add(
         "updated_at": now,
     }
     await connection.execute(_ADD, row)
-    events = [(journal.numbered(entry, seq, now), entry.key) for seq, entry in enumerate(entries, start=1)]
+    events = [(journal.numbered(entry, seq, now, seq - 1 or None), entry.key) for seq, entry in enumerate(entries, 1)]
     await journal.write(connection, run_id, events)
 
 
-async def find(connection: AsyncConnection, run_id: str, caller: str | None = None) -> RunRow:
-    """The row without its input; UnknownRun if there is none, or none of that caller."""
-    row = (await connection.execute(_FIND, {"run": run_id})).one_or_none()
+async def find(connection: AsyncConnection, run_id: str, caller: str | None = None, *, lock: bool = False) -> RunRow:
+    """The row without its input; UnknownRun if there is none, or none of that caller. Locked, nobody else changes it
+    until the transaction is over.
+    """
+    row = (await connection.execute(_HOLD if lock else _FIND, {"run": run_id})).one_or_none()
     if row is None or (caller is not None and row.caller != caller):
         raise UnknownRun(run_id)
     return row
@@ -124,8 +128,13 @@ async def set_trace(connection: AsyncConnection, run_id: str, executor: str, tra
         raise RunLost(run_id)
 
 
-async def move(connection: AsyncConnection, row: RunRow, to: RunStatus, entry: Entry, **values: Any) -> None:
-    """Change the status of the run as read in this transaction, with its event. IllegalChange if the table forbids."""
+async def move(
+    connection: AsyncConnection, row: RunRow, to: RunStatus, entry: Entry, *, cause: int | None = None, **values: Any
+) -> None:
+    """Change the status of the run as read in this transaction, with its event and the seq of that one's cause.
+
+    IllegalChange if the table forbids it.
+    """
     status = row.status if row.status == to else change(row.status, to)
     now = datetime.now(UTC)
     progress = {**row.progress, "text": "working" if to == "working" else to}
@@ -137,7 +146,7 @@ async def move(connection: AsyncConnection, row: RunRow, to: RunStatus, entry: E
     if not moved.rowcount:
         # Only where readers do not exclude writers (PostgreSQL): somebody else was first.
         raise RunLost(row.id)
-    await journal.append(connection, row.id, row.last_seq + 1, now, entry)
+    await journal.append(connection, row.id, row.last_seq + 1, now, entry, cause)
 
 
 async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tuple[RunRow, Order] | None:
@@ -152,7 +161,7 @@ async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tupl
     told = "Going on from what was done."
     entry = Entry("atlas", "run_resumed", told, data={"attempt": row.attempts + 1}) if resumed else _STARTED
     kept = {"progress": row.progress} if resumed else {}
-    await move(connection, row, "working", entry, attempts=row.attempts + 1, **kept)
+    await move(connection, row, "working", entry, cause=row.last_seq, attempts=row.attempts + 1, **kept)
     return row, Order.model_validate(row.input)
 
 

@@ -142,7 +142,8 @@ def _numbered(
     new: list[tuple[Event, str | None]] = []
     for entry in entries:
         if entry.key is None or entry.key not in known:
-            event = journal.numbered(entry, stand.last_seq + len(new) + 1, now)
+            cause = known.get(entry.cause_key) if entry.cause_key is not None else None
+            event = journal.numbered(entry, stand.last_seq + len(new) + 1, now, cause.seq if cause else None)
             new.append((event, entry.key))
             if entry.key is not None:
                 known[entry.key] = event

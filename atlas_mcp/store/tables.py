@@ -155,6 +155,7 @@ run = Table(
     Column("last_seq", Integer, nullable=False, default=0),
     Column("created_at", Utc, nullable=False),
     Column("updated_at", Utc, nullable=False),
+    Column("budget", JSON, comment="its Budget; none is no limit"),
     Index("run_newest", "caller", "created_at"),
     Index("run_open", "status"),
 )
@@ -171,8 +172,16 @@ event = Table(
     Column("turn_id", String),
     Column("data", JSON, nullable=False),
     Column("key", String, comment="idempotency key: the same key is written once in a run"),
+    Column("cause", Integer, comment="seq of the event that led to it"),
     PrimaryKeyConstraint("run_id", "seq"),
     UniqueConstraint("run_id", "key"),
+)
+
+executor = Table(
+    "executor",
+    metadata,
+    Column("name", String, primary_key=True, comment="id of a process that has runs in its hands"),
+    Column("beat", Integer, nullable=False, comment="counted up by it every few seconds; never compared with a clock"),
 )
 
 artifact = Table(
@@ -230,10 +239,10 @@ passage = Table(
     metadata,
     Column("id", Integer, primary_key=True, comment="the row in both indexes, which follow this table by triggers"),
     Column("caller", String, nullable=False),
-    Column("kind", String, nullable=False, comment="knowledge or run"),
-    Column("source", String, nullable=False, comment="id of the document or run"),
+    Column("kind", String, nullable=False, comment="knowledge, learning or run"),
+    Column("source", String, nullable=False, comment="id of the document, learning or run"),
     Column("ordinal", Integer, nullable=False),
-    Column("title", String, nullable=False, comment="the document's name, the run's goal"),
+    Column("title", String, nullable=False, comment="the document's name, what the learning is about, the run's goal"),
     Column("project", String, nullable=False, comment="empty for none"),
     Column("author", String, nullable=False),
     Column("trust", Float, nullable=False),
@@ -329,4 +338,45 @@ group_message = Table(
     Column("at", Utc, nullable=False),
     PrimaryKeyConstraint("conversation", "number"),
     UniqueConstraint("conversation", "key"),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("turn", String, nullable=False, comment="what its entries come to is what the turn costs, or may cost"),
+    Column("caller", String, nullable=False),
+    Column("run_id", String),
+    Column("day", String, nullable=False, comment="the day in UTC on which the turn began, as 2026-01-31"),
+    Column("model", String, nullable=False, comment="the handle of the model that answers"),
+    Column("turns", Integer, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("usd", Float, comment="none where the model's price is not known"),
+    Index("ledger_day", "caller", "day", "run_id"),
+    Index("ledger_run", "run_id"),
+)
+
+learning = Table(
+    "learning",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("caller", String, nullable=False),
+    Column("run_id", String, nullable=False),
+    Column("agent", String, nullable=False, comment="who proposed it"),
+    Column("kind", String, nullable=False, comment="fact, procedure or what_worked"),
+    Column("text", Text, nullable=False),
+    Column("about", String, nullable=False),
+    Column("audience", String, nullable=False, comment="an agent, a team, or all"),
+    Column("project", String, nullable=False, comment="empty for none"),
+    Column("source", String, nullable=False, comment="a material's name, or an event of the run"),
+    Column("quote", Text, nullable=False),
+    Column("confidence", Float, nullable=False, comment="0 to 1, as the agent gave it"),
+    Column("scores", JSON, nullable=False, comment="1 to 5 by what was asked of it"),
+    Column("score", Float, nullable=False),
+    Column("trust", Float, nullable=False),
+    Column("reason", Text, nullable=False, comment="why it is not remembered; empty for one that is"),
+    Column("at", Utc, nullable=False),
+    Column("expires_at", Utc, comment="when one that is not remembered is deleted"),
+    Index("learning_owner", "caller", "at"),
+    Index("learning_expiry", "expires_at"),
 )

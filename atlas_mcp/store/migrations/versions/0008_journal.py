@@ -1,4 +1,4 @@
-"""What caused an event; limits and liveness of runs."""
+"""What led to an event, and by what a process that executes runs is seen to go on."""
 
 from __future__ import annotations
 
@@ -7,4 +7,13 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Add a column to the events, and the table of the processes' beats."""
+    import sqlalchemy as sa
+    from alembic import op
+
+    op.add_column("event", sa.Column("cause", sa.Integer(), nullable=True))
+    op.create_table(
+        "executor",
+        sa.Column("name", sa.String(), primary_key=True),
+        sa.Column("beat", sa.Integer(), nullable=False),
+    )
