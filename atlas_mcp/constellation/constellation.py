@@ -15,6 +15,7 @@ from atlas_mcp.constellation.removal import Removal
 from atlas_mcp.constellation.threads import NEW, Threads
 from atlas_mcp.constellation.turns import Turns
 from atlas_mcp.constellation.visits import Visits
+from atlas_mcp.memory.learnings import Learnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +38,8 @@ class Constellation:
     What works with the agents or their memory raises ConstellationMoving while the constellation is moved to another
     Letta, and once it is there: it is then found anew.
 
-    `library` is what they share; `on_knowledge` is told when there is something of it to copy to Letta.
+    `library` is what they share, `learnings` what their runs taught; `on_knowledge` is told when there is something of
+    the library to copy to Letta.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Constellation:
         self.caller = caller
         self.roster = roster
         self.library = Library(caller, record, on_knowledge)
+        self.learnings = Learnings(caller, record)
         self.toolbox = toolbox = toolbox.knowing(self.library)
         self.server = letta.name
         self._locks = locks
