@@ -61,6 +61,7 @@ async def collect(
             knowledge=entries.Knowledge(
                 documents=await _of(db, caller, tables.document, entries.DocumentEntry, "created_at", "id"),
                 passages=await _of(db, caller, tables.passage, entries.FoundEntry, *_FOUND_ORDER),
+                learnings=await _learnings(db, caller),
             ),
             history=await _of(db, caller, tables.turn, entries.TurnEntry, "started_at", "id"),
             runs=await _runs(db, caller),
@@ -160,6 +161,14 @@ async def _runs(db: AsyncConnection, caller: Caller) -> tuple[entries.RunEntry, 
         given["artifacts"] = tuple(_entry(entries.ArtifactEntry, a) for a in artifacts)
         found.append(entries.RunEntry.model_validate(given))
     return tuple(found)
+
+
+async def _learnings(db: AsyncConnection, caller: Caller) -> tuple[entries.LearningEntry, ...]:
+    """What is remembered; what was refused is deleted in a while, and stays here."""
+    table = tables.learning
+    mine = (table.c.caller == caller.id, table.c.reason == "")
+    rows = await db.execute(select(table).where(*mine).order_by(table.c.at, table.c.id))
+    return tuple(_entry(entries.LearningEntry, row) for row in rows)
 
 
 async def turns_of(db: AsyncConnection, caller: Caller, agent: str) -> tuple[entries.TurnEntry, ...]:

@@ -5,7 +5,7 @@
 | roster.json | the roster with its personas |
 | agents.json, blocks.json | the agents that had been created; blocks with all revisions |
 | archives/AGENT.json | an agent's archive |
-| groups.json, knowledge.json | what was added to the roster and said in groups; documents that all may search |
+| groups.json, knowledge.json | what was added to the roster and said in groups; documents, learnings |
 | history.json | every turn: message, answer, what it changed and cost |
 | runs/RUN_ID.json | a run that has ended, with its result, journal and texts |
 | tools/NAME.py | source of the user's own tools |
@@ -109,6 +109,7 @@ def _check(package: Package) -> None:
     _once("history.json", (t.key for t in package.history))
     _once("knowledge.json", (d.id for d in package.knowledge.documents))
     _once("knowledge.json", ((d.project, d.author, d.name) for d in package.knowledge.documents))
+    _once("knowledge.json", (one.id for one in package.knowledge.learnings))
     _once("knowledge.json", ((p.source, p.ordinal) for p in package.knowledge.passages))
     _once("groups.json", ((a.kind, a.name) for a in package.groups.additions))
     _once("groups.json", (c.id for c in package.groups.conversations))

@@ -40,6 +40,7 @@ OWN: tuple[Table, ...] = (
     tables.group_conversation,
     tables.document,
     tables.passage,
+    tables.learning,
     tables.document_copy,
     tables.folder,
     tables.run,
@@ -54,6 +55,7 @@ async def counted(db: AsyncConnection, caller: Caller) -> dict[str, int]:
         "runs": tables.run,
         "turns": tables.turn,
         "documents": tables.document,
+        "learnings": tables.learning,
         "additions to the roster": tables.addition,
     }
     found: dict[str, int] = {}
@@ -232,7 +234,15 @@ async def put_rest(db: AsyncConnection, caller: Caller, package: Package) -> Non
         await _insert(db, tables.group_message, said)
     kept = (d.model_dump() | own | {"id": documents[d.id]} for d in package.knowledge.documents)
     await _insert(db, tables.document, kept)
-    sources = runs | documents
+    learned = await _free(db, tables.learning, (one.id for one in package.knowledge.learnings))
+    remembered = (
+        one.model_dump()
+        | own
+        | {"id": learned[one.id], "run_id": runs.get(one.run_id, one.run_id), "reason": "", "expires_at": None}
+        for one in package.knowledge.learnings
+    )
+    await _insert(db, tables.learning, remembered)
+    sources = runs | documents | learned
     found = (p.model_dump() | own | {"source": sources.get(p.source, p.source)} for p in package.knowledge.passages)
     await _insert(db, tables.passage, found)
 

@@ -1,9 +1,9 @@
-"""Search in all that one constellation remembers: shared knowledge, archives, blocks, and what runs came to.
+"""Search in all that one constellation remembers: shared knowledge, archives, blocks, runs, and what they taught.
 
-Each kind is searched where it lives: knowledge and runs in the record, archives by Letta itself, blocks in their
-present values. A hit's score is made of its place among its own kind and of the share of the query's words that stand
-in it (see `memory.search.score_at`), so that hits of all kinds stand in one order. What cannot be searched costs a
-note, and an error only where nothing else was asked for. Nothing is created by searching: an agent that was never
+Each kind is searched where it lives: knowledge, runs and learnings in the record, archives by Letta itself, blocks in
+their present values. A hit's score is made of its place among its own kind and of the share of the query's words that
+stand in it (see `memory.search.score_at`), so that hits of all kinds stand in one order. What cannot be searched costs
+a note, and an error only where nothing else was asked for. Nothing is created by searching: an agent that was never
 needed remembers nothing.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 KINDS: tuple[MemoryKind, ...] = get_args(MemoryKind)
 _AT_ONCE = 4
 _T = TypeVar("_T")
-_OF_A_PROJECT: tuple[MemoryKind, ...] = ("knowledge", "run")
+_OF_A_PROJECT: tuple[MemoryKind, ...] = ("knowledge", "run", "learning")
 _OF_AN_AGENT: tuple[MemoryKind, ...] = ("knowledge", "archive", "block")
 
 
@@ -92,6 +92,7 @@ class Recall:
             "archive": self._archives,
             "block": self._blocks,
             "run": self._runs,
+            "learning": self._learnings,
         }
         hits: list[Hit] = []
         failures: dict[MemoryKind, AtlasError] = {}
@@ -114,6 +115,10 @@ class Recall:
         await bring_up_to_date(self._caller, self._record)
         async with self._record.read() as db:
             return await search(db, Scope(self._caller, "run", wanted.project), wanted.query, wanted.limit)
+
+    async def _learnings(self, wanted: Wanted) -> list[Hit]:
+        async with self._record.read() as db:
+            return await search(db, Scope(self._caller, "learning", wanted.project), wanted.query, wanted.limit)
 
     async def _agents(self, wanted: Wanted) -> tuple[Letta, list[KeptAgent]]:
         """Letta, and those agents that it has; raises what keeps it from being used."""

@@ -15,7 +15,7 @@ MAX_NAME = 200
 MAX_QUERY = 2_000
 MAX_HITS = 50
 
-MemoryKind = Literal["knowledge", "archive", "block", "run"]
+MemoryKind = Literal["knowledge", "archive", "block", "run", "learning"]
 
 CALLER_TRUST = 1.0
 AGENT_TRUST = 0.6

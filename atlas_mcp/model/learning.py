@@ -1,0 +1,66 @@
+"""What a run taught: what the librarian proposes to remember, how that is judged, and what is kept."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from atlas_mcp.model._base import Frozen, Tolerant
+
+LearningKind = Literal["fact", "procedure", "what_worked"]
+
+MAX_PROPOSALS = 8
+MAX_LEARNING = 600
+
+
+class Proposal(Tolerant):
+    """Something to remember. The evidence is a material, by its name, or an event of the run, as "event 12"."""
+
+    kind: LearningKind
+    text: str = Field(min_length=1, max_length=MAX_LEARNING)
+    about: str = Field(default="", max_length=120, description="Its subject, in a few words.")
+    audience: str = Field(default="all", max_length=120, description="Whom it helps: an agent, a team, or all.")
+    source: str = Field(description="A material's name, or 'event N'.")
+    quote: str = Field(default="", description="The words of that source, copied exactly.")
+    confidence: float = Field(default=0.5, ge=0, le=1)
+
+
+class Proposals(Tolerant):
+    """All that is worth remembering of a run; often nothing is."""
+
+    learnings: tuple[Proposal, ...] = Field(default=(), max_length=MAX_PROPOSALS)
+
+
+class Learning(Tolerant):
+    """What is remembered of a run: `agent` proposed it, `score` (1 to 5) is what it was judged at, `trust` how much it
+    counts in a search beside what the caller gave (1)."""
+
+    id: str
+    kind: LearningKind
+    text: str
+    about: str = ""
+    audience: str = "all"
+    source: str
+    quote: str = ""
+    run_id: str
+    agent: str
+    score: float
+    trust: float
+
+
+class Judged(Frozen):
+    """A proposal and its judgement: `scores` by what was asked of it, `reason` says why it is not kept, or is empty."""
+
+    learning: Learning
+    project: str = ""
+    confidence: float
+    scores: dict[str, float]
+    reason: str = ""
+    at: datetime
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is remembered."""
+        return not self.reason
