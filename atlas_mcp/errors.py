@@ -23,6 +23,7 @@
     │   ├── NewerRecord
     │   ├── BrokenStore
     │   ├── UnusableLetta
+    │   ├── UnpricedModel
     │   └── PortInUse
     ├── Unavailable             something outside does not answer; trying again may help
     │   ├── LettaUnavailable
@@ -30,8 +31,11 @@
     │   ├── ModelFailed
     │   ├── ConstellationMoving
     │   └── LockTimeout
+    ├── BudgetSpent             a turn was refused: it would go beyond a limit; never tried again by itself
     ├── UnusableAnswer          an agent's answer that could not be read, also after asking again
     ├── RunLost                 the run is no longer this executor's: it ended, or another process has it
+    ├── Waiting                 the run waits for an answer, and goes on in a later attempt
+    ├── NotApproved             the caller, or the deadline, said no to what was asked
     └── ToolFailed              a tool of an agent raised, hung or was refused
 
 Each carries what a person or a model needs to go on: the message says what is wrong, `argument` names the input,
@@ -267,6 +271,20 @@ class UnusableLetta(ConfigurationError):
         super().__init__(message, argument=setting, next_step=next_step)
 
 
+class UnpricedModel(ConfigurationError):
+    """Raised when a limit in dollars cannot be kept, because what a model costs is not known."""
+
+    def __init__(self, models: Sequence[str], limit: str, *, instead: str) -> None:
+        named = ", ".join(models)
+        table = models[0] if models else "provider:model"
+        super().__init__(
+            f"it cannot be kept: what {named} costs is not known.",
+            argument=limit,
+            next_step=f"{instead}, or say the price in settings.toml, in dollars per million tokens: "
+            f'[prices."{table}"] input_per_million = ..., output_per_million = ...',
+        )
+
+
 class PortInUse(ConfigurationError):
     """Raised when the port to listen on is taken."""
 
@@ -304,6 +322,17 @@ class LockTimeout(Unavailable):
     """Raised when a lock was not had within the deadline."""
 
 
+class BudgetSpent(AtlasError):
+    """Raised when a turn is refused because it would go beyond a limit; nothing was sent. Trying again cannot help.
+
+    `limit` is which: "usd", "tokens", "turns" or "seconds" of the run, or "day", the caller's dollars of the day.
+    """
+
+    def __init__(self, message: str, *, limit: str = "", next_step: str | None = None) -> None:
+        super().__init__(message, next_step=next_step)
+        self.limit = limit
+
+
 class UnusableAnswer(AtlasError):
     """Raised when an agent's answer did not parse, also after it was asked once more with the error."""
 
@@ -313,6 +342,17 @@ class RunLost(AtlasError):
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"run {run_id!r} is no longer executed here.")
+
+
+class Waiting(AtlasError):
+    """Raised inside an executor whose run waits for an answer from now on; this attempt is over. Let it out."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id!r} waits for an answer.")
+
+
+class NotApproved(AtlasError):
+    """Raised when what was asked for approval was rejected, or nobody answered in time; nothing more was spent."""
 
 
 class ToolFailed(AtlasError):

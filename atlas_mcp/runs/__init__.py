@@ -6,6 +6,7 @@ Importing this costs nothing; the database and the engine are loaded by `open_ru
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from atlas_mcp.runs.outcome import Executor, RunOutcome
@@ -30,13 +31,16 @@ async def open_runs(
     executors: Mapping[RunKind, Executor],
     *,
     providers: Collection[str] = (),
+    answer_hours: float = 72.0,
 ) -> AsyncGenerator[Runs]:
     """The runs of this home, executed by this process while the body runs.
 
-    `executors` says how each kind of run is done, `providers` which model providers this process has keys for. Leaving
-    stops what is running here; it stays unfinished and goes on in the next process that can do it.
+    `executors` says how each kind of run is done, `providers` which model providers this process has keys for, and
+    `answer_hours` how long the questions that are asked here wait for an answer. Leaving stops what is running here; it
+    stays unfinished and goes on in the next process that can do it.
     """
     from atlas_mcp.runs.runs import opened
 
-    async with opened(home, record, locks, executors, frozenset(providers)) as runs:
+    within = timedelta(hours=answer_hours)
+    async with opened(home, record, locks, executors, frozenset(providers), within) as runs:
         yield runs

@@ -6,22 +6,25 @@ the executor is cancelled. What was written before stays. Of several changes `wr
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
-from atlas_mcp.errors import RunLost
+from atlas_mcp.errors import RunLost, Waiting
 from atlas_mcp.model.run import Progress
-from atlas_mcp.runs import rows, steps
+from atlas_mcp.runs import questions, rows, steps
 from atlas_mcp.runs.changes import Entry, Kept, Spent
 from atlas_mcp.runs.pen import Pen
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import timedelta
 
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.plan import Plan
+    from atlas_mcp.model.question import Asking
     from atlas_mcp.model.result import Result
     from atlas_mcp.model.run import Event
     from atlas_mcp.model.usage import Usage
@@ -55,6 +58,7 @@ class RunContext:
         news: Callable[[], None],
         lost: Callable[[], None],
         give: Callable[[RunOutcome], None],
+        answer_within: timedelta,
     ) -> None:
         self.run_id = run_id
         self.caller = caller
@@ -67,6 +71,7 @@ class RunContext:
         self._news = news
         self._lost = lost
         self._give = give
+        self._answer_within = answer_within
         self._pen = Pen(run_id, self._take)
         self._stand: Stand | None = None
 
@@ -112,6 +117,43 @@ class RunContext:
         attempt; the event that stands is given."""
         [event] = await self.write(Entry(actor, type, text, turn_id, data, key))
         return event
+
+    async def ask(self, asking: Asking, *, key: str) -> str:
+        """The answer to that question, which is asked once under that key.
+
+        While there is none this raises Waiting, which the executor lets out: the run waits and holds no slot. By the
+        answer, or at the deadline by `asking.safe`, a new attempt begins, which asks again and is given it.
+        """
+        await self.flush()
+        try:
+            async with self._record.write() as connection:
+                answer = await questions.wait(connection, self.run_id, self._executor, asking, key, self._deadline())
+        except RunLost:
+            self._lost()
+            raise
+        if answer is None:
+            self._news()
+            raise Waiting(self.run_id)
+        return answer
+
+    async def put(self, asking: Asking, *, key: str) -> None:
+        """Put a question that the run can go on without for now: `ask` with the same key waits for the answer."""
+        await self.flush()
+        try:
+            async with self._record.write() as connection:
+                await questions.put(connection, self.run_id, self._executor, asking, key, self._deadline())
+        except RunLost:
+            self._lost()
+            raise
+        self._news()
+
+    async def answered(self, key: str) -> str | None:
+        """The answer to the question that was put under that key, if there is one by now."""
+        async with self._record.look() as connection:
+            return await questions.answer_of(connection, self.run_id, key)
+
+    def _deadline(self) -> datetime:
+        return datetime.now(UTC) + self._answer_within
 
     async def set_plan(self, plan: Plan) -> None:
         """Show the plan to those who follow the run."""

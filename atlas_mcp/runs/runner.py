@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from atlas_mcp.errors import AtlasError, RunLost
+from atlas_mcp.errors import AtlasError, RunLost, Waiting
 from atlas_mcp.runs import rows, steps
 from atlas_mcp.runs.attending import Attendances
 from atlas_mcp.runs.changes import Entry
@@ -25,6 +25,7 @@ from atlas_mcp.runs.trace import AttemptSpan, attempt_span, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
     from pathlib import Path
     from typing import Any
 
@@ -44,12 +45,19 @@ class Runner:
     """The runs that this process, known as `name`, executes."""
 
     def __init__(
-        self, name: str, database: Path, record: Record, executors: Mapping[RunKind, Executor], bells: Bells
+        self,
+        name: str,
+        database: Path,
+        record: Record,
+        executors: Mapping[RunKind, Executor],
+        bells: Bells,
+        answer_within: timedelta,
     ) -> None:
         self.name = name
         self._record = record
         self._executors = executors
         self._bells = bells
+        self._answer_within = answer_within
         self._engine = Engine(database, name, self._execute)
         self._slots = anyio.Semaphore(MAX_RUNS)
         self.attendances = Attendances()
@@ -171,6 +179,7 @@ class Runner:
                 news=lambda: self._bells.ring(run_id),
                 lost=lambda: self.stop(run_id),
                 give=lambda outcome: self.attendances.hand(run_id, outcome, span.trace_id),
+                answer_within=self._answer_within,
             )
             # A task of asyncio's, not of a task group: LangGraph's workers are only reached by its kind of cancelling.
             made = _Attempt(asyncio.create_task(_outcome(self._executors[kind], context)))
@@ -195,6 +204,8 @@ class Runner:
         error = attempt.error()
         if error is None:
             await self._complete(run_id, attempt.task.result(), span)
+        elif isinstance(_cause(error), Waiting):
+            span.settle("awaiting_answer", str(_cause(error)))
         elif self._closing:
             await self._release(run_id, began=True)
         elif not attempt.stopped:

@@ -20,7 +20,7 @@ import anyio
 
 from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model.run import ENDED, Event, Run, RunKind, RunStatus
-from atlas_mcp.runs import journal, rows, view
+from atlas_mcp.runs import answering, journal, questions, rows, view
 from atlas_mcp.runs.adoption import adopt, lacking, lock_of, orphaned
 from atlas_mcp.runs.bells import Bells
 from atlas_mcp.runs.rows import Order
@@ -29,6 +29,7 @@ from atlas_mcp.runs.trace import current_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+    from datetime import timedelta
 
     from anyio.abc import TaskGroup
 
@@ -164,9 +165,10 @@ class Runs:
                 async with self._record.look() as connection:
                     row = await rows.find(connection, run_id, caller.id)
                     events = await journal.after(connection, run_id, since)
+                    asked = await questions.open_of(connection, [run_id]) if row.status not in ENDED else {}
                 left = deadline - anyio.current_time()
                 if events or row.status in ENDED or left <= 0:
-                    return view.shown(row, events, note=self._why_waiting(row))
+                    return view.shown(row, events, asked.get(run_id), note=self._why_waiting(row))
                 await self._pause(rung, row, left)
 
     async def list(
@@ -181,9 +183,22 @@ class Runs:
         await self._runner.attendances.gone()
         async with self._record.read() as connection:
             found = await rows.page(connection, caller.id, status, before, limit + 1)
-        page = found[:limit]
+            page = found[:limit]
+            asked = await questions.open_of(connection, [row.id for row in page if row.status not in ENDED])
         following = view.cursor_after(page[-1]) if len(found) > limit else None
-        return [view.shown(row, note=self._why_waiting(row)) for row in page], following
+        return [view.shown(row, (), asked.get(row.id), note=self._why_waiting(row)) for row in page], following
+
+    async def answer(self, caller: Caller, run_id: str, text: str, *, question_id: str | None = None) -> Run:
+        """Answer the run's oldest open question, or the one of that id; the run as it goes on.
+
+        A question is answered once: after that nothing is changed, and the note says so. UnknownRun, IllegalChange for
+        a run that asks nothing, InvalidInput and OverLimit for an answer that does not fit.
+        """
+        given = await answering.give(self._record, self._bells, caller, run_id, text, question_id)
+        if given.goes_on:
+            await self._adopt()
+        run = await self.get(caller, run_id)
+        return run.model_copy(update={"note": " ".join(n for n in (given.note, run.note) if n) or None})
 
     async def cancel(self, caller: Caller, run_id: str) -> Run:
         """Cancel the run, wherever it is executed, and give it with what was done. A run that had ended is left as it
@@ -234,6 +249,7 @@ class Runs:
         while True:
             try:
                 if anyio.current_time() >= look:
+                    await answering.take_safe_ones(self._record, self._bells)
                     await self._adopt()
                     look = anyio.current_time() + _ADOPT_SECONDS
                 await self._stop_lost()
@@ -280,7 +296,12 @@ class Runs:
 
 @asynccontextmanager
 async def opened(
-    home: Home, record: Record, locks: Locks, executors: Mapping[RunKind, Executor], providers: frozenset[str]
+    home: Home,
+    record: Record,
+    locks: Locks,
+    executors: Mapping[RunKind, Executor],
+    providers: frozenset[str],
+    answer_within: timedelta,
 ) -> AsyncGenerator[Runs]:
     """See `open_runs`."""
     name = secrets.token_hex(8)
@@ -288,7 +309,7 @@ async def opened(
     if held is None:
         raise RuntimeError(f"the lock of the new executor {name} is taken")
     bells = Bells()
-    runner = Runner(name, home.engine, record, executors, bells)
+    runner = Runner(name, home.engine, record, executors, bells, answer_within)
     failure: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:

@@ -82,13 +82,13 @@ class AttemptSpan:
         return _shown(self._span)
 
     def settle(self, outcome: str, text: str) -> None:
-        """Say how the attempt ended: `completed`, `failed` or `cancelled`. The first word stands."""
+        """Say how the attempt ended: `completed`, `awaiting_answer`, `failed` or `cancelled`. The first word stands."""
         if self._settled:
             return
         self._settled = True
         self._span.set_attribute("mlflow.spanOutputs", json.dumps({"status": outcome, "text": text}))
         self._span.set_attribute("mlflow.traceTag.atlas.status", outcome)
-        ok = outcome == "completed"
+        ok = outcome in ("completed", "awaiting_answer")
         self._span.set_status(Status(StatusCode.OK) if ok else Status(StatusCode.ERROR, text))
 
 

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 
 def has_unfinished(record: Path) -> bool:
-    """Whether the record holds a run that is queued or working; False where there is no record, or none that reads."""
+    """Whether the record holds a run that has not ended; False where there is no record, or none that reads.
+
+    One that waits for an answer counts, too: its question has a deadline, at which somebody must be there.
+    """
     if not record.exists():
         return False
     try:
         with closing(sqlite3.connect(f"{record.absolute().as_uri()}?mode=ro", uri=True, timeout=0.5)) as connection:
-            query = "SELECT 1 FROM run WHERE status IN ('queued', 'working') LIMIT 1"
+            query = "SELECT 1 FROM run WHERE status IN ('queued', 'working', 'awaiting_answer') LIMIT 1"
             return connection.execute(query).fetchone() is not None
     except sqlite3.Error:
         # Opening the record will say what is wrong, to the first call that needs it.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model.plan import Plan
+from atlas_mcp.model.question import Question, what_fits
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.run import ENDED, Event, Progress, Run
 from atlas_mcp.model.usage import Usage
@@ -25,15 +26,27 @@ def next_call(run_id: str) -> str:
     return f'It goes on without this call; to follow it, call get_run(run_id="{run_id}").'
 
 
+def answer_call(run_id: str, question: Question) -> str:
+    """How to answer a question, in words."""
+    call = f'It asks a question: to answer, call answer_run(run_id="{run_id}", answer="...").'
+    safe = f"If nobody answers until {question.deadline:%Y-%m-%d %H:%M} UTC, the answer is: {question.safe}"
+    return f"{call} What fits: {what_fits(question)}. {safe}"
+
+
 def waiting_for(providers: Sequence[str]) -> str:
     """Why a run does not go on here, in words."""
     names = " and ".join(repr(p) for p in providers)
     return f"It waits: it needs a key for {names}, and no running atlas-mcp that could do it has one."
 
 
-def shown(row: RunRow, events: Sequence[Event] = (), *, note: str | None = None) -> Run:
+def shown(
+    row: RunRow, events: Sequence[Event] = (), question: Question | None = None, *, note: str | None = None
+) -> Run:
     """The run in that row; `note` goes before what the run itself has to say."""
     own = row.note if row.status in ENDED else next_call(row.id)
+    if question is not None:
+        asks = answer_call(row.id, question)
+        own = asks if row.status == "awaiting_answer" else f"{asks} {own}"
     return Run(
         run_id=row.id,
         kind=row.kind,
@@ -42,6 +55,7 @@ def shown(row: RunRow, events: Sequence[Event] = (), *, note: str | None = None)
         plan=Plan.model_validate(row.plan) if row.plan else None,
         progress=Progress.model_validate(row.progress),
         events=[*events],
+        question=question,
         result=Result.model_validate(row.result) if row.result else None,
         reply=row.reply,
         usage=Usage.model_validate(row.usage),
