@@ -4,7 +4,8 @@
     write -> rate (one for each rater, all at once) -> judge -> write | finish
     team:   delegate -> work (one for each assignment, all at once) -> merge
 
-LangGraph is imported when a graph is first built. A node that failed is the node that runs again at a resume.
+LangGraph is imported when a graph is first built. Where the ways part is decided in coroutines: what is no coroutine
+would be sent to a thread. A node that failed is the node that runs again at a resume.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ async def _judge(job: Job, node: str, state: State) -> dict[str, Any]:
     return update
 
 
-def after_dispatch(state: State) -> list[Any] | str:
+async def after_dispatch(state: State) -> list[Any] | str:
     """The teams whose parts can start; the writing when none is left."""
     from langgraph.types import Send
 
@@ -132,7 +133,7 @@ def after_dispatch(state: State) -> list[Any] | str:
     return [Send("team", {"part": part}) for part in ready] or "write"
 
 
-def after_delegate(state: TeamState) -> list[Any] | str:
+async def after_delegate(state: TeamState) -> list[Any] | str:
     """The workers with an assignment; the end for a part that was not delegated."""
     from langgraph.graph import END  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
     from langgraph.types import Send
@@ -142,12 +143,12 @@ def after_delegate(state: TeamState) -> list[Any] | str:
     return [Send("work", worker) for worker in workers] or END
 
 
-def after_judge(state: State) -> str:
+async def after_judge(state: State) -> str:
     """Another round, or the end."""
     return "write" if state["again"] else "finish"
 
 
-def after_write(state: State) -> list[Any] | str:
+async def after_write(state: State) -> list[Any] | str:
     """The raters; the judgement without any; the end when a revision changed nothing."""
     from langgraph.types import Send
 
