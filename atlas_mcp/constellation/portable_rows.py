@@ -150,6 +150,7 @@ async def erase(db: AsyncConnection, caller: Caller) -> None:
     for table, column, mine in (
         (tables.event, "run_id", runs),
         (tables.artifact, "run_id", runs),
+        (tables.question, "run_id", runs),
         (tables.group_thread, "conversation", talks),
         (tables.group_message, "conversation", talks),
     ):
