@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from atlas_mcp.constellation.agents import describe_agents
 from atlas_mcp.constellation.blocks import Blocks
 from atlas_mcp.constellation.folder_copies import FolderCopies
+from atlas_mcp.constellation.gate import Gate
 from atlas_mcp.constellation.group_copies import GroupCopies
 from atlas_mcp.constellation.keeper import Keeper
 from atlas_mcp.constellation.library import Library
@@ -39,7 +40,7 @@ class Constellation:
     Letta, and once it is there: it is then found anew.
 
     `library` is what they share, `learnings` what their runs taught; `on_knowledge` is told when there is something of
-    the library to copy to Letta.
+    the library to copy to Letta. Turns pass the `gate`, which may be that of several constellations.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Constellation:
         toolbox: SourceTools,
         *,
         on_knowledge: Callable[[Caller], None] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.caller = caller
         self.roster = roster
@@ -72,7 +74,7 @@ class Constellation:
         self.removal = Removal(caller, letta, record, locks)
         self._turns = Turns(
             caller, roster, letta, record, locks, models, toolbox,
-            keeper=keeper, threads=self._threads, blocks=self._blocks,
+            keeper=keeper, threads=self._threads, blocks=self._blocks, gate=gate or Gate(),
         )  # fmt: skip
 
     def visit(self) -> AbstractAsyncContextManager[None]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.agent_rows import KeptAgent
     from atlas_mcp.constellation.blocks import Blocks
     from atlas_mcp.constellation.contract import ModelChoice, OnAnswer, OnEvent, Tools, ToolSession
+    from atlas_mcp.constellation.gate import Gate
     from atlas_mcp.constellation.keeper import Keeper
     from atlas_mcp.constellation.threads import Threads
     from atlas_mcp.constellation.turn_memory import TurnMemory
@@ -125,6 +126,7 @@ class Turns:
         keeper: Keeper,
         threads: Threads,
         blocks: Blocks,
+        gate: Gate,
     ) -> None:
         self._caller = caller
         self._roster = roster
@@ -136,6 +138,7 @@ class Turns:
         self._keeper = keeper
         self._threads = threads
         self._blocks = blocks
+        self._gate = gate
 
     async def take(
         self,
@@ -155,7 +158,7 @@ class Turns:
         named = conversation not in {None, NEW} and self._letta.abilities.conversations
         thread = conversation if conversation and named else await self._thread(agent, conversation, key, run_id)
         while True:
-            async with self._locks.hold(turn_lock(agent, thread)):
+            async with self._locks.hold(turn_lock(agent, thread)), self._gate:
                 async with self._record.look() as db:
                     known = await turn_rows.by_key(db, self._caller, key)
                     if known is None and named:
