@@ -84,7 +84,7 @@ class Groups:
         deadline = self._deadline(wait_seconds)
         rooms = await self._keeper.rooms()
         from atlas_mcp.teamwork.groups import rows
-        from atlas_mcp.teamwork.groups.talk import OUTCOME, GroupOrder, GroupOutcome
+        from atlas_mcp.teamwork.groups.talk import GroupOrder
 
         talk = await rows.resolve(rooms.record, caller, group, conversation)
         order = GroupOrder(group=spec, conversation=talk, client=caller.client, message=message)
@@ -92,24 +92,42 @@ class Groups:
         given = order.model_dump(mode="json")
         run_id = await rooms.runs.submit(caller, "group", message[:200], given, needs=needs, on_run=on_run)
         run = await self._follow(rooms, caller, run_id, deadline, on_news)
-        told: dict[str, Any] = {
-            "group": group,
-            "conversation": talk,
-            "run_id": run_id,
-            "usage": run.usage,
-            "trace_id": run.trace_id,
-            "note": run.note,
-        }
-        if run.status not in ENDED:
-            async with rooms.record.read() as db:
-                so_far = [m for m in await rows.of_run(db, run_id) if m.source != "caller"]
-            return GroupReply(status="working", messages=so_far, **told)
+        if run.status in ENDED:
+            return await self.replied(caller, run)
+        async with rooms.record.read() as db:
+            so_far = [m for m in await rows.of_run(db, run_id) if m.source != "caller"]
+        return GroupReply(
+            status="working",
+            group=group,
+            conversation=talk,
+            messages=so_far,
+            usage=run.usage,
+            run_id=run_id,
+            trace_id=run.trace_id,
+            note=run.note,
+        )
+
+    async def replied(self, caller: Caller, run: Run) -> GroupReply:
+        """What an ended run of a group answers. ModelFailed when it failed, or was cancelled."""
+        from atlas_mcp.teamwork.groups.talk import OUTCOME, GroupOutcome
+
         if run.status != "completed":
             raise ModelFailed(run.error or f"the talk was {run.status}.")
-        kept = GroupOutcome.model_validate_json(await rooms.runs.load(caller, run_id, OUTCOME) or "{}")
-        background = [*kept.background_runs]
+        rooms = await self._keeper.rooms()
+        kept = GroupOutcome.model_validate_json(
+            await rooms.runs.load(caller, run.run_id, OUTCOME) or '{"messages": []}'
+        )
         return GroupReply(
-            status="completed", messages=kept.messages, stopped=kept.stopped, background_runs=background, **told
+            status="completed",
+            group=kept.group,
+            conversation=kept.conversation,
+            messages=kept.messages,
+            stopped=kept.stopped,
+            usage=run.usage,
+            run_id=run.run_id,
+            background_runs=[*kept.background_runs],
+            trace_id=run.trace_id,
+            note=run.note,
         )
 
     async def create_agent(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.constellation.warming import Tell
     from atlas_mcp.model.agent import AgentInfo
+    from atlas_mcp.model.group import GroupReply
     from atlas_mcp.model.knowledge import Document, MemoryKind, Recalled
     from atlas_mcp.model.memory import Block, Replacement
     from atlas_mcp.model.portable import Carried
@@ -151,11 +152,15 @@ class Atlas:
                 trace_id=run.trace_id,
                 note=run.note,
             )
+        reply = await self._reply_of(caller, run)
+        await rooms.runs.forget(caller, run.run_id)
+        return reply
+
+    async def _reply_of(self, caller: Caller, run: Run) -> ChatReply:
         if run.status != "completed":
             raise ModelFailed(run.error or f"the turn was {run.status}.")
-        kept = await rooms.runs.load(caller, run.run_id, "turn")
-        await rooms.runs.forget(caller, run.run_id)
-        return self._replied(kept, run.trace_id)
+        rooms = await self._keeper.rooms()
+        return self._replied(await rooms.runs.load(caller, run.run_id, "turn"), run.trace_id)
 
     def _replied(self, kept: str | None, trace_id: str | None) -> ChatReply:
         turn = TurnResult.model_validate_json(kept or "{}")
@@ -304,6 +309,13 @@ class Atlas:
         """Stop the run; what was done so far is kept. A run that has ended stays as it is, and its note says so."""
         rooms = await self._keeper.rooms()
         return await rooms.runs.cancel(caller, run_id)
+
+    async def outcome(self, caller: Caller, run_id: str) -> Run | ChatReply | GroupReply:
+        """What the call that began the run gives once it has ended. UnknownRun, and ModelFailed for a failed turn."""
+        run = await self.get_run(caller, run_id, wait_seconds=0)
+        if run.status not in ENDED or run.kind == "team_task":
+            return run
+        return await (self._reply_of if run.kind == "turn" else self.groups.replied)(caller, run)
 
     async def status(self, caller: Caller) -> Status:
         """What works and what does not, and what to do about it."""

@@ -52,8 +52,10 @@ class GroupOrder(Frozen):
 
 
 class GroupOutcome(Frozen):
-    """What a run of a group came to."""
+    """What a run of a group came to. Those of earlier versions do not say in which conversation."""
 
+    group: str = ""
+    conversation: str = ""
     messages: list[Said]
     stopped: Stop | None = None
     background_runs: tuple[str, ...] = ()
@@ -103,7 +105,13 @@ async def _talked(run: RunContext, order: GroupOrder, house: House) -> GroupOutc
     if not any(m.source == "agent" for m in messages):
         raise job.failures[-1] if job.failures else AtlasError("nobody in the group answered.")
     runs = await _background(run, order, house, meeting.messages)
-    outcome = GroupOutcome(messages=messages, stopped=stop, background_runs=tuple(runs))
+    outcome = GroupOutcome(
+        group=order.group.name,
+        conversation=order.conversation,
+        messages=messages,
+        stopped=stop,
+        background_runs=tuple(runs),
+    )
     changes: list[Any] = [Kept(OUTCOME, outcome.model_dump_json())]
     if stop:
         text = f"stopped ({stop.pattern}): {stop.reason}"
