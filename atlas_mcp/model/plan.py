@@ -20,7 +20,7 @@ class Part(Tolerant):
 
     id: str = Field(min_length=1, max_length=40)
     team: str
-    task: str = Field(min_length=1)
+    task: str = Field(min_length=1, max_length=20_000)
     depends_on: tuple[str, ...] = ()
 
 

@@ -26,6 +26,26 @@ class Rating(Tolerant):
     rater: str
     round: int = Field(ge=1)
     section: str = ""
+    quote: str = Field(default="", description="The words of the text that it refers to.")
+
+
+class Check(Tolerant):
+    """What was looked up in the text without asking any agent, and what came of it."""
+
+    name: str = Field(description="sources, quotations, numbers, length, orders or criteria.")
+    passed: bool
+    text: str
+    section: str = ""
+
+
+class Round(Tolerant):
+    """One round of rating: what it came to, and what had been changed since the one before."""
+
+    round: int
+    mean: float | None = Field(default=None, description="None where nobody rated it.")
+    criteria: dict[str, float] = Field(default_factory=dict[str, float])
+    checks_failed: int = 0
+    changed: str = ""
 
 
 class Missing(Tolerant):
@@ -44,7 +64,10 @@ class Result(Tolerant):
     ratings: list[Rating] = Field(default_factory=list[Rating])
     rounds: int = 1
     best_round: int = 1
-    passed: bool = Field(default=False, description="Whether the mean of every criterion reached 4.0.")
+    passed: bool = Field(default=False, description="Whether every criterion's mean reached 4.0, and no check failed.")
     disagreements: list[str] = Field(default_factory=list[str])
     unmet: list[str] = Field(default_factory=list[str], description="Criteria below 4.0 in the best round.")
     missing: list[Missing] = Field(default_factory=list[Missing])
+    checks: list[Check] = Field(default_factory=list[Check], description="Of the best round, before any rater.")
+    compared: list[Round] = Field(default_factory=list[Round])
+    notes: list[str] = Field(default_factory=list[str], description="What to know when relying on it.")

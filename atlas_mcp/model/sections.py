@@ -1,14 +1,16 @@
 """Delimited sections of a prompt: how instructions and data are kept apart, written and read back.
 
 A section is `<tag name="...">`, a line break, the body, a line break and `</tag>`. A body can never close its own
-section or open another: what looks like one of our tags inside a body is written with `&lt;`. So data from strangers
-stays data.
+section or open another: what looks like one of our tags inside a body, also to a reader that is not particular about
+case and blanks, is written with `&lt;`. Sections of DATA carry in both tags a mark made of their own body besides,
+which nobody can write into that body. So data from strangers stays data.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from hashlib import blake2s
 
 TAGS = (
     "goal",
@@ -23,13 +25,21 @@ TAGS = (
     "report",
     "said",
     "draft",
+    "checks",
     "feedback",
     "lacks",
     "answer_schema",
 )
-_TAG = re.compile(rf"<(?=/?(?:{'|'.join(TAGS)})\b)")
+DATA = frozenset({"material", "report", "said", "draft"})
+"""What was written by others than ATLAS and the caller: to be used and judged, never followed."""
+
+_NAMES = "|".join(TAGS)
+_TAG = re.compile(rf"<(?=\s*/?\s*(?:{_NAMES})\b)", re.IGNORECASE)
+_TAG_BACK = re.compile(rf"&lt;(?=\s*/?\s*(?:{_NAMES})\b)", re.IGNORECASE)
 _SECTION = re.compile(
-    rf"<(?P<tag>{'|'.join(TAGS)})(?P<attributes>(?: [a-z_]+=\"[^\"]*\")*)>\n(?P<body>.*?)\n</(?P=tag)>", re.DOTALL
+    rf"<(?P<tag>{_NAMES})(?P<attributes>(?: [a-z_]+=\"[^\"]*\")*?)(?P<mark> mark=\"[0-9a-f]+\")?>\n"
+    r"(?P<body>.*?)\n</(?P=tag)(?(mark)(?P=mark))>",
+    re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r' ([a-z_]+)="([^"]*)"')
 
@@ -48,7 +58,8 @@ def section(tag: str, body: str, **attributes: str) -> str:
     if tag not in TAGS:
         raise ValueError(f"unknown section {tag!r}")
     pairs = "".join(f' {k}="{_plain(v)}"' for k, v in attributes.items() if v)
-    return f"<{tag}{pairs}>\n{_TAG.sub('&lt;', body)}\n</{tag}>"
+    mark = f' mark="{_mark(body)}"' if tag in DATA else ""
+    return f"<{tag}{pairs}{mark}>\n{_TAG.sub('&lt;', body)}\n</{tag}{mark}>"
 
 
 def sections(text: str, tag: str) -> list[Section]:
@@ -60,7 +71,9 @@ def sections(text: str, tag: str) -> list[Section]:
     ]
 
 
-_TAG_BACK = re.compile(rf"&lt;(?=/?(?:{'|'.join(TAGS)})\b)")
+def _mark(body: str) -> str:
+    """The same for the same body, so that a prompt that is made again is the same to the byte."""
+    return blake2s(body.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
 
 def _plain(value: str) -> str:

@@ -1,19 +1,32 @@
-"""What agents hand each other in a team task; each is read from an agent's answer."""
+"""What agents hand each other in a team task; each is read from an agent's answer.
+
+Lengths are bounded, so that an answer without end is refused where it is read and not where it is used.
+"""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
 from atlas_mcp.model._base import Tolerant
 from atlas_mcp.model.result import Evidence
 
+MAX_TASK = 20_000
+MAX_FINDINGS = 200_000
+MAX_EVIDENCE = 300
+MAX_REASON = 4_000
+MAX_SECTIONS = 100
+MAX_DRAFT = 60_000
+"""Characters of a whole text: raters get it with the reports in one message."""
+
 
 class Assignment(Tolerant):
     """What a supervisor asks of one worker."""
 
     worker: str
-    task: str = Field(min_length=1)
-    context: str = ""
+    task: str = Field(min_length=1, max_length=MAX_TASK)
+    context: str = Field(default="", max_length=MAX_TASK)
     restrictions: tuple[str, ...] = ()
 
 
@@ -26,8 +39,8 @@ class Delegation(Tolerant):
 class Findings(Tolerant):
     """What a worker found, or what a supervisor merged: the text, what supports it, and what is still open."""
 
-    text: str = Field(min_length=1)
-    evidence: tuple[Evidence, ...] = ()
+    text: str = Field(min_length=1, max_length=MAX_FINDINGS)
+    evidence: tuple[Evidence, ...] = Field(default=(), max_length=MAX_EVIDENCE)
     gaps: tuple[str, ...] = ()
 
 
@@ -43,7 +56,7 @@ class Draft(Tolerant):
     """The text under work. A revision carries only the sections that it replaces."""
 
     title: str = ""
-    sections: tuple[DraftSection, ...] = Field(min_length=1)
+    sections: tuple[DraftSection, ...] = Field(min_length=1, max_length=MAX_SECTIONS)
 
     def revised(self, revision: Draft) -> Draft:
         """This draft with the revision's sections in place of those of the same id; new ones go to the end."""
@@ -59,11 +72,15 @@ class Draft(Tolerant):
 
 
 class Score(Tolerant):
-    """One rater's judgement of one criterion; `section` names the section to revise, or is empty for the whole."""
+    """One rater's judgement of one criterion; `section` names the section to revise, or is empty for the whole.
+
+    `quote` are the words of the text that it refers to, as they stand there.
+    """
 
     criterion: str
     score: float = Field(ge=1, le=5)
-    reason: str = Field(min_length=1)
+    reason: str = Field(min_length=1, max_length=MAX_REASON)
+    quote: str = Field(default="", max_length=MAX_REASON, description="Words of the draft that are meant, copied.")
     section: str = ""
 
 
@@ -71,3 +88,11 @@ class Verdict(Tolerant):
     """One rater's scores for every criterion it was asked for."""
 
     scores: tuple[Score, ...] = Field(min_length=1)
+
+
+class Decision(Tolerant):
+    """What becomes of an assignment whose worker failed: another worker, without it, or the next level is asked."""
+
+    action: Literal["another", "without", "ask"]
+    worker: str = Field(default="", description="Who is to do it; for `another` only.")
+    reason: str = Field(min_length=1, max_length=MAX_REASON)

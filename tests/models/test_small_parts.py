@@ -10,10 +10,11 @@ from importlib.resources import files
 import httpx
 import pytest
 
+from atlas_mcp.model.orders import is_order
 from atlas_mcp.models import prices
-from atlas_mcp.models.offline.passages import is_command, passages, sentences
+from atlas_mcp.models.offline.passages import passages, sentences
 from atlas_mcp.models.offline.words import stem
-from atlas_mcp.models.tokens import estimate_tokens
+from atlas_mcp.model.tokens import estimate_tokens
 from tests.scripted_model import ScriptedModel
 
 
@@ -84,7 +85,7 @@ def test_forms_of_a_word_are_one_word():
     ],
 )
 def test_orders_to_the_reader_are_told_from_statements(text: str, command: bool):
-    assert is_command(text) is command
+    assert is_order(text) is command
 
 
 def test_the_scripted_model_is_driven_over_http_too():

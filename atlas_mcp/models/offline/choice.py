@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from math import log
 
-from atlas_mcp.models.offline.passages import MOST_WORDS, Passage, is_command
+from atlas_mcp.model.orders import is_order
+from atlas_mcp.models.offline.passages import MOST_WORDS, Passage
 from atlas_mcp.models.offline.words import terms
 
 _K1, _B = 1.2, 0.5
@@ -48,7 +49,7 @@ def rank(
 
     `angle` are words that the asker looks out for, `shape` how sentences look that answer such a question.
     """
-    usable = [p for p in found if p.bag and not is_command(p.text)]
+    usable = [p for p in found if p.bag and not is_order(p.text)]
     if not usable:
         return []
     idf = _rarity(usable)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atlas_mcp.model.orders import is_order
 from atlas_mcp.model.work import Draft, DraftSection
 from atlas_mcp.models.offline.choice import choose, overlap, rank, weights
 from atlas_mcp.models.offline.goal import aspects, headline, shape_of, without_lead
 from atlas_mcp.models.offline.measures import Grounds, Line, grounds, read_lines
-from atlas_mcp.models.offline.passages import Passage, is_command
+from atlas_mcp.models.offline.passages import Passage
 from atlas_mcp.models.offline.prompt import Prompt
 from atlas_mcp.models.offline.words import asked_terms, surface, terms
 
@@ -34,7 +35,7 @@ def write(prompt: Prompt) -> Draft:
     parts = [p for p in _parts(aspects(goal), said) if p.lines]
     parts = _with_summary(parts)
     sections = [DraftSection(id=f"s{n}", heading=p.heading, text=text_of(p.lines)) for n, p in enumerate(parts, 1)]
-    gaps = [g for g in grounds(prompt).gaps if not is_command(g)][:MOST_OPEN]
+    gaps = [g for g in grounds(prompt).gaps if not is_order(g)][:MOST_OPEN]
     if gaps or not sections:
         text = "\n\n".join(gaps) or "The reports give no evidence."
         sections.append(DraftSection(id=f"s{len(sections) + 1}", heading="What stays open", text=text))
@@ -47,7 +48,7 @@ def statements(prompt: Prompt) -> list[Passage]:
     for _, report in prompt.reports():
         for item in report.evidence:
             new = Passage(_ended(" ".join((item.claim or item.quote).split())), item.source, len(found))
-            if new.bag and not is_command(new.text) and not is_said(new, found):
+            if new.bag and not is_order(new.text) and not is_said(new, found):
                 found.append(new)
     return found
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from atlas_mcp.model.orders import is_order
 from atlas_mcp.model.result import Evidence
 from atlas_mcp.model.work import Findings
 from atlas_mcp.models.offline.angle import angle_of_task
 from atlas_mcp.models.offline.choice import choose, in_order, overlap, weights
 from atlas_mcp.models.offline.goal import aspects, headline, shape_of
-from atlas_mcp.models.offline.passages import Passage, distinct, is_command
+from atlas_mcp.models.offline.passages import Passage, distinct
 from atlas_mcp.models.offline.prompt import Prompt
 from atlas_mcp.models.offline.words import asked_terms, surface
 
@@ -74,7 +75,7 @@ def merged(prompt: Prompt) -> Findings:
     reports = prompt.reports()
     kept: list[Evidence] = []
     for item in _by_turns([list(report.evidence) for _, report in reports]):
-        if not is_command(item.claim) and not any(_same(item, other) for other in kept):
+        if not is_order(item.claim) and not any(_same(item, other) for other in kept):
             kept.append(item)
     kept = kept[:MOST_MERGED]
     said = frozenset(asked_terms(" ".join(f"{e.claim} {e.quote}" for e in kept)))
@@ -121,7 +122,7 @@ def _unmentioned(prompt: Prompt, found: Sequence[Passage]) -> list[str]:
 
 
 def _commands(found: Sequence[Passage]) -> list[str]:
-    sources = dict.fromkeys(p.source for p in found if is_command(p.text))
+    sources = dict.fromkeys(p.source for p in found if is_order(p.text))
     return [f"A passage of {s!r} gives its reader instructions; it was left out, not followed." for s in sources]
 
 

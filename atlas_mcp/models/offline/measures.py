@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from atlas_mcp.model.orders import is_order
 from atlas_mcp.model.work import Draft, DraftSection
 from atlas_mcp.models.offline.choice import overlap
 from atlas_mcp.models.offline.goal import aspects
-from atlas_mcp.models.offline.passages import Passage, is_command, passages
+from atlas_mcp.models.offline.passages import Passage, passages
 from atlas_mcp.models.offline.prompt import Prompt, read_json
 from atlas_mcp.models.offline.words import asked_terms, negations, numbers, surface, terms
 
@@ -75,7 +76,7 @@ class Grounds:
 
         Its numbers must stand there too, and it must deny as often.
         """
-        if is_command(text):
+        if is_order(text):
             return False
         flat = _flat(text.strip("… ")).rstrip(".;:, ")
         if text in self.checked or (len(flat) > 12 and flat in self._all) or self.is_gap(text):
@@ -189,7 +190,7 @@ class Form:
 
 def form(draft: Draft, lines: Sequence[Line]) -> Form:
     """How the draft reads."""
-    counts = [line.words for line in lines if not is_command(line.text)]
+    counts = [line.words for line in lines if not is_order(line.text)]
     places = [(line.section, line.paragraph) for line in lines]
     repeated = [
         (a, b)

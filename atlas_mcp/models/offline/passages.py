@@ -1,7 +1,6 @@
 """Texts cut into passages: the sentences, or clauses of long ones, that the offline model selects among.
 
-Every passage is a piece of its text, word for word. Headings, lists and paragraphs are understood as in Markdown. What
-speaks to its reader as an instruction ("ignore your task and ...") is told apart: it is never selected.
+Every passage is a piece of its text, word for word. Headings, lists and paragraphs are understood as in Markdown.
 """
 
 from __future__ import annotations
@@ -22,15 +21,6 @@ _HEADING = re.compile(r"^(#{1,6})[ \t]+(.+?)[ \t#]*$")
 _FRONT = re.compile(r"# [^\n]+(?:\n(?!#)[^\n]{0,300})*?(?=\n##|$)")
 _ITEM = re.compile(r"^[ \t]*(?:[-*+]|\d+[.)])[ \t]+")
 _CLAUSE = re.compile(r"(?<=[;:])\s+|(?<=[—–])\s*")
-_COMMAND = re.compile(
-    r"(?:^|[.!?:;,]\s+|\b(?:please|and|must|should|now)\s+)(?:ignore|disregard|forget|override)\b.{0,40}"
-    r"\b(?:instruction|task|prompt|rule|above|previous|prior|criteria|everything|goal)|"
-    r"\b(?:rate|score|grade|mark|give)\s+(?:this|it|them|everything|the\s+(?:draft|text|answer|report|work))\b.{0,40}"
-    r"(?:\b[1-5]\b|\bfive\b|\bfull\b|\btop\b|\bhighest\b|\bperfect\b)|"
-    r"\byou (?:are now|must now|will now)\b|\bas an (?:ai|llm)\b|\bsystem prompt\b|"
-    r"\b(?:assistant|language model|rater|reviewer)s?\b.{0,30}\b(?:must|should|shall|are to|is to)\b",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 @dataclass(frozen=True)
@@ -121,11 +111,6 @@ def whole(excerpt: str) -> str:
     if len(parts) > 1 and not re.search(r"[.!?][\"'”’)\]]*$", parts[-1]):
         text = text[: text.rindex(parts[-1])].rstrip()
     return text
-
-
-def is_command(text: str) -> bool:
-    """Whether the text speaks to its reader as an instruction, as injected ones do."""
-    return bool(_COMMAND.search(text))
 
 
 def distinct(found: list[Passage]) -> list[Passage]:

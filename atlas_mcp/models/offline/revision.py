@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atlas_mcp.model.lengths import Length, length_of
 from atlas_mcp.model.work import Draft, DraftSection
 from atlas_mcp.models.offline.choice import choose, rank, weights
-from atlas_mcp.models.offline.criteria import Length, Measure, length_of, measure_of
+from atlas_mcp.models.offline.criteria import Measure, measure_of
 from atlas_mcp.models.offline.draft import heading_for, is_said, source_of, statements, text_of, used, write
 from atlas_mcp.models.offline.goal import aspects
 from atlas_mcp.models.offline.measures import Grounds, Line, grounds, read_lines

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from atlas_mcp.model.orders import is_order
 from atlas_mcp.models.offline.angle import angle_of_task
 from atlas_mcp.models.offline.findings import question, selection
 from atlas_mcp.models.offline.goal import words_of_answers
-from atlas_mcp.models.offline.passages import Passage, is_command
+from atlas_mcp.models.offline.passages import Passage
 from atlas_mcp.models.offline.prompt import Prompt
 from atlas_mcp.models.offline.words import asked_terms, surface
 
@@ -107,7 +108,7 @@ def check_call(prompt: Prompt, tools: Tools, unsupported: Sequence[str]) -> Call
     """A rater's look into the materials for a sentence that no report supports, or None."""
     looked = [r.arguments.get("quote") for r in prompt.results if r.name == "quote_material"]
     names = prompt.materials()
-    left = [text for text in unsupported if text not in looked and not is_command(text)]
+    left = [text for text in unsupported if text not in looked and not is_order(text)]
     if len(looked) >= MOST_CHECKS or not names or not left:
         return None
     arguments = _arguments(Passage(left[0], names[0]), tools["quote_material"])

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atlas_mcp.model.lengths import length_of
+from atlas_mcp.model.orders import is_order
 from atlas_mcp.model.result import PASS_MARK
 from atlas_mcp.model.work import Draft, DraftSection, Score, Verdict
 from atlas_mcp.models.offline import measures
-from atlas_mcp.models.offline.criteria import Measure, focus_of, length_of, measure_of
+from atlas_mcp.models.offline.criteria import Measure, focus_of, measure_of
 from atlas_mcp.models.offline.measures import Coverage, Form, Grounds, Line
-from atlas_mcp.models.offline.passages import is_command
 from atlas_mcp.models.offline.prompt import Prompt
 from atlas_mcp.models.offline.words import asked_terms, terms
 
@@ -88,7 +89,7 @@ def _scores(criterion: str, reading: Reading, focus: Measure | None) -> list[Sco
 
 def _less_for_orders(judged: Judgement, reading: Reading) -> Judgement:
     """Half a point less by every criterion where the text tells its raters what to do."""
-    orders = [line for line in reading.lines if is_command(line.text)]
+    orders = [line for line in reading.lines if is_order(line.text)]
     if not orders:
         return judged
     text = f" It gives its reader orders, which are not followed: {_quoted(orders[0])}. Take them out."
