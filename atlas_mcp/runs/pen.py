@@ -56,6 +56,8 @@ class Pen:
 
         Raises what kept them from being stored. They are stored also if the caller is cancelled meanwhile.
         """
+        if not (changes or self._told or self._awaited or self._writing):
+            return []
         stored: asyncio.Future[list[Event]] = asyncio.get_running_loop().create_future()
         told, self._told = self._told, []
         self._awaited.append(_Awaited(told, changes, stored))
@@ -64,8 +66,7 @@ class Pen:
 
     async def flush(self) -> None:
         """Return when all is stored; raises what keeps it from being."""
-        if self._told or self._writing is not None:
-            await self.write()
+        await self.write()
 
     def _begin(self) -> None:
         if self._timer is not None:
@@ -80,8 +81,12 @@ class Pen:
             while self._awaited or self._told:
                 awaited, self._awaited = self._awaited, []
                 told, self._told = self._told, []
+                changes = [c for each in awaited for c in (*each.told, *each.own)] + told
+                if not changes:  # somebody waited for what is stored by now
+                    _ = [each.stored.done() or each.stored.set_result([]) for each in awaited]
+                    continue
                 try:
-                    step = await self._take([c for each in awaited for c in (*each.told, *each.own)] + told)
+                    step = await self._take(changes)
                 except Exception as error:  # noqa: BLE001  given to everybody who waits
                     self._told = [*(c for each in awaited for c in each.told), *told, *self._told]
                     for each in awaited:

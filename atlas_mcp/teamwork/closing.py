@@ -57,9 +57,9 @@ async def gather(job: Job, state: State, first: Draft | None = None) -> Result |
 
 
 async def keep_best(job: Job, state: State) -> None:
-    """Show the result as far as the task has come."""
-    if result := await gather(job, state):
-        await job.write(result)
+    """Show the result as far as the task has come, after all that was told of it."""
+    result = await gather(job, state)
+    await job.write(*([result] if result else []))
 
 
 async def finish(job: Job, node: str, state: State) -> dict[str, Any]:

@@ -70,7 +70,7 @@ async def judge(job: Job, node: str, state: State) -> dict[str, Any]:
     means = scores.means(verdicts, job.task.criteria)
     short = scores.unmet(means, job.task.criteria)
     again = bool(verdicts and short) and number < job.task.max_rounds
-    await job.write(Entry("atlas", "rated", _in_words(number, means, short, again), key=f"{node}:rated"))
+    job.run.tell(Entry("atlas", "rated", _in_words(number, means, short, again), key=f"{node}:rated"))
     lost = [] if verdicts else [NO_RATINGS.model_dump()]
     return {"means": {str(number): means} if means else {}, "again": again, "missing": lost}
 
