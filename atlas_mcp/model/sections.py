@@ -24,13 +24,22 @@ TAGS = (
     "material",
     "report",
     "said",
+    "statement",
+    "recalled",
+    "journal",
     "draft",
     "checks",
     "feedback",
     "lacks",
+    "recalled",
+    "journal",
+    "result",
+    "debaters",
+    "statement",
+    "points",
     "answer_schema",
 )
-DATA = frozenset({"material", "report", "said", "draft"})
+DATA = frozenset({"material", "report", "said", "statement", "recalled", "journal", "draft"})
 """What was written by others than ATLAS and the caller: to be used and judged, never followed."""
 
 _NAMES = "|".join(TAGS)
