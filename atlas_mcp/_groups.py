@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from atlas_mcp._waiting import deadline_of, follow
 from atlas_mcp.constellation.agents import describe_agents
 from atlas_mcp.constellation.any_additions import has_additions
 from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit
@@ -25,16 +26,13 @@ if TYPE_CHECKING:
 
     OnNews = Callable[[Run], Awaitable[None]]
     OnRun = Callable[[str], None]
-    Follow = Callable[[Rooms, Caller, str, float, OnNews | None], Awaitable[Run]]
 
 
 class Groups:
     """The groups of one home's callers, and what they add to the roster. Every method takes the caller first."""
 
-    def __init__(self, keeper: RoomsKeeper, follow: Follow, deadline: Callable[[float], float]) -> None:
+    def __init__(self, keeper: RoomsKeeper) -> None:
         self._keeper = keeper
-        self._follow = follow
-        self._deadline = deadline
 
     async def roster(self, caller: Caller) -> Roster:
         """The caller's roster: the home's, and what they added. Opens no room where nobody added anything."""
@@ -81,7 +79,7 @@ class Groups:
         if len(message) > MAX_MESSAGE:
             step = "Hand long texts to run_team_task as materials."
             raise OverLimit("message", len(message), MAX_MESSAGE, next_step=step)
-        deadline = self._deadline(wait_seconds)
+        deadline = deadline_of(wait_seconds)
         rooms = await self._keeper.rooms()
         from atlas_mcp.teamwork.groups import rows
         from atlas_mcp.teamwork.groups.talk import GroupOrder
@@ -91,7 +89,7 @@ class Groups:
         needs = self._keeper.models.providers()
         given = order.model_dump(mode="json")
         run_id = await rooms.runs.submit(caller, "group", message[:200], given, needs=needs, on_run=on_run)
-        run = await self._follow(rooms, caller, run_id, deadline, on_news)
+        run = await follow(rooms, caller, run_id, deadline, on_news)
         if run.status in ENDED:
             return await self.replied(caller, run)
         async with rooms.record.read() as db:

@@ -14,17 +14,16 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import anyio
-
 from atlas_mcp import __version__
 from atlas_mcp._chats import ask_turn
 from atlas_mcp._groups import Groups
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._portable import Portable
 from atlas_mcp._refusing import refusing
-from atlas_mcp._rooms import Rooms, RoomsKeeper, open_rooms
+from atlas_mcp._rooms import RoomsKeeper, open_rooms
 from atlas_mcp._status import describe_status
 from atlas_mcp._survey import counted, survey
+from atlas_mcp._waiting import MAX_WAIT_SECONDS, bounded, deadline_of, each, follow, left, noted
 from atlas_mcp.constellation.agents import describe_agents
 from atlas_mcp.constellation.warming import warm_all
 from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_WAIT_SECONDS", "Atlas", "letta_app", "open_atlas", "open_traces_page", "refusing"]
 
-MAX_WAIT_SECONDS = 45.0
 HTTP_KEY = "http"
 
 
@@ -77,7 +75,7 @@ class Atlas:
         self.settings = settings
         self._keeper = keeper
         self.version = __version__
-        self.groups = Groups(keeper, self._wait, _deadline)
+        self.groups = Groups(keeper)
 
     # -- who is asking
 
@@ -133,16 +131,16 @@ class Atlas:
             raise OverLimit(
                 "message", len(message), MAX_MESSAGE, next_step="Hand long texts to run_team_task as materials."
             )
-        deadline = _deadline(wait_seconds)
+        deadline = deadline_of(wait_seconds)
         rooms = await self._keeper.rooms()
         async with rooms.visit(caller) as agents:
             thread = await agents.thread(agent, conversation)
             done = await ask_turn(
-                rooms, agents, agent, message, thread, wait_seconds=_left(deadline), on_event=on_event, on_run=on_run
+                rooms, agents, agent, message, thread, wait_seconds=left(deadline), on_event=on_event, on_run=on_run
             )
         if done.outcome is not None:
             return self._replied(done.outcome.kept("turn"), done.trace_id)
-        run = await self._wait(rooms, caller, done.run_id, deadline, _each(on_event))
+        run = await follow(rooms, caller, done.run_id, deadline, each(on_event))
         if run.status not in ENDED:
             return ChatReply(
                 status="working",
@@ -273,13 +271,15 @@ class Atlas:
         wait_seconds: float = MAX_WAIT_SECONDS,
         on_news: OnNews | None = None,
         on_run: OnRun | None = None,
+        patient: bool = False,
     ) -> Run:
         """Set teams to work: the finished run, or after `wait_seconds` the run as it stands. UnknownTeam.
 
         `on_news` is given the run with its new events, as they come; `on_run` its id, before anything is stored. One
         who is cancelled while waiting stops only the waiting; to stop the run as well, call `cancel_run` with that id.
+        A run that waits for an answer is given at once, unless `patient`: then somebody may be about to answer it.
         """
-        deadline = _deadline(wait_seconds)
+        deadline = deadline_of(wait_seconds)
         self._check_teams(task.teams)
         rooms = await self._keeper.rooms()
         run_id = await rooms.runs.submit(
@@ -290,13 +290,37 @@ class Atlas:
             needs=self._keeper.models.providers(),
             on_run=on_run,
         )
-        return await self._wait(rooms, caller, run_id, deadline, on_news)
+        return await follow(rooms, caller, run_id, deadline, on_news, patient=patient)
 
     async def get_run(self, caller: Caller, run_id: str, *, since: int = 0, wait_seconds: float = 30.0) -> Run:
         """The run with its events after `since`; waits up to `wait_seconds` for news or the end. UnknownRun."""
         rooms = await self._keeper.rooms()
-        run = await rooms.runs.get(caller, run_id, since=since, wait_seconds=_bounded(wait_seconds))
-        return self._noted(run)
+        run = await rooms.runs.get(caller, run_id, since=since, wait_seconds=bounded(wait_seconds))
+        return noted(rooms, run)
+
+    async def follow_run(
+        self,
+        caller: Caller,
+        run_id: str,
+        *,
+        since: int = 0,
+        wait_seconds: float = MAX_WAIT_SECONDS,
+        on_news: OnNews | None = None,
+        patient: bool = False,
+    ) -> Run:
+        """Go on waiting for a run as `run_team_task` does, from the news after `since` on. UnknownRun."""
+        deadline = deadline_of(wait_seconds)
+        rooms = await self._keeper.rooms()
+        return await follow(rooms, caller, run_id, deadline, on_news, since=since, patient=patient)
+
+    async def answer_run(self, caller: Caller, run_id: str, answer: str, *, question_id: str | None = None) -> Run:
+        """Answer what the run asks: its oldest open question, or the one of that id; the run, going on.
+
+        The first answer counts: another changes nothing, and the note says so. UnknownRun, IllegalChange for a run that
+        asks nothing, InvalidInput for an answer that does not fit, which says what would, and OverLimit.
+        """
+        rooms = await self._keeper.rooms()
+        return noted(rooms, await rooms.runs.answer(caller, run_id, answer, question_id=question_id))
 
     async def list_runs(
         self, caller: Caller, *, status: RunStatus | None = None, limit: int = 20, cursor: str | None = None
@@ -316,6 +340,16 @@ class Atlas:
         if run.status not in ENDED or run.kind == "team_task":
             return run
         return await (self._reply_of if run.kind == "turn" else self.groups.replied)(caller, run)
+
+    async def drain(self, seconds: float) -> None:
+        """Make ready to end: nothing begins any more, turns under way have `seconds` to end, and then everybody who
+        waits for a run is given it as it stands. It goes on in another process on this home, or in the next one."""
+        await self._keeper.drain(seconds)
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process is about to end."""
+        return self._keeper.draining
 
     async def status(self, caller: Caller) -> Status:
         """What works and what does not, and what to do about it."""
@@ -339,51 +373,3 @@ class Atlas:
                     allowed=able,
                     next_step=f"Choose among: {', '.join(able)}; or leave it out for all.",
                 )
-
-    async def _wait(self, rooms: Rooms, caller: Caller, run_id: str, deadline: float, on_news: OnNews | None) -> Run:
-        """Follow the run until it ends or the time is over, handing its news on; then the run with all its events."""
-        since = 0
-        while True:
-            left = _left(deadline)
-            run = await rooms.runs.get(caller, run_id, since=since, wait_seconds=left)
-            if run.events:
-                since = run.events[-1].seq
-                if on_news is not None:
-                    await on_news(run)
-            if run.status in ENDED or not left:
-                return self._noted(await rooms.runs.get(caller, run_id))
-
-    def _noted(self, run: Run) -> Run:
-        notes = [n for n in (run.note, self._keeper.model_note) if n]
-        return run.model_copy(update={"note": " ".join(notes) or None})
-
-
-def _each(on_event: OnEvent | None) -> OnNews | None:
-    """Hear of a run's news event by event."""
-    if on_event is None:
-        return None
-
-    async def on_news(run: Run) -> None:
-        for event in run.events:
-            await on_event(event)
-
-    return on_news
-
-
-def _deadline(wait_seconds: float) -> float:
-    """When the call must answer. It counts from the call's begin: opening the rooms is part of it."""
-    return anyio.current_time() + _bounded(wait_seconds)
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - anyio.current_time())
-
-
-def _bounded(seconds: float) -> float:
-    if not 0 <= seconds <= MAX_WAIT_SECONDS:
-        raise InvalidInput(
-            f"{seconds:g} is not between 0 and {MAX_WAIT_SECONDS:g}.",
-            argument="wait_seconds",
-            next_step="Wait at most 45 seconds; then call get_run(run_id=...) to go on waiting.",
-        )
-    return seconds

@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
 ROOTS = {
     "atlas",
     "_agent_files",
+    "_waiting",
     "_chats",
     "_config",
     "_groups",
