@@ -33,5 +33,8 @@ class _Refusing:
     def tracing_of(self, caller: Caller) -> CallTracing:
         return CallTracing(lambda _: caller.id)
 
+    async def drain(self, seconds: float) -> None:
+        return
+
     def __getattr__(self, name: str) -> Any:
         raise self._reason

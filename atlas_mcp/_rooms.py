@@ -20,12 +20,14 @@ from atlas_mcp._chats import take_turn
 from atlas_mcp._config import destination, model_config
 from atlas_mcp._groups import GroupRuns
 from atlas_mcp.constellation.agents import shown_model
+from atlas_mcp.constellation.gate import Gate
 from atlas_mcp.constellation.move_marks import bring_done, has_marks
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.errors import AtlasError, ConfigurationError, LettaUnavailable, UnknownModel
 from atlas_mcp.model.caller import Caller
+from atlas_mcp.model.run import ENDED
 from atlas_mcp.model.task import TeamTask
 from atlas_mcp.models.catalog import OFFLINE, parse_name
 from atlas_mcp.models.chat import OFFLINE_NOTE, Models
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.knowledge import Recalled
     from atlas_mcp.model.result import Result
-    from atlas_mcp.model.run import RunKind
+    from atlas_mcp.model.run import Run, RunKind
     from atlas_mcp.runs import Executor
     from atlas_mcp.runs.context import RunContext
     from atlas_mcp.runs.runs import Runs
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from atlas_mcp.watch.tracing import Tracing
 
 CLOSE_SECONDS = 8.0
+STOPPING_NOTE = "This server is being stopped: the run goes on in another one, or in the next that is started."
 log = logging.getLogger(__name__)
 
 
@@ -139,7 +142,15 @@ class Rooms:
         if key not in self._constellations or self._constellations[key].roster is not roster:
             k, models = self.keeper, await self.models_of(letta)
             self._constellations[key] = Constellation(
-                caller, roster, letta, self.record, k.locks, models, k.toolbox, on_knowledge=self.copier.wanted
+                caller,
+                roster,
+                letta,
+                self.record,
+                k.locks,
+                models,
+                k.toolbox,
+                on_knowledge=self.copier.wanted,
+                gate=k.gate,
             )
         return self._constellations[key]
 
@@ -252,6 +263,8 @@ class RoomsKeeper:
         self._attempt = _Attempt()
         self._wanted = anyio.Event()
         self._closing = anyio.Event()
+        self.gate = Gate()
+        self.draining = False
         if has_unfinished(self.home.record) or has_marks(self.home.moves):
             self._wanted.set()
 
@@ -263,6 +276,10 @@ class RoomsKeeper:
     def model_note(self) -> str | None:
         """What every answer says while the offline model gives them."""
         return OFFLINE_NOTE if self.models.offline else None
+
+    def note_on_going(self, run: Run) -> str | None:
+        """What is to be known of how that run goes on from here."""
+        return STOPPING_NOTE if self.draining and run.status not in ENDED else None
 
     def lacks(self) -> list[str]:
         """What agents of the roster need for their work and have not got here, a sentence for each thing."""
@@ -284,6 +301,16 @@ class RoomsKeeper:
                 raise attempt.failure
             return await self.rooms()
         return self.opened
+
+    async def drain(self, seconds: float) -> None:
+        """See `Atlas.drain`."""
+        self.draining = True
+        self.gate.shut()
+        if self.opened is not None:
+            self.opened.runs.drain()
+            with anyio.move_on_after(seconds):
+                await self.gate.empty()
+            self.opened.runs.let_go()
 
     def close(self) -> None:
         """Begin to close; `keep` ends when everything is closed."""

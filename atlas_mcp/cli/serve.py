@@ -58,7 +58,7 @@ async def _serve_http(host: str, port: int, allowed: tuple[str, ...], toolset: T
         async with open_atlas(settings) as atlas:
             app = create_app(atlas, port=listener.getsockname()[1], hosts=allowed, toolset=toolset)
             _announce(listener, str(settings.home / "keys" / "http"))
-            await serve_app(app, listener)
+            await serve_app(app, listener, atlas)
 
 
 def _announce(listener: socket.socket, key_file: str) -> None:

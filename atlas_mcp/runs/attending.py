@@ -25,13 +25,19 @@ class Attendance:
         self.outcome: RunOutcome | None = None
         self.trace_id: str | None = None
         self.promised = False
+        self._patience = anyio.CancelScope()
 
     async def wait(self, seconds: float) -> None:
         """Return when the attempt is over or the time is; what is handed over within it is in `outcome` then."""
-        with anyio.move_on_after(seconds):
+        self._patience.deadline = anyio.current_time() + seconds
+        with self._patience:
             await self.over.wait()
         if self.promised:  # it is just being handed over, and will be nowhere else
             await self.over.wait()
+
+    def let_go(self) -> None:
+        """Wait no longer."""
+        self._patience.cancel()
 
 
 class Attendances:
@@ -71,6 +77,11 @@ class Attendances:
             attendance.over.set()
         if handed := self._handed.pop(run_id, None):
             handed.set()
+
+    def let_go(self) -> None:
+        """Let nobody who attends a run wait any longer."""
+        for attendance in self._present.values():
+            attendance.let_go()
 
     async def gone(self) -> None:
         """Return when every run that was handed over is gone from the record."""

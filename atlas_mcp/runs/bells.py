@@ -22,6 +22,11 @@ class Bells:
         for event in self._listening.get(run_id, ()):
             event.set()
 
+    def ring_all(self) -> None:
+        """Wake everybody who listens."""
+        for run_id in self._listening:
+            self.ring(run_id)
+
     @contextmanager
     def listen(self, run_id: str) -> Generator[anyio.Event]:
         """An event that is set by the next ring. Listen first and look at the run then, and nothing is missed."""

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from atlas_mcp.errors import ConfigurationError, PortInUse
 from atlas_mcp.server.app import create_server
-from atlas_mcp.server.signals import stop_signal
+from atlas_mcp.server.signals import stopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
@@ -57,6 +57,9 @@ def create_app(atlas: Atlas, *, port: int, hosts: Sequence[str] = (), toolset: T
     sse = server.sse_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
 
     async def health(_: Request) -> JSONResponse:
+        """503 once the server is being stopped, so that a balancer sends nobody here any more."""
+        if atlas.draining:
+            return JSONResponse({"status": "stopping", "version": atlas.version}, status_code=503)
         return JSONResponse({"status": "ok", "version": atlas.version})
 
     @asynccontextmanager
@@ -127,8 +130,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_app(app: Starlette, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT; open calls get GRACE_SECONDS to end."""
+async def serve_app(app: Starlette, listener: socket.socket, atlas: Atlas | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; then `atlas` is drained, and open calls get GRACE_SECONDS to end."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -140,7 +143,7 @@ async def serve_app(app: Starlette, listener: socket.socket) -> None:
     server = _Server(config)
 
     async def stop() -> None:
-        server.handle_exit(await stop_signal(), None)  # open streams end as well: sse-starlette listens here
+        server.handle_exit(await stopped(atlas), None)  # open streams end as well: sse-starlette listens here
 
     async with anyio.create_task_group() as group:
         group.start_soon(stop)

@@ -1,7 +1,7 @@
 """ATLAS over stdio: the pipe to the host carries protocol messages and nothing else.
 
 `claim_wire` comes before every other import: from then on whatever prints, in this process or a child, goes to stderr.
-The server ends promptly when the host closes the pipe, and on SIGTERM also while it is open.
+The server ends promptly when the host closes the pipe, and on SIGTERM also while it is open (see `signals`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def serve_stdio(atlas: Atlas, wire: Wire, toolset: Toolset = "core") -> No
     from mcp.server.stdio import stdio_server
 
     from atlas_mcp.server.app import create_server
-    from atlas_mcp.server.signals import stop_signal
+    from atlas_mcp.server.signals import stopped
 
     # MCPServer offers no way to run on streams of one's own; its low-level server does.
     server = create_server(atlas, transport="stdio", toolset=toolset)._lowlevel_server  # pyright: ignore[reportPrivateUsage]
@@ -69,7 +69,7 @@ async def serve_stdio(atlas: Atlas, wire: Wire, toolset: Toolset = "core") -> No
     async with anyio.create_task_group() as group:
 
         async def stop() -> None:
-            await stop_signal()
+            await stopped(atlas)
             group.cancel_scope.cancel()
 
         group.start_soon(stop)
