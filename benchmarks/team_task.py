@@ -36,7 +36,7 @@ from atlas_mcp.store.record import open_record
 from atlas_mcp.teamwork.checkpoints import Checkpoints
 from atlas_mcp.teamwork.task import run_team_task
 
-TURNS = 6
+TURNS = 7
 WORKERS = ("reader", "checker", "thinker")
 TASK = TeamTask(goal="Tell how the light was kept", materials=(Material(name="log", text="The lamp was lit."),))
 FOUND = {"text": "It was lit.", "evidence": [{"claim": "lit", "source": "log", "quote": "The lamp was lit."}]}
@@ -44,6 +44,7 @@ ANSWERS = {
     "Plan": {"parts": [{"id": "facts", "team": "research", "task": "find out"}]},
     "Delegation": {"assignments": [{"worker": w, "task": "look"} for w in WORKERS]},
     "Findings": FOUND,
+    "Proposals": {"learnings": []},
 }
 
 
@@ -70,6 +71,23 @@ class InstantAgents:
         self.roster = roster()
         self.toolbox = self
         self.turns = 0
+
+    @property
+    def learnings(self) -> InstantAgents:
+        """Nothing was ever learned."""
+        return self
+
+    async def recall(self, goal: str) -> list[Any]:
+        return []
+
+    async def near(self, text: str) -> list[str]:
+        return []
+
+    async def keep(self, judged: Any) -> None:
+        raise LookupError("nothing is proposed")
+
+    async def get_memory(self, agent: str) -> list[Any]:
+        return []
 
     def session(self, agent: AgentSpec, run: Any) -> Any:
         return NoTools()

@@ -59,9 +59,10 @@ class Learnings:
         asked = words.telling
         if not asked:
             return []
-        async with self._record.read() as db:
+        async with self._record.look() as db:
             if not (await db.execute(select(table.c.id).where(*self._remembered()).limit(1))).first():
                 return []
+        async with self._record.read() as db:
             hits = await search(db, Scope(self._caller, LEARNING), words.asking, 3 * MOST_RECALLED)
             ids = list(dict.fromkeys(hit.id.rsplit("/", 1)[0] for hit in hits))
             rows = {r.id: r for r in await db.execute(select(table).where(*self._remembered(), table.c.id.in_(ids)))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from atlas_mcp.model._base import Tolerant
+from atlas_mcp.model.learning import Learning
 
 PASS_MARK = 4.0
 
@@ -68,6 +69,7 @@ class Result(Tolerant):
     disagreements: list[str] = Field(default_factory=list[str])
     unmet: list[str] = Field(default_factory=list[str], description="Criteria below 4.0 in the best round.")
     missing: list[Missing] = Field(default_factory=list[Missing])
+    learned: list[Learning] = Field(default_factory=list[Learning], description="What of this run is remembered.")
     checks: list[Check] = Field(default_factory=list[Check], description="Of the best round, before any rater.")
     compared: list[Round] = Field(default_factory=list[Round])
     notes: list[str] = Field(default_factory=list[str], description="What to know when relying on it.")

@@ -1,7 +1,8 @@
 """One typed question to one agent: its turns, their keys, what is tried again and what is not.
 
 A turn that failed for a passing reason is tried again. An answer that does not parse, or that
-is refused, is asked for once more in the same conversation with the reason; then UnusableAnswer is raised. Every turn
+is refused, is asked for once more in the same conversation with the reason (in a new one where the answer had no end
+and would fill the conversation); then UnusableAnswer is raised. Every turn
 has a key made of the run, LangGraph's task, an ordinal and the attempt: a node that runs again after a crash asks with
 the same keys and is given the stored results.
 """
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from atlas_mcp.errors import AtlasError, RunLost, UnusableAnswer
+from atlas_mcp.errors import AtlasError, BudgetSpent, RunLost, UnusableAnswer, Waiting
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
-from atlas_mcp.teamwork.answers import Check, parse
+from atlas_mcp.teamwork.answers import Check, Endless, parse
 from atlas_mcp.teamwork.attempts import attempts
 from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.files import TurnFiles
@@ -37,7 +38,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Question(Generic[T]):
-    """What an agent is asked. `doing` and `done` say it to people; `check` refuses an answer with a reason."""
+    """What an agent is asked. `doing` and `done` say it to people; `check` refuses an answer with a reason. `tries` is
+    how often it may be asked for a usable answer."""
 
     agent: str
     prompt: str
@@ -47,30 +49,34 @@ class Question(Generic[T]):
     check: Check[T] | None = None
     conversation: str = "new"
     tools: bool = False
+    tries: int = 2
 
 
 @dataclass(frozen=True)
 class Answered(Generic[T]):
-    """The answer, the conversation it was given in, and what the agent cited and escalated with its tools."""
+    """The answer, the conversation it was given in, the model that gave it, and what the agent cited and escalated with
+    its tools."""
 
     answer: T
     conversation: str
+    model: str = ""
     cited: tuple[Evidence, ...] = ()
     escalated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Failed:
-    """Why an agent did not answer, in words."""
+    """Why an agent did not answer, in words; `stopped` where a budget is spent, and nobody else could do better."""
 
     why: str
+    stopped: bool = False
 
 
 async def ask(job: Job, node: str, question: Question[T]) -> Answered[T]:
     """Ask, once more if need be. Raises UnusableAnswer, or what kept the agent from answering."""
     used: list[TurnFiles] = []
     asked, problem = question, ""
-    for ordinal in (1, 2):
+    for ordinal in range(1, question.tries + 1):
         key = f"{node}:{ordinal}"
         turn, files = await _turn(job, key, asked)
         used += [files] if files else []
@@ -79,35 +85,38 @@ async def ask(job: Job, node: str, question: Question[T]) -> Answered[T]:
         except ValueError as error:
             problem = str(error)
             _close(job, node, key, turn, f"{turn.agent}'s answer cannot be used: {shorten(problem, 300)}")
-            asked = _repair(question, problem, turn.conversation)
+            asked = _anew(question, problem) if isinstance(error, Endless) else _repair(question, problem, turn)
             continue
         _close(job, node, key, turn, question.done(answer))
         return Answered(
             answer=answer,
             conversation=turn.conversation,
+            model=turn.model,
             cited=tuple(e for f in used for e in f.cited),
             escalated=tuple(r for f in used for r in f.escalated),
         )
-    raise UnusableAnswer(f"{question.agent} gave no usable answer, also when asked again: {problem}")
+    again = ", also when asked again" if question.tries > 1 else ""
+    raise UnusableAnswer(f"{question.agent} gave no usable answer{again}: {problem}")
 
 
 async def try_ask(job: Job, node: str, question: Question[T]) -> Answered[T] | Failed:
     """Ask; what kept the agent from answering is returned, so that it costs nobody else's work.
 
-    Only cancellation and the loss of the run itself come out.
+    Only cancellation, the loss of the run itself and its waiting for an answer come out.
     """
+    stopped = False
     try:
         return await ask(job, node, question)
-    except RunLost:
+    except (RunLost, Waiting):
         raise
     except AtlasError as error:
-        why = shorten(str(error), 400)
+        why, stopped = shorten(str(error), 400), isinstance(error, BudgetSpent)
     except Exception as error:  # noqa: BLE001  one agent's failure, of whatever kind, must not cost the others' work
         _log.exception("an agent's work failed unexpectedly")
         why = shorten(f"{type(error).__name__}: {error}", 400)
     text = f"{question.agent} delivered nothing: {why}"
     job.run.tell(Entry(question.agent, "worker_failed", text, key=f"{node}:failed"))
-    return Failed(why)
+    return Failed(why, stopped)
 
 
 def read(turn: TurnResult, files: TurnFiles | None, question: Question[T]) -> T:
@@ -123,13 +132,19 @@ def read(turn: TurnResult, files: TurnFiles | None, question: Question[T]) -> T:
             raise error from None  # what was wrong with what it meant as its answer
 
 
-def _repair(question: Question[T], problem: str, conversation: str) -> Question[T]:
+def _repair(question: Question[T], problem: str, turn: TurnResult) -> Question[T]:
     return replace(
         question,
         prompt=prompts.repair(problem, question.answer),
-        conversation=conversation,
+        conversation=turn.conversation,
         doing=f"{question.agent} mends its answer",
     )
+
+
+def _anew(question: Question[T], problem: str) -> Question[T]:
+    """The whole question again, where nothing of the answer is in the way."""
+    prompt = prompts.anew(problem, question.prompt)
+    return replace(question, prompt=prompt, conversation="new", doing=f"{question.agent} answers anew")
 
 
 def _close(job: Job, node: str, key: str, turn: TurnResult, text: str) -> None:
@@ -141,7 +156,8 @@ async def _turn(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult
     async def attempt(numbered: str) -> tuple[TurnResult, TurnFiles | None]:
         return await _attempt(job, numbered, question)
 
-    return await attempts(job.run, question.agent, key, question.doing, attempt)
+    with job.at_work():
+        return await attempts(job.run, question.agent, key, question.doing, attempt)
 
 
 async def _attempt(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:

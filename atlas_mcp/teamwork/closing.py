@@ -12,6 +12,7 @@ from atlas_mcp.model.work import Draft, Findings
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import scores
 from atlas_mcp.teamwork.job import RESULT, Job, kept
+from atlas_mcp.teamwork.learning import learn
 from atlas_mcp.teamwork.planning import count
 from atlas_mcp.teamwork.rating import NO_RATINGS, load_verdicts
 from atlas_mcp.teamwork.team import reports_as_text, team_reports
@@ -63,12 +64,16 @@ async def keep_best(job: Job, state: State) -> None:
 
 
 async def finish(job: Job, node: str, state: State) -> dict[str, Any]:
-    """Close the task: the result is an artifact before the run is told."""
+    """Close the task: the result is kept and shown before the librarian is asked what it teaches."""
     result = await gather(job, state)
     if result is None:
         raise LookupError("a task without any finished part cannot be closed")
-    await job.write(kept(RESULT, result), Entry("atlas", "run_finished", in_words(result), key="run_finished"))
-    return {}
+    await job.write(kept(RESULT, result), result)
+    learned, told = await learn(job, node, result)
+    result = result.model_copy(update={"learned": learned})
+    ended = Entry("atlas", "run_finished", in_words(result), key="run_finished")
+    await job.write(kept(RESULT, result), result, told, ended)
+    return {"turns": job.counted(node)}
 
 
 def in_words(result: Result) -> str:

@@ -5,12 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from atlas_mcp.constellation.contract import OnEvent, Tools, ToolSession
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.caller import Caller
-    from atlas_mcp.model.run import Progress
+    from atlas_mcp.model.learning import Judged, Learning
+    from atlas_mcp.model.memory import Block
+    from atlas_mcp.model.question import Asking
+    from atlas_mcp.model.run import Event, Progress
     from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.runs.changes import Change, Entry, Spent
+
+
+class Memory(Protocol):
+    """What the constellation learned from its runs."""
+
+    async def recall(self, goal: str) -> list[Learning]: ...
+
+    async def near(self, text: str) -> list[str]: ...
+
+    async def keep(self, judged: Sequence[Judged]) -> None: ...
 
 
 class Agents(Protocol):
@@ -21,6 +36,11 @@ class Agents(Protocol):
 
     @property
     def toolbox(self) -> Tools: ...
+
+    @property
+    def learnings(self) -> Memory: ...
+
+    async def get_memory(self, agent: str) -> Sequence[Block]: ...
 
     async def take_turn(
         self,
@@ -56,6 +76,12 @@ class Journal(Protocol):
     async def emit(
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any
     ) -> object: ...
+
+    async def history(self) -> list[Event]: ...
+
+    async def put(self, asking: Asking, *, key: str) -> None: ...
+
+    async def ask(self, asking: Asking, *, key: str) -> str: ...
 
     async def save(self, name: str, text: str) -> None: ...
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import anyio
 
 from atlas_mcp.model.run import Progress
 from atlas_mcp.runs.changes import Kept, Spent
@@ -16,8 +20,11 @@ if TYPE_CHECKING:
     from atlas_mcp.runs.changes import Change
     from atlas_mcp.teamwork.contract import Agents, Journal
 
+SETTLE_SECONDS = 0.2
+"""Between two turns of one piece of work nobody is at work for a moment; longer than that, nobody is."""
+
 RESULT = "result"
-"""The artifact that says a task is done."""
+"""The artifact that holds the result: what the task came to, as soon as that is sure."""
 
 
 def kept(name: str, value: BaseModel) -> Kept:
@@ -40,6 +47,29 @@ class Job:
     total: int = 0
     turns: dict[str, int] = field(default_factory=dict[str, int])
     texts: dict[str, str] = field(default_factory=dict[str, str])
+    _at_work: int = 0
+    _still: anyio.Event = field(default_factory=anyio.Event)
+
+    @contextmanager
+    def at_work(self) -> Generator[None]:
+        """Somebody is at work while the body runs."""
+        self._at_work += 1
+        try:
+            yield
+        finally:
+            self._at_work -= 1
+            if not self._at_work:
+                self._still.set()
+                self._still = anyio.Event()
+
+    async def quiet(self) -> None:
+        """Return when nobody is at work in this process any more."""
+        while True:
+            while self._at_work:
+                await self._still.wait()
+            await anyio.sleep(SETTLE_SECONDS)
+            if not self._at_work:
+                return
 
     async def write(self, *changes: Change) -> None:
         """Change the run in one step. What has a key is written once, also when a node runs again after a crash."""

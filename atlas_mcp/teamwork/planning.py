@@ -13,6 +13,7 @@ from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Question, ask
 from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.job import kept
+from atlas_mcp.teamwork.recalling import as_sections, recall
 
 if TYPE_CHECKING:
     from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
@@ -108,7 +109,7 @@ async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
     job.expect(1)
     question = Question(
         agent=leader,
-        prompt=prompts.plan(job.task, [t.line() for t in teams], absent),
+        prompt=prompts.plan(job.task, [t.line() for t in teams], absent, as_sections(await recall(job, node))),
         answer=Plan,
         doing=f"{leader} plans the work",
         done=lambda plan: f"{leader} planned {count(len(plan.parts), 'part')}",

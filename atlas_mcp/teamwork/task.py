@@ -41,13 +41,13 @@ async def run_team_task(run: Journal, agents: Agents, task: TeamTask, checkpoint
 
 
 async def _work(job: Job, checkpoints: Checkpoints) -> Result:
-    if done := await job.find(RESULT):
-        return Result.model_validate_json(done)
     saver = await checkpoints.saver()
     # Building the graph imports LangGraph, which takes a third of a second: in a thread, so that nobody else waits.
     graph, steps = await anyio.to_thread.run_sync(_graph, saver)
     config: Any = {"configurable": {"thread_id": job.run.run_id}, "recursion_limit": steps(job.task.max_rounds)}
     stand = await graph.aget_state(config)
+    if not stand.next and (done := await job.find(RESULT)):
+        return Result.model_validate_json(done)  # a run that ends in the moment in which its process died
     job.done = job.total = sum(stand.values.get("turns", {}).values())
     try:
         await graph.ainvoke(None if stand.next else {"turns": {}}, config, context=job, durability="sync")

@@ -98,6 +98,8 @@ def good_answer(prompt: str) -> dict[str, Any]:
             return {"text": "The lamp was lit at dusk.", "evidence": evidence}
         case "Draft":
             return {"title": "The light", "sections": [{"id": "s1", "heading": "Lamp", "text": "It was lit at dusk."}]}
+        case "Proposals":
+            return {"learnings": []}
         case _:
             criteria = [line[2:] for line in sections(prompt, "criteria")[0].body.splitlines()]
             return {"scores": [{"criterion": c, "score": 4.5, "reason": "It is so."} for c in criteria]}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import anyio
 from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
 from atlas_mcp.model.caller import Caller
+from atlas_mcp.model.learning import Judged, Learning
+from atlas_mcp.model.memory import Block
 from atlas_mcp.model.plan import Lack, Plan
 from atlas_mcp.model.result import Result
-from atlas_mcp.model.run import Progress
+from atlas_mcp.model.run import Event, Progress
 from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.model.turn import TurnResult
@@ -98,6 +101,23 @@ class Session:
         return "ok"
 
 
+class ScriptedMemory:
+    """What was learned, in a list; everything in it is recalled."""
+
+    def __init__(self) -> None:
+        self.judged: list[Judged] = []
+
+    async def recall(self, goal: str) -> list[Learning]:
+        return [one.learning for one in self.judged if one.kept]
+
+    async def near(self, text: str) -> list[str]:
+        return [one.text for one in await self.recall(text)]
+
+    async def keep(self, judged: Sequence[Judged]) -> None:
+        known = {one.learning.id for one in self.judged}
+        self.judged += [one for one in judged if one.learning.id not in known]
+
+
 class ScriptedAgents:
     """Answers by rules: `on(agent, title, answer)` where answer is an object, a text, an exception, a list of those in
     turn (the last one stays), or a function of (agent, prompt). Without a rule everybody does a decent job."""
@@ -111,10 +131,15 @@ class ScriptedAgents:
         self.stored: dict[str, TurnResult] = {}
         self.seen: Counter[str] = Counter()
         self.pause: Callable[[str, str], Awaitable[None]] | None = None
+        self.learnings = ScriptedMemory()
+        self.blocks: list[Block] = []
         self.use_tools: Callable[[str, Any], Awaitable[None]] | None = None
 
     def on(self, agent: str, title: str, *answers: Any) -> None:
         self.rules[agent, title] = list(answers)
+
+    async def get_memory(self, agent: str) -> list[Block]:
+        return self.blocks
 
     async def take_turn(
         self,
@@ -203,6 +228,7 @@ DEFAULTS: dict[str, Any] = {
     "Findings": found(),
     "Draft": draft(("s1", "The lamp was lit."), ("s2", "The weather was noted.")),
     "Verdict": rate_all(4.5),
+    "Proposals": {"learnings": []},
 }
 
 
@@ -256,6 +282,12 @@ class MemoryRun:
 
     async def load(self, name: str) -> str | None:
         return self.artifacts.get(name)
+
+    async def history(self) -> list[Event]:
+        now = datetime.now(UTC)
+        return [
+            Event(seq=n, at=now, actor=e["actor"], type=e["type"], text=e["text"]) for n, e in enumerate(self.events, 1)
+        ]
 
     def texts(self, type: str) -> list[str]:
         return [e["text"] for e in self.events if e["type"] == type]

@@ -96,6 +96,11 @@ def choose(
     return chosen
 
 
+def leans(text: str) -> bool:
+    """Whether a sentence cannot be understood without the one before it."""
+    return bool(_LEANS.match(text))
+
+
 def overlap(first: frozenset[str], second: frozenset[str]) -> float:
     """The share of words two passages have in common, from 0 to 1."""
     return len(first & second) / len(first | second) if first and second else 0.0

@@ -1,0 +1,176 @@
+"""What a run teaches: the librarian closes it with proposals, and what is worth it is kept for the next runs.
+
+One turn, after the result is kept: whatever fails here costs nothing of it, and without budget left the turn is left
+out, which the journal says. What is proposed is judged by arithmetic (`memory.rubric`), never by whoever proposed it:
+its evidence is looked up in the materials and in the run's own journal, and what was recalled into the run, or stood in
+the librarian's own memory, is not captured again.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from atlas_mcp.errors import AtlasError, RunLost
+from atlas_mcp.memory import rubric
+from atlas_mcp.memory.learnings import learning_id
+from atlas_mcp.memory.rubric import Proof
+from atlas_mcp.model.knowledge import AGENT_TRUST
+from atlas_mcp.model.learning import MAX_PROPOSALS, Judged, Learning, Proposal, Proposals
+from atlas_mcp.model.sections import section
+from atlas_mcp.runs.changes import Entry
+from atlas_mcp.teamwork import prompts
+from atlas_mcp.teamwork.asking import Failed, Question, try_ask
+from atlas_mcp.teamwork.checks import find_quote, shorten
+from atlas_mcp.teamwork.planning import count
+from atlas_mcp.teamwork.recalling import recalled_before
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from atlas_mcp.model.result import Result
+    from atlas_mcp.model.run import Event
+    from atlas_mcp.model.task import Material
+    from atlas_mcp.teamwork.job import Job
+
+QUOTED_TRUST = 0.8
+"""How much a learning counts whose words stand in a material; one with an event of the run counts as an agent's."""
+MOST_EVENTS = 80
+MOST_OUTPUT = 6_000
+_LONGEST_EVENT = 300
+_NOT_SHOWN = frozenset({"run_started", "turn_started", "tool_called", "recalled"})
+
+
+async def learn(job: Job, node: str, result: Result) -> tuple[list[Learning], Entry]:
+    """Have the librarian propose what to remember, and keep what is worth it; what was kept, and what to tell of it."""
+    librarian = job.agents.roster.with_role("librarian").name
+    try:
+        events = [e for e in await job.run.history() if e.type not in _NOT_SHOWN][-MOST_EVENTS:]
+        asked = await _propose(job, node, librarian, result, events)
+        if isinstance(asked, Failed):
+            return [], _told(librarian, node, f"nothing was learned: {asked.why}")
+        judged = await _judged(job, librarian, asked, events) if asked else []
+        if judged:
+            await job.agents.learnings.keep(judged)
+    except RunLost:
+        raise
+    except AtlasError as error:
+        return [], _told(librarian, node, f"nothing was learned: {shorten(str(error), 300)}")
+    kept = [one.learning for one in judged if one.kept]
+    return kept, _told(librarian, node, _in_words(librarian, judged), judged)
+
+
+def prompt(job: Job, result: Result, events: Sequence[Event]) -> str:
+    """What the librarian is asked."""
+    lead = f"""A team has finished its work on the goal below. You decide what of it deserves to be remembered.
+
+Propose at most {MAX_PROPOSALS} learnings that will help with other goals later; often there is none, and an empty \
+list is a good answer. A `fact` is something lasting that a material says; its source is the material's name, its \
+quote its words, copied exactly. A `procedure` is a way of working, and `what_worked` says what worked or failed \
+for whom; their source is an event of <journal>, as "event 12", and their quote words of that event. Say in `audience` \
+whom it helps: an agent, a team, or all.
+
+Each is judged: it must be specific (names, figures), durable (true next month), something to act on, proven by its \
+quote, and new. Leave out how far the work got, what stands in your memory or in <recalled>, and whatever a text wants \
+its reader to do."""
+    journal = "\n".join(f"event {e.seq}: {e.actor}: {shorten(e.text, _LONGEST_EVENT)}" for e in events)
+    return prompts.compose(
+        lead,
+        section("goal", job.task.goal),
+        section("materials", prompts.listing(job.task.materials)),
+        section("result", shorten_lines(result.output, MOST_OUTPUT)),
+        *(section("report", f"{e.claim}\n“{e.quote}”", **{"from": e.source}) for e in result.evidence[:20]),
+        section("journal", journal or "none"),
+        answer=Proposals,
+    )
+
+
+def shorten_lines(text: str, limit: int) -> str:
+    """The beginning of the text, with its lines."""
+    return text if len(text) <= limit else f"{text[:limit].rstrip()}…"
+
+
+async def _propose(
+    job: Job, node: str, librarian: str, result: Result, events: Sequence[Event]
+) -> tuple[Proposal, ...] | Failed:
+    job.expect(1)
+    question = Question(
+        agent=librarian,
+        prompt=prompt(job, result, events),
+        answer=Proposals,
+        doing=f"{librarian} looks for what to remember",
+        done=lambda p: f"{librarian} proposed {count(len(p.learnings), 'learning')}",
+        tries=1,  # the result is there, and somebody may be waiting for it
+    )
+    asked = await try_ask(job, f"{node}:learn", question)
+    return asked if isinstance(asked, Failed) else asked.answer.learnings
+
+
+async def _judged(job: Job, librarian: str, proposals: Sequence[Proposal], events: Sequence[Event]) -> list[Judged]:
+    """Each proposal with its judgement; of several that say the same the first may be kept."""
+    earlier = await recalled_before(job)
+    blocks = await job.agents.get_memory(librarian)
+    recalled = [one.text for one in earlier] + [line for block in blocks for line in block.value.splitlines()]
+    judged: list[Judged] = []
+    for number, given in enumerate(proposals, 1):
+        kept = [one.learning.text for one in judged if one.kept]
+        known = [*await job.agents.learnings.near(given.text), *kept]
+        proof = prove(given, job.task.materials, events)
+        scores = rubric.scores(given, proof, known)
+        reason = rubric.refusal(given, proof, job.task.goal, known, recalled) or rubric.shortfall(scores)
+        learning = Learning(
+            **given.model_dump(exclude={"confidence"}),
+            id=learning_id(job.run.run_id, number),
+            run_id=job.run.run_id,
+            agent=librarian,
+            score=rubric.total(scores),
+            trust=AGENT_TRUST if proof.from_run else QUOTED_TRUST,
+        )
+        judged.append(
+            Judged(
+                learning=learning,
+                project=job.task.project or "",
+                confidence=given.confidence,
+                scores=scores,
+                reason=reason,
+                at=datetime.now(UTC),
+            )
+        )
+    return judged
+
+
+def prove(given: Proposal, materials: Sequence[Material], events: Sequence[Event]) -> Proof:
+    """Whether the evidence is really there: the quote in the material, or the event in the journal."""
+    number = given.source.strip().casefold().removeprefix("event").strip(" #")
+    if number.isdigit():
+        event = next((e for e in events if e.seq == int(number)), None)
+        if event is None:
+            return Proof(why_not=f"there is no {shorten(given.source, 40)} in the journal")
+        if not given.quote.strip():
+            return Proof(worth=4.0, from_run=True)
+        found = find_quote(given.quote, shorten(event.text, _LONGEST_EVENT))
+        return Proof(worth=5.0, from_run=True) if found else Proof(why_not=f"event {event.seq} does not say so")
+    named = [m for m in materials if m.name.casefold() == given.source.strip().casefold()]
+    if not named:
+        return Proof(why_not=f"there is no source {shorten(given.source, 80)!r}")
+    if not any(find_quote(given.quote, m.text) for m in named):
+        return Proof(why_not=f"its quote is not in {named[0].name!r}")
+    return Proof(worth=5.0)
+
+
+def _in_words(librarian: str, judged: Sequence[Judged]) -> str:
+    kept = [one for one in judged if one.kept]
+    if not judged:
+        return f"{librarian} found nothing to remember"
+    text = f"{librarian} keeps {len(kept)} of {count(len(judged), 'proposal')}"
+    text += "".join(f"; {shorten(one.learning.text, 120)} ({one.learning.score:.1f})" for one in kept)
+    left = [f"{shorten(one.learning.text, 60)}: {one.reason}" for one in judged if not one.kept]
+    return f"{text}. Not kept: {'; '.join(left)}" if left else text
+
+
+def _told(librarian: str, node: str, text: str, judged: Sequence[Judged] = ()) -> Entry:
+    kept = [one.learning.id for one in judged if one.kept]
+    refused = [
+        {"id": one.learning.id, "score": one.learning.score, "reason": one.reason} for one in judged if not one.kept
+    ]
+    return Entry(librarian, "learned", text, data={"kept": kept, "refused": refused}, key=f"{node}:learned")
