@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, select
 
 from atlas_mcp.errors import RunLost, Waiting
 from atlas_mcp.model.run import Progress
-from atlas_mcp.runs import questions, rows, steps
+from atlas_mcp.runs import journal, questions, rows, steps
 from atlas_mcp.runs.changes import Entry, Kept, Spent
 from atlas_mcp.runs.pen import Pen
 from atlas_mcp.store import tables
@@ -154,6 +154,12 @@ class RunContext:
 
     def _deadline(self) -> datetime:
         return datetime.now(UTC) + self._answer_within
+
+    async def history(self) -> list[Event]:
+        """Everything that was told of the run so far."""
+        await self.flush()
+        async with self._record.read() as connection:
+            return await journal.after(connection, self.run_id, 0)
 
     async def set_plan(self, plan: Plan) -> None:
         """Show the plan to those who follow the run."""
