@@ -373,7 +373,14 @@ class RoomsKeeper:
             "group": GroupRuns(rooms).execute,
         }
         rooms.runs = await stack.enter_async_context(
-            open_runs(self.home, record, self.locks, executors, providers=self.models.providers())
+            open_runs(
+                self.home,
+                record,
+                self.locks,
+                executors,
+                providers=self.models.providers(),
+                answer_hours=self.settings.answer_hours,
+            )
         )
         return rooms
 

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     model_critical: str | None = Field(default=None, description="The model of agents at level critical.")
     model_base_url: str | None = Field(default=None, description="Address of an OpenAI-compatible server.")
     offline_delay: float = Field(default=0.0, ge=0, le=60, description="Seconds the offline model waits in each turn.")
+    answer_hours: float = Field(
+        default=72.0, gt=0, le=8760, description="Hours a run waits for an answer before it takes the safe one."
+    )
     letta_base_url: str | None = Field(
         default=None, validation_alias="LETTA_BASE_URL", description="Address of a Letta server, or of several: a,b."
     )
