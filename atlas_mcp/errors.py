@@ -30,7 +30,9 @@
     │   │   └── LettaLost
     │   ├── ModelFailed
     │   ├── ConstellationMoving
-    │   └── LockTimeout
+    │   ├── LockTimeout
+    │   ├── LockLost
+    │   └── StoreUnavailable
     ├── BudgetSpent             a turn was refused: it would go beyond a limit; never tried again by itself
     ├── UnusableAnswer          an agent's answer that could not be read, also after asking again
     ├── RunLost                 the run is no longer this executor's: it ended, or another process has it
@@ -307,7 +309,12 @@ class LettaLost(LettaUnavailable):
 
 
 class ModelFailed(Unavailable):
-    """Raised when a model call failed; `transient` tells whether trying again may help."""
+    """Raised when a model call failed; `transient` tells whether trying again may help.
+
+    `tokens` are those that its turn had taken until then, in and out, as far as that is known.
+    """
+
+    tokens: tuple[int, int] = (0, 0)
 
     def __init__(self, message: str, *, transient: bool = False, next_step: str | None = None) -> None:
         super().__init__(message, next_step=next_step)
@@ -322,15 +329,31 @@ class LockTimeout(Unavailable):
     """Raised when a lock was not had within the deadline."""
 
 
+class LockLost(Unavailable):
+    """Raised where a lock was held whose connection to PostgreSQL broke for too long: somebody else may have it."""
+
+
+class StoreUnavailable(Unavailable):
+    """Raised when the record's database does not answer, or takes no more; what was being changed is as it was.
+
+    Only where the connection broke while a change was being stored, it is not known whether it was.
+    """
+
+
 class BudgetSpent(AtlasError):
     """Raised when a turn is refused because it would go beyond a limit; nothing was sent. Trying again cannot help.
 
     `limit` is which: "usd", "tokens", "turns" or "seconds" of the run, or "day", the caller's dollars of the day.
+    `tokens` and `usd` are what the turn would have taken by estimate.
     """
 
-    def __init__(self, message: str, *, limit: str = "", next_step: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, limit: str = "", tokens: int = 0, usd: float | None = None, next_step: str | None = None
+    ) -> None:
         super().__init__(message, next_step=next_step)
         self.limit = limit
+        self.tokens = tokens
+        self.usd = usd
 
 
 class UnusableAnswer(AtlasError):

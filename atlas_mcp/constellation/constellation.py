@@ -17,6 +17,7 @@ from atlas_mcp.constellation.threads import NEW, Threads
 from atlas_mcp.constellation.turns import Turns
 from atlas_mcp.constellation.visits import Visits
 from atlas_mcp.memory.learnings import Learnings
+from atlas_mcp.watch.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +41,8 @@ class Constellation:
     Letta, and once it is there: it is then found anew.
 
     `library` is what they share, `learnings` what their runs taught; `on_knowledge` is told when there is something of
-    the library to copy to Letta. Turns pass the `gate`, which may be that of several constellations.
+    the library to copy to Letta. Turns pass the `gate`, which may be that of several constellations,
+    and are kept within their limits by the `ledger`.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Constellation:
         *,
         on_knowledge: Callable[[Caller], None] | None = None,
         gate: Gate | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.caller = caller
         self.roster = roster
@@ -75,6 +78,7 @@ class Constellation:
         self._turns = Turns(
             caller, roster, letta, record, locks, models, toolbox,
             keeper=keeper, threads=self._threads, blocks=self._blocks, gate=gate or Gate(),
+            ledger=ledger or Ledger(),
         )  # fmt: skip
 
     def visit(self) -> AbstractAsyncContextManager[None]:
@@ -122,8 +126,8 @@ class Constellation:
         result, a moment before it is given.
 
         Raises UnknownAgent, UnknownConversation, InvalidInput for an empty message, OverLimit for one that is too long,
-        ModelFailed when the agent's model fails, and LettaUnavailable when the outcome is not known: the same key then
-        looks for it first.
+        ModelFailed when the agent's model fails, BudgetSpent when a limit has no room for it, and LettaUnavailable when
+        the outcome is not known: the same key then looks for it first.
         """
         async with self._visits.visit():
             return await self._turns.take(

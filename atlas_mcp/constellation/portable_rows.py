@@ -47,6 +47,9 @@ OWN: tuple[Table, ...] = (
 )
 """Tables whose rows carry their caller."""
 
+STAYING: tuple[Table, ...] = (tables.placement, tables.ledger)
+"""Those of them that are this home's: where the constellation is, and what was spent here, which no import undoes."""
+
 
 async def counted(db: AsyncConnection, caller: Caller) -> dict[str, int]:
     """How much the caller has here, by what it is; what there is none of is left out."""

@@ -5,109 +5,63 @@ given again; and after a crash or a cut connection the message is looked for in 
 again. Turns of one conversation queue, across processes; one that was abandoned while it may still run in Letta (its
 process died, or it was cancelled) is waited for by the next, since Letta's own servers lose context otherwise. What
 the agent changed in its memory is recorded as its own revisions. A turn that fails leaves the error in its row and may
-be tried again with its key.
+be tried again with its key. What a turn may cost is reserved in the ledger with its row, and put right with its end.
 """
 
 from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import anyio
 
 from atlas_mcp.constellation import turn_rows
 from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.names import busy_marks, turn_lock
-from atlas_mcp.constellation.phrases import phrase
 from atlas_mcp.constellation.prompt_age import is_outdated
 from atlas_mcp.constellation.threads import NEW
-from atlas_mcp.errors import AtlasError, InvalidInput, LettaLost, LettaUnavailable, OverLimit
+from atlas_mcp.constellation.turn_job import Begun, Job
+from atlas_mcp.errors import (
+    AtlasError,
+    BudgetSpent,
+    InvalidInput,
+    LettaLost,
+    LettaUnavailable,
+    ModelFailed,
+    OverLimit,
+)
 from atlas_mcp.letta.faults import NotBegun
 from atlas_mcp.model.task import MAX_MESSAGE
 from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.watch import spans
 from atlas_mcp.watch.calls import hashed_caller
+from atlas_mcp.watch.estimate import expected_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from atlas_mcp.constellation.agent_rows import KeptAgent
     from atlas_mcp.constellation.blocks import Blocks
     from atlas_mcp.constellation.contract import ModelChoice, OnAnswer, OnEvent, Tools, ToolSession
     from atlas_mcp.constellation.gate import Gate
     from atlas_mcp.constellation.keeper import Keeper
     from atlas_mcp.constellation.threads import Threads
-    from atlas_mcp.constellation.turn_memory import TurnMemory
     from atlas_mcp.constellation.turn_rows import TurnRow
     from atlas_mcp.letta.door import Letta
-    from atlas_mcp.letta.states import Answer, ToolCall
+    from atlas_mcp.letta.states import Answer
     from atlas_mcp.model.agent import AgentSpec, Roster
     from atlas_mcp.model.caller import Caller
-    from atlas_mcp.model.turn import ToolSpec
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
+    from atlas_mcp.watch.ledger import Ledger, Reservation
     from atlas_mcp.watch.spans import Span
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """What the record told in the moment in which the turn began.
-
-    `others` are earlier turns of its thread of whose end nothing is known; `outdated`: the thread's prompt is older
-    than what it tells of the agent.
-    """
-
-    row: TurnRow
-    kept: KeptAgent | None
-    others: tuple[str, ...] = ()
-    outdated: bool = False
-
-
-@dataclass
-class Job:
-    """A turn under way."""
-
-    row: TurnRow
-    spec: AgentSpec
-    kept: KeptAgent
-    tools: ToolSession
-    memory: TurnMemory
-    on_event: OnEvent | None
-    on_answer: OnAnswer | None
-    others: tuple[str, ...] = ()
-    outdated: bool = False
-    letta_run: str | None = None
-
-    @property
-    def offered(self) -> list[ToolSpec]:
-        """The tools that ATLAS executes: those of the turn that the agent's Letta does not run itself."""
-        return [*self.memory.specs, *(spec for spec in self.tools.specs if spec.name not in self.kept.tools)]
-
-    async def call(self, name: str, arguments: dict[str, Any]) -> str:
-        """Execute one of them."""
-        own = any(spec.name == name for spec in self.memory.specs)
-        return await (self.memory if own else self.tools).call(name, arguments)
-
-    async def tell(self, type: str, text: str, key: str, **data: Any) -> None:
-        """Tell whoever watches."""
-        if self.on_event:
-            own_key = f"{self.row.id}:{key}"
-            await self.on_event(self.spec.name, type, text, turn_id=self.row.id, key=own_key, **data)
-
-    async def note_run(self, run_id: str) -> None:
-        """Remember the last of Letta's runs."""
-        self.letta_run = run_id
-
-    async def tell_call(self, call: ToolCall) -> None:
-        """Tell of a tool call."""
-        await self.tell("tool_called", phrase(self.spec.name, call), call.id, tool=call.name)
+_NOTHING = Usage(cost_usd=0.0)
 
 
 class Turns:
@@ -127,6 +81,7 @@ class Turns:
         threads: Threads,
         blocks: Blocks,
         gate: Gate,
+        ledger: Ledger,
     ) -> None:
         self._caller = caller
         self._roster = roster
@@ -139,6 +94,7 @@ class Turns:
         self._threads = threads
         self._blocks = blocks
         self._gate = gate
+        self._ledger = ledger
 
     async def take(
         self,
@@ -169,19 +125,23 @@ class Turns:
                     raise InvalidInput(f"the key {key!r} is that of a turn with {row.agent}.", argument="key")
                 if row.result:
                     return row.result
-                if row.conversation == thread and await self._noted(row, key, run_id):
-                    return await self._do(begun, tools, on_event, on_answer)
+                if row.conversation == thread and (reserved := await self._noted(row, key, run_id)):
+                    return await self._do(begun, reserved, tools, on_event, on_answer)
             thread = await self._thread(agent, row.conversation, key, run_id)  # another process has just begun it
 
-    async def _noted(self, row: TurnRow, key: str, run_id: str | None) -> bool:
+    async def _noted(self, row: TurnRow, key: str, run_id: str | None) -> Reservation | None:
         from sqlalchemy.exc import IntegrityError
 
+        model = self._keeper.handle(self._roster.agent(row.agent))
+        estimate = self._usage(model, *expected_tokens(row.message))
         try:
             async with self._record.write() as db:
                 await turn_rows.begin(db, self._caller, row, key, run_id)
+                return await self._ledger.reserve(
+                    db, self._caller, turn=row.id, run_id=run_id, model=model, estimate=estimate, known=not row.fresh
+                )
         except IntegrityError:  # another process has just begun this turn, in another conversation
-            return False
-        return True
+            return None
 
     async def _thread(self, agent: str, conversation: str | None, key: str, run_id: str | None) -> str:
         async with self._record.look() as db:
@@ -198,43 +158,76 @@ class Turns:
         return Begun(row, kept, tuple(others), outdated)
 
     async def _do(
-        self, begun: Begun, tools: ToolSession | None, on_event: OnEvent | None, on_answer: OnAnswer | None
+        self,
+        begun: Begun,
+        reserved: Reservation,
+        tools: ToolSession | None,
+        on_event: OnEvent | None,
+        on_answer: OnAnswer | None,
     ) -> TurnResult:
         row = begun.row
         with self._marked_busy(row.agent), self._span(row) as opened:
             spec = self._roster.agent(row.agent)
             kept = await self._keeper.agent(row.agent, kept=begun.kept)
             memory = self._blocks.of_turn(kept, row.id, again=not row.fresh)
-            job = Job(row, spec, kept, tools or self._toolbox.session(spec, None), memory, on_event, on_answer)
+            tools = tools or self._toolbox.session(spec, None)
+            job = Job(row, spec, kept, tools, memory, on_event, on_answer, reserved)
             if self._letta.kind != "embedded":  # it lets turns queue by itself, and compiles the prompt of each
                 changed = begun.kept is None or begun.kept.fingerprint != kept.fingerprint
                 job.others, job.outdated = begun.others, begun.outdated or changed or bool(begun.others)
+            for limit in reserved.nearly:
+                await job.warn(limit.text, limit.key)
             result = await self._run(job)
             self._record_usage(opened, spec, result)
             return result
 
     async def _run(self, job: Job) -> TurnResult:
         try:
-            result = await self._answered(job)
+            result = await self._in_time(job)
+        except BudgetSpent as error:
+            await self._stopped(job, str(error))
+            raise
         except AtlasError as error:
             known = isinstance(error, NotBegun) or not isinstance(error, LettaUnavailable)
-            await self._ended(job, str(error), known=known)
+            await self._ended(job, str(error), known=known, used=self._used(job, error) if known else None)
             raise
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await self._ended(job, "cancelled", known=job.letta_run is None or self._letta.kind == "embedded")
+                await self._stopped(job, "cancelled")
             raise
         if job.on_answer:
             job.on_answer(result)
         async with self._record.write() as db:
             await turn_rows.finish(db, self._caller, result, job.letta_run)
+            await self._ledger.settle(db, job.reserved, result.usage)
         return result
 
-    async def _ended(self, job: Job, error: str, *, known: bool) -> None:
-        """Note that the turn has no result, and whether it is known that nothing of it runs any more."""
+    async def _in_time(self, job: Job) -> TurnResult:
+        with anyio.move_on_after(self._ledger.time_left(job.reserved.run_id)):
+            return await self._answered(job)
+        raise self._ledger.out_of_time(job.reserved)
+
+    async def _stopped(self, job: Job, why: str) -> None:
+        """Note that the turn was stopped under way. What it cost is known only if nothing of it was begun."""
+        unsent = job.letta_run is None
+        known = unsent or self._letta.kind == "embedded"
+        await self._ended(job, why, known=known, used=_NOTHING if unsent else None)
+
+    async def _ended(self, job: Job, error: str, *, known: bool, used: Usage | None) -> None:
+        """Note that the turn has no result, whether it is known that nothing of it runs any more, and what it cost.
+
+        Where that is not known, what was reserved for it stands.
+        """
         note = turn_rows.fail if known else turn_rows.doubt
         async with self._record.write() as db:
             await note(db, self._caller, job.row.id, error)
+            if used is not None:
+                await self._ledger.settle(db, job.reserved, used)
+
+    def _used(self, job: Job, error: AtlasError) -> Usage:
+        """What a turn that failed did cost, as far as Letta told."""
+        taken, given = error.tokens if isinstance(error, ModelFailed) else (0, 0)
+        return self._usage(job.reserved.model, taken, given) if taken or given else _NOTHING
 
     async def _answered(self, job: Job) -> TurnResult:
         try:
@@ -252,7 +245,7 @@ class Turns:
             reply=answer.text,
             model=shown_model(handle),
             memory_changes=changes,
-            usage=self._usage(handle, answer),
+            usage=self._usage(handle, answer.input_tokens, answer.output_tokens),
         )
 
     async def _sent(self, job: Job) -> Answer:
@@ -296,13 +289,9 @@ class Turns:
         job.others, job.outdated = (), False
         job.memory = self._blocks.of_turn(job.kept, job.row.id, again=False)
 
-    def _usage(self, handle: str, answer: Answer) -> Usage:
-        return Usage(
-            turns=1,
-            input_tokens=answer.input_tokens,
-            output_tokens=answer.output_tokens,
-            cost_usd=self._models.cost(handle, answer.input_tokens, answer.output_tokens),
-        )
+    def _usage(self, handle: str, taken: int, given: int) -> Usage:
+        cost = self._models.cost(handle, taken, given)
+        return Usage(turns=1, input_tokens=taken, output_tokens=given, cost_usd=cost)
 
     def _record_usage(self, opened: Span, spec: AgentSpec, result: TurnResult) -> None:
         spans.outputs(opened, result.reply)

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import InvalidInput
+from atlas_mcp.model.budget import Budget
 from atlas_mcp.model.plan import Plan
 from atlas_mcp.model.question import Question, what_fits
 from atlas_mcp.model.result import Result
@@ -59,6 +60,7 @@ def shown(
         result=Result.model_validate(row.result) if row.result else None,
         reply=row.reply,
         usage=Usage.model_validate(row.usage),
+        budget=Budget.model_validate(row.budget) if any(v is not None for v in (row.budget or {}).values()) else None,
         error=row.error,
         trace_id=row.trace_id,
         created_at=row.created_at,

@@ -27,11 +27,11 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from atlas_mcp.model.tokens import estimate_tokens
 from atlas_mcp.models.catalog import OFFLINE
 from atlas_mcp.models.offline import chat, typed
 from atlas_mcp.models.offline.prompt import is_summary, read_prompt
 from atlas_mcp.models.offline.tools import Call, Tools, tools_of
-from atlas_mcp.models.tokens import estimate_tokens
 
 _CHUNK = re.compile(r"(?:\S+\s*){1,8}|\s+")
 

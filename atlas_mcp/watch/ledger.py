@@ -1,0 +1,158 @@
+"""The ledger: what turns cost, and what is reserved for those under way, in the record and so for all processes.
+
+Promise: before a turn is sent what it will probably take is reserved, in the transaction that notes the turn, and only
+if that stays within the limits of its run and of its caller's day; so turns that begin at once, in several processes,
+cannot go beyond a limit by more than their estimates were wrong. When the turn is over its entry is put right in the
+transaction that notes its end. Nothing is ever changed here, only added: what a turn's entries come to is what it
+costs. A reservation that a process left when it died is that of its turn when that is taken up again; if it never is,
+it stands, for the turn may have cost as much.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, func, insert, literal, select, text
+
+from atlas_mcp.errors import BudgetSpent
+from atlas_mcp.store.tables import ledger
+from atlas_mcp.watch.limits import Account, Nearly, Stand, Turn, again, check, out_of_time
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from atlas_mcp.model.budget import Budget
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.usage import Usage
+
+# Built once, as every turn runs them. What only inserts rides along with the transaction's other statements.
+_ENTER = insert(ledger).inline()
+_MINE = ledger.c.caller == bindparam("mine")
+_IN_RUN = ledger.c.run_id.is_not_distinct_from(bindparam("run"))
+_SUMS = [func.coalesce(func.sum(column), 0) for column in (ledger.c.turns, ledger.c.tokens, ledger.c.usd)]
+_DAY = select(_SUMS[2]).where(_MINE, ledger.c.day == bindparam("today")).scalar_subquery()
+_OF_RUN = select(*_SUMS, literal(0.0)).where(_MINE, _IN_RUN)
+_OF_DAY = select(literal(0), literal(0), literal(0.0), _DAY)
+_OF_BOTH = select(*_SUMS, _DAY).where(_MINE, _IN_RUN)
+_OF_TURN = select(*_SUMS, func.max(ledger.c.day)).where(_MINE, _IN_RUN, ledger.c.turn == bindparam("called"))
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:mine, 7))")
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What stands in the ledger for a turn that is under way; `nearly` are limits that it brought near their end."""
+
+    turn: str
+    caller: str
+    run_id: str | None
+    day: str
+    model: str
+    tokens: int
+    usd: float | None
+    nearly: tuple[Nearly, ...] = ()
+
+
+class Ledger:
+    """The ledger of a home as this process sees to it; `daily_usd` is what each caller may spend in a day of UTC."""
+
+    def __init__(self, daily_usd: float | None = None) -> None:
+        self.daily_usd = daily_usd
+        self._accounts: dict[str, Account] = {}
+
+    @contextmanager
+    def account(self, run_id: str, budget: Budget, worked: float = 0.0) -> Generator[Account]:
+        """Keep the run within its budget while the body executes it; `worked` are seconds of earlier attempts."""
+        self._accounts[run_id] = account = Account(budget, worked)
+        try:
+            yield account
+        finally:
+            del self._accounts[run_id]
+
+    def time_left(self, run_id: str | None) -> float | None:
+        """Seconds that a turn of the run may take, or None."""
+        account = self._accounts.get(run_id or "")
+        return account.time_left if account else None
+
+    def out_of_time(self, reserved: Reservation) -> BudgetSpent:
+        """Why a turn was cancelled: its run's time was over."""
+        return out_of_time(self._accounts[reserved.run_id or ""], _turn(reserved))
+
+    async def reserve(
+        self,
+        db: AsyncConnection,
+        caller: Caller,
+        *,
+        turn: str,
+        run_id: str | None,
+        model: str,
+        estimate: Usage,
+        known: bool = False,
+    ) -> Reservation:
+        """Reserve what the turn will probably take. BudgetSpent or UnpricedModel: then it must not be sent.
+
+        A turn that is `known` may have its reservation from an earlier attempt; then that stands.
+        """
+        place = {"mine": caller.id, "run": run_id}
+        if known:
+            stood: Any = (await db.execute(_OF_TURN, {**place, "called": turn})).one()
+            turns, tokens, usd, day = stood
+            if turns > 0:
+                priced = None if estimate.cost_usd is None else float(usd)
+                return Reservation(turn, caller.id, run_id, day, model, int(tokens), priced)
+        today = datetime.now(UTC).date().isoformat()
+        tokens = estimate.input_tokens + estimate.output_tokens
+        made = Reservation(turn, caller.id, run_id, today, model, tokens, estimate.cost_usd)
+        nearly = await self._admit(db, {**place, "today": today}, made)
+        await _enter(db, made, 1, tokens, estimate.cost_usd)
+        return replace(made, nearly=tuple(nearly)) if nearly else made
+
+    async def settle(self, db: AsyncConnection, reserved: Reservation, used: Usage) -> None:
+        """Put what the turn did cost in the place of what was reserved for it; no turn and nothing frees all of it."""
+        tokens = used.input_tokens + used.output_tokens - reserved.tokens
+        usd = None if used.cost_usd is None or reserved.usd is None else used.cost_usd - reserved.usd
+        await _enter(db, reserved, used.turns - 1, tokens, usd)
+
+    async def _admit(self, db: AsyncConnection, place: dict[str, Any], made: Reservation) -> list[Nearly]:
+        account = self._accounts.get(made.run_id or "")
+        if account and account.refused:
+            raise again(account, _turn(made))
+        stand = await self._stand(db, place, account)
+        try:
+            return check(account, self.daily_usd, stand, _turn(made))
+        except BudgetSpent as spent:
+            if account:
+                account.refused = spent
+            raise
+
+    async def _stand(self, db: AsyncConnection, place: dict[str, Any], account: Account | None) -> Stand:
+        daily, counts = self.daily_usd is not None, account is not None and account.counts
+        if not (daily or counts):
+            return Stand()
+        if db.dialect.name == "postgresql":  # there writers do not wait for each other by themselves
+            await db.execute(_ONE_AT_A_TIME, {"mine": place["mine"]})
+        query = _OF_BOTH if daily and counts else _OF_DAY if daily else _OF_RUN
+        turns, tokens, usd, day_usd = (await db.execute(query, place)).one()
+        return Stand(int(turns), int(tokens), float(usd), float(day_usd))
+
+
+async def _enter(db: AsyncConnection, reserved: Reservation, turns: int, tokens: int, usd: float | None) -> None:
+    entry = {
+        "turn": reserved.turn,
+        "caller": reserved.caller,
+        "run_id": reserved.run_id,
+        "day": reserved.day,
+        "model": reserved.model,
+        "turns": turns,
+        "tokens": tokens,
+        "usd": usd,
+    }
+    await db.execute(_ENTER, entry)
+
+
+def _turn(reserved: Reservation) -> Turn:
+    return Turn(reserved.model, reserved.tokens, reserved.usd)
