@@ -33,7 +33,8 @@ class PartState(TypedDict):
 
 class State(TypedDict):
     """The whole task. `done` says of each part that ended whether it is "done" or "missing"; `rated` gives the round
-    of each verdict; `means` are the criteria's scores by round; `turns` counts each node's turns."""
+    of each verdict; `unfit` says of a verdict by its round and rater why it does not count; `models` says who answered
+    with which; `means` are the criteria's scores by round; `turns` counts each node's turns."""
 
     parts: list[PartState]
     done: Annotated[dict[str, str], merge]
@@ -43,12 +44,14 @@ class State(TypedDict):
     round: int
     raters: list[str]
     rated: Annotated[dict[str, int], merge]
+    unfit: Annotated[dict[str, str], merge]
+    models: Annotated[dict[str, str], merge]
     means: Annotated[dict[str, dict[str, float]], merge]
     again: bool
 
 
 class TeamState(TypedDict):
-    """One part in the hands of its team. `reports` says of each assignment whether it is "done" or "missing"."""
+    """One part in the hands of its team. `reports` says of each assignment who did it; nobody where it is empty."""
 
     part: PartState
     thread: str

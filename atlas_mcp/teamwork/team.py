@@ -1,7 +1,8 @@
 """One part of the plan in its team's hands: delegated, worked on by all at once, merged into one report.
 
-A worker that fails costs its siblings nothing: what it did not deliver stands in `missing`. A supervisor that cannot
-merge leaves the findings joined as they are. Only a part without any findings is missing as a whole.
+A worker that fails costs its siblings nothing: `escalation` sees its assignment through, and what nobody delivered
+stands in `missing`. A supervisor that cannot merge leaves the findings joined as they are. Only a part without any
+findings is missing as a whole.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from atlas_mcp.model.work import Delegation, Draft, DraftSection, Findings
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
-from atlas_mcp.teamwork.checks import shorten, verify
+from atlas_mcp.teamwork.checks import shorten, verify_all
+from atlas_mcp.teamwork.escalation import Errand, see_through
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import NOBODY_DELIVERED, able_workers, count
 
@@ -57,34 +59,37 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
 
 
 async def work(job: Job, node: str, state: WorkerState) -> dict[str, Any]:
-    """One worker does its assignment in a fresh conversation."""
-    place, worker = state["part"], state["worker"]
+    """One assignment, by the worker it was given to or, where that one fails, by whoever gets it instead."""
+    place = state["part"]
     given = Delegation.model_validate_json(await job.text(f"part/{place['id']}/delegation"))
     assignment = given.assignments[state["index"]]
-    question = Question(
-        agent=worker,
-        prompt=prompts.findings(
-            job.task.goal, assignment, job.task.materials, await _reports(job, place["depends_on"])
-        ),
-        answer=Findings,
-        doing=f"{worker} works on: {shorten(assignment.task, 120)}",
-        done=lambda f: (
-            f"{worker} found {count(len(f.evidence), 'quotation')}"
-            + (f", {count(len(f.gaps), 'gap')}" if f.gaps else "")
-        ),
-        tools=True,
-    )
+    prompt = prompts.findings(job.task.goal, assignment, job.task.materials, await _reports(job, place["depends_on"]))
+
+    def ask(worker: str) -> Question[Findings]:
+        return Question(
+            agent=worker,
+            prompt=prompt,
+            answer=Findings,
+            doing=f"{worker} works on: {shorten(assignment.task, 120)}",
+            done=lambda f: (
+                f"{worker} found {count(len(f.evidence), 'quotation')}"
+                + (f", {count(len(f.gaps), 'gap')}" if f.gaps else "")
+            ),
+            tools=True,
+        )
+
+    errand = Errand(assignment, place["team"], ask)
     report = str(state["index"])
-    found = await try_ask(job, node, question)
-    if isinstance(found, Failed):
-        lost = Missing(agent=worker, what=shorten(assignment.task, 300), why=found.why)
-        return {"reports": {report: "missing"}, "missing": [lost.model_dump()]}
-    evidence, refused = verify(worker, (*found.answer.evidence, *found.cited), job.task.materials)
+    worker, found = await see_through(job, node, errand)
+    if found is None:
+        lost = Missing(agent=assignment.worker, what=shorten(assignment.task, 300), why=errand.why)
+        return {"reports": {report: ""}, "missing": [lost.model_dump()], "turns": job.counted(node)}
+    evidence, refused = await verify_all(worker, (*found.answer.evidence, *found.cited), job.task.materials)
     refused += [Missing(agent=worker, what="escalated", why=shorten(r, 300)) for r in found.escalated]
     proven = found.answer.model_copy(update={"evidence": tuple(evidence)})
     await job.write(kept(f"part/{place['id']}/{report}", proven))
     return {
-        "reports": {report: "done"},
+        "reports": {report: worker},
         "authors": [worker],
         "missing": [m.model_dump() for m in refused],
         "turns": job.counted(node),
@@ -95,7 +100,7 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     """The supervisor merges what was delivered."""
     place = state["part"]
     team = job.agents.roster.team(place["team"])
-    delivered = {i: w for i, w in enumerate(state["assigned"]) if state["reports"].get(str(i)) == "done"}
+    delivered = {i: w for i in range(len(state["assigned"])) if (w := state["reports"].get(str(i)))}
     if not delivered:
         return await _lose_part(job, node, place, team.name, NOBODY_DELIVERED)
     reports = {i: Findings.model_validate_json(await job.text(f"part/{place['id']}/{i}")) for i in delivered}
@@ -117,7 +122,7 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
         merged = joined(list(reports.values()))
         missing = [Missing(agent=team.supervisor, what="merging its team's findings", why=asked.why)]
     else:
-        evidence, missing = verify(team.supervisor, asked.answer.evidence, job.task.materials)
+        evidence, missing = await verify_all(team.supervisor, asked.answer.evidence, job.task.materials)
         # A supervisor that forgot the evidence has not made it untrue.
         merged = asked.answer.model_copy(
             update={"evidence": tuple(evidence) or joined(list(reports.values())).evidence}
