@@ -372,15 +372,9 @@ class RoomsKeeper:
             "team_task": rooms.do_team_task,
             "group": GroupRuns(rooms).execute,
         }
+        keys, hours = self.models.providers(), self.settings.answer_hours
         rooms.runs = await stack.enter_async_context(
-            open_runs(
-                self.home,
-                record,
-                self.locks,
-                executors,
-                providers=self.models.providers(),
-                answer_hours=self.settings.answer_hours,
-            )
+            open_runs(self.home, record, self.locks, executors, providers=keys, answer_hours=hours)
         )
         return rooms
 
