@@ -28,6 +28,9 @@ def serve(
         Literal["core", "admin", "all"],
         typer.Option(help="Which tools are offered; admin adds those that create and delete agents and groups."),
     ] = "core",
+    conformance: Annotated[
+        bool, typer.Option("--conformance", hidden=True, help="With --http: also what MCP's conformance suite calls.")
+    ] = False,
 ) -> None:
     """Serve MCP: over stdio, as hosts start it, or over HTTP on this machine."""
     if http:
@@ -36,9 +39,14 @@ def serve(
         from atlas_mcp.server.loop import loop_options
 
         address = HOST if host is None else host, PORT if port is None else port
-        anyio.run(_serve_http, *address, tuple(allow_host or ()), toolset, backend_options=loop_options())
+        anyio.run(_serve_http, *address, tuple(allow_host or ()), toolset, conformance, backend_options=loop_options())
         return
-    given = {"--host": host, "--port": port, "--allow-host": allow_host or None}
+    given = {
+        "--host": host,
+        "--port": port,
+        "--allow-host": allow_host or None,
+        "--conformance": conformance or None,
+    }
     if only_http := next((option for option, value in given.items() if value is not None), None):
         raise InvalidInput("it is for HTTP.", argument=only_http, next_step="Add --http.")
     from atlas_mcp.cli.stdio import run_stdio
@@ -46,7 +54,7 @@ def serve(
     raise typer.Exit(run_stdio(toolset))
 
 
-async def _serve_http(host: str, port: int, allowed: tuple[str, ...], toolset: Toolset) -> None:
+async def _serve_http(host: str, port: int, allowed: tuple[str, ...], toolset: Toolset, conformance: bool) -> None:
     from atlas_mcp.atlas import open_atlas
     from atlas_mcp.server.http import create_app, listen, serve_app
     from atlas_mcp.server.logs import log_to_stderr
@@ -56,7 +64,9 @@ async def _serve_http(host: str, port: int, allowed: tuple[str, ...], toolset: T
     log_to_stderr()
     with listen(host, port, exposed=bool(allowed)) as listener:
         async with open_atlas(settings) as atlas:
-            app = create_app(atlas, port=listener.getsockname()[1], hosts=allowed, toolset=toolset)
+            app = create_app(
+                atlas, port=listener.getsockname()[1], hosts=allowed, toolset=toolset, conformance=conformance
+            )
             _announce(listener, str(settings.home / "keys" / "http"))
             await serve_app(app, listener, atlas)
 

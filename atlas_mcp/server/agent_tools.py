@@ -13,6 +13,7 @@ from atlas_mcp.server.caller import Transport, caller_of
 from atlas_mcp.server.progress import narrated
 from atlas_mcp.server.results import AgentList
 from atlas_mcp.server.stopping import stopped_with_call
+from atlas_mcp.server.tasks import patience
 from atlas_mcp.server.tool import define
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class AgentTools:
                     agent,
                     message,
                     conversation=conversation,
-                    wait_seconds=wait_seconds,
+                    wait_seconds=patience(ctx.session, wait_seconds),
                     on_event=told.on_event,
                     on_run=on_run,
                 ),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mcp.server import MCPServer
 from mcp.server.auth.settings import AuthSettings
+from mcp.server.subscriptions import InMemorySubscriptionBus
 from pydantic import AnyHttpUrl
 
 from atlas_mcp.server.admin_tools import AdminTools
@@ -19,13 +20,17 @@ from atlas_mcp.server.caller import KeyVerifier, Transport
 from atlas_mcp.server.group_tools import GroupTools
 from atlas_mcp.server.knowledge_tools import KnowledgeTools
 from atlas_mcp.server.memory_tools import MemoryTools
+from atlas_mcp.server.resources import RunResources, watching
+from atlas_mcp.server.run_tasks import RunTasks
 from atlas_mcp.server.run_tools import RunTools
 from atlas_mcp.server.status_tools import StatusTools
+from atlas_mcp.server.tasks import Tasks
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
 
     from atlas_mcp.atlas import Atlas
+    from atlas_mcp.server.tasks import Work
 
 Toolset = Literal["core", "admin", "all"]
 """Which tools are offered: those of `core` always, with `admin` also those that add and delete agents and groups."""
@@ -54,22 +59,37 @@ def tools_of(atlas: Atlas, transport: Transport, toolset: Toolset) -> list[Tool]
     return core_tools(atlas, transport) + more
 
 
-def create_server(atlas: Atlas, *, transport: Transport, toolset: Toolset = "core") -> MCPServer[Any]:
+def create_server(
+    atlas: Atlas, *, transport: Transport, toolset: Toolset = "core", conformance: bool = False
+) -> MCPServer[Any]:
     """The server, ready to run on stdio or to be mounted by `create_app`.
 
-    With "http" every request needs the home's bearer key, which this creates when there is none yet.
+    With "http" every request needs the home's bearer key, which this creates when there is none yet. `conformance` adds
+    what the protocol's official test suite calls, and nobody else should.
     """
     # The SDK would install a handler of its own that writes whole tracebacks in boxes.
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(logging.StreamHandler(sys.stderr))
     guarded = transport == "http"
+    news = InMemorySubscriptionBus()
+    works: list[Work] = [RunTasks(atlas, transport)]
+    tools = tools_of(atlas, transport, toolset)
+    if conformance:
+        from atlas_mcp.server.conformance.jobs import Jobs
+        from atlas_mcp.server.conformance.tasks import TaskFixtures
+
+        works.append(jobs := Jobs())
+        tools += TaskFixtures(jobs).tools()
     server: MCPServer[Any] = MCPServer(
         "atlas",
         title="ATLAS",
         description="A constellation of persistent agents: talk to one, set teams to work, read what they remember.",
         instructions=INSTRUCTIONS,
         version=atlas.version,
-        tools=tools_of(atlas, transport, toolset),
+        tools=tools,
+        extensions=[Tasks(works)],
+        lifespan=watching,
+        subscriptions=news,
         log_level="WARNING",
         token_verifier=KeyVerifier(atlas.http_key()) if guarded else None,
         # The SDK asks for an issuer; nothing is issued here and no address of one is published.
@@ -78,4 +98,5 @@ def create_server(atlas: Atlas, *, transport: Transport, toolset: Toolset = "cor
     # The first place is the SDK's own tracing, which ours replaces.
     caller = atlas.key_caller() if guarded else atlas.local_caller()
     server.middleware[0] = atlas.tracing_of(caller)
+    RunResources(atlas, transport).offer(server, news)
     return server

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from mcp.server.auth.provider import AccessToken
 
 if TYPE_CHECKING:
+    from mcp.server.context import ServerRequestContext
     from mcp.server.mcpserver import Context
 
     from atlas_mcp.atlas import Atlas
     from atlas_mcp.model.caller import Caller
+
+    Request = Context[Any, Any] | ServerRequestContext[Any, Any]
 
 Transport = Literal["stdio", "http"]
 KEY_HOLDER = "key"
@@ -34,13 +37,13 @@ class KeyVerifier:
         return AccessToken(token=token, client_id=KEY_HOLDER, subject=KEY_HOLDER, scopes=[])
 
 
-def caller_of(atlas: Atlas, transport: Transport, ctx: Context[Any, Any]) -> Caller:
+def caller_of(atlas: Atlas, transport: Transport, ctx: Request) -> Caller:
     """The caller of this request. Over HTTP the SDK lets no request without the key come so far."""
     client = client_name(ctx)
     return atlas.local_caller(client) if transport == "stdio" else atlas.key_caller(client)
 
 
-def client_name(ctx: Context[Any, Any]) -> str:
+def client_name(ctx: Request) -> str:
     """The name the client gave itself, in either protocol era; empty when it gave none."""
     params = ctx.session.client_params
     return params.client_info.name if params else ""

@@ -12,6 +12,7 @@ from atlas_mcp.server.arguments import WaitSeconds
 from atlas_mcp.server.caller import Transport, caller_of
 from atlas_mcp.server.progress import narrated
 from atlas_mcp.server.stopping import stopped_with_call
+from atlas_mcp.server.tasks import patience
 from atlas_mcp.server.tool import define
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class GroupTools:
                     group,
                     message,
                     conversation=conversation,
-                    wait_seconds=wait_seconds,
+                    wait_seconds=patience(ctx.session, wait_seconds),
                     on_news=told.on_news,
                     on_run=on_run,
                 ),

@@ -45,13 +45,15 @@ _HOST = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]
 _PORT = re.compile(r":[0-9]+$")
 
 
-def create_app(atlas: Atlas, *, port: int, hosts: Sequence[str] = (), toolset: Toolset = "core") -> Starlette:
+def create_app(
+    atlas: Atlas, *, port: int, hosts: Sequence[str] = (), toolset: Toolset = "core", conformance: bool = False
+) -> Starlette:
     """The whole HTTP surface over an open Atlas; `port` is where it will listen, for the Host and Origin checks.
 
     `hosts` are names by which clients may come besides those of this machine: `name`, on any port, or `name:port`.
-    Raises ConfigurationError for what is no such name.
+    `conformance` is as for `create_server`. Raises ConfigurationError for what is no such name.
     """
-    server = create_server(atlas, transport="http", toolset=toolset)
+    server = create_server(atlas, transport="http", toolset=toolset, conformance=conformance)
     security = _security(port, hosts)
     streamable = server.streamable_http_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
     sse = server.sse_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)

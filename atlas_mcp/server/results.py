@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from atlas_mcp.model._base import Frozen
+from atlas_mcp.model._base import Frozen, Tolerant
 from atlas_mcp.model.agent import AgentInfo
 from atlas_mcp.model.group import GroupInfo
 from atlas_mcp.model.memory import Block
-from atlas_mcp.model.run import Run
+from atlas_mcp.model.result import Result
+from atlas_mcp.model.run import Run, RunStatus
 
 
 class AgentList(Frozen):
@@ -35,3 +36,13 @@ class RunList(Frozen):
 
     runs: list[Run]
     next_cursor: str | None = Field(default=None, description="Pass it as cursor for older runs; null at the end.")
+
+
+class RunResult(Tolerant):
+    """What a run has come to: the best so far while it goes on, nothing before there is anything."""
+
+    run_id: str
+    status: RunStatus
+    result: Result | None
+    reply: str | None
+    error: str | None
