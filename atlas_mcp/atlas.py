@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from atlas_mcp import __version__
 from atlas_mcp._chats import ask_turn
 from atlas_mcp._groups import Groups
+from atlas_mcp._history import open_history
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._portable import Portable
 from atlas_mcp._refusing import refusing
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     OnNews = Callable[[Run], Awaitable[None]]
     OnRun = Callable[[str], None]
 
-__all__ = ["MAX_WAIT_SECONDS", "Atlas", "letta_app", "open_atlas", "open_traces_page", "refusing"]
+__all__ = ["MAX_WAIT_SECONDS", "Atlas", "letta_app", "open_atlas", "open_history", "open_traces_page", "refusing"]
 
 HTTP_KEY = "http"
 

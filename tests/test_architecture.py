@@ -39,6 +39,7 @@ ROOTS = {
     "_chats",
     "_config",
     "_groups",
+    "_history",
     "_pages",
     "_portable",
     "_refusing",

@@ -12,6 +12,7 @@ from atlas_mcp.cli.demo import demo
 from atlas_mcp.cli.doctor import doctor
 from atlas_mcp.cli.letta import letta
 from atlas_mcp.cli.portable import export, import_
+from atlas_mcp.cli.runs import runs
 from atlas_mcp.cli.serve import serve
 from atlas_mcp.cli.servers import servers
 from atlas_mcp.cli.status import status
@@ -31,6 +32,7 @@ for command in (demo, serve, status, doctor, warm, traces, letta):
     app.command()(command)
 for name, command in (("export", export), ("import", import_)):
     app.command(name)(command)
+app.add_typer(runs)
 app.add_typer(servers)
 
 _INTERRUPTED = 130

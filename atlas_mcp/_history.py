@@ -1,0 +1,58 @@
+"""The runs of a home as they are written, for one who only reads: nothing is executed, and nobody's work taken over."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast, get_args
+
+from atlas_mcp.errors import InvalidInput
+from atlas_mcp.model.caller import Caller
+from atlas_mcp.model.run import ENDED, RunStatus
+from atlas_mcp.store.home import open_home
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from atlas_mcp.model.run import Run
+    from atlas_mcp.settings import Settings
+    from atlas_mcp.store.record import Record
+
+
+@asynccontextmanager
+async def open_history(settings: Settings, *, http: bool = False) -> AsyncGenerator[History]:
+    """The runs of whoever may start ATLAS on this home; with `http`, those of the holders of its key."""
+    from atlas_mcp.store.record import open_record
+
+    home = open_home(settings.home)
+    home.prepare_databases()
+    async with open_record(home.path) as record:
+        yield History(record, "key:http" if http else f"local:{home.local_id}")
+
+
+class History:
+    """One caller's runs."""
+
+    def __init__(self, record: Record, caller_id: str) -> None:
+        self._record = record
+        self._caller = Caller(id=caller_id)
+
+    async def list(self, *, status: str | None = None, limit: int = 20) -> list[Run]:
+        """The newest runs without their events, newest first. InvalidInput for what is no status."""
+        from atlas_mcp.runs import rows, view
+
+        known = get_args(RunStatus)
+        if status is not None and status not in known:
+            raise InvalidInput(f"{status!r} is not a status.", argument="status", allowed=known)
+        wanted = cast("RunStatus | None", status)
+        async with self._record.read() as connection:
+            return [view.shown(row) for row in await rows.page(connection, self._caller.id, wanted, None, limit)]
+
+    async def run(self, run_id: str) -> Run:
+        """The run with its whole journal. UnknownRun."""
+        from atlas_mcp.runs import journal, questions, rows, view
+
+        async with self._record.read() as connection:
+            row = await rows.find(connection, run_id, self._caller.id)
+            events = await journal.after(connection, run_id, 0)
+            asked = await questions.open_of(connection, [run_id]) if row.status not in ENDED else {}
+        return view.shown(row, events, asked.get(run_id))
