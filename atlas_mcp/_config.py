@@ -28,6 +28,7 @@ def model_config(settings: Settings, roster: Roster) -> ModelConfig:
         fallbacks=settings.model_fallbacks,
         levels={level: name for level, name in levels.items() if name},
         base_url=settings.model_base_url,
+        prices=settings.prices,
         offline_delay=settings.offline_delay,
         keys=settings.provider_keys,
         own=tuple(sorted({agent.model for agent in roster.agents if agent.model})),

@@ -19,20 +19,19 @@ import anyio
 from atlas_mcp._chats import take_turn
 from atlas_mcp._config import destination, model_config
 from atlas_mcp._groups import GroupRuns
+from atlas_mcp._team_tasks import do_team_task
 from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.gate import Gate
 from atlas_mcp.constellation.move_marks import bring_done, has_marks
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.constellation.toolbox import Toolbox
-from atlas_mcp.errors import AtlasError, ConfigurationError, LettaUnavailable, UnknownModel
+from atlas_mcp.errors import ConfigurationError, LettaUnavailable, UnknownModel
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.run import ENDED
-from atlas_mcp.model.task import TeamTask
 from atlas_mcp.models.catalog import OFFLINE, parse_name
 from atlas_mcp.models.chat import OFFLINE_NOTE, Models
 from atlas_mcp.models.served import ServedModels
-from atlas_mcp.runs import RunOutcome
 from atlas_mcp.runs.unfinished import has_unfinished
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.locks import Locks
@@ -50,14 +49,13 @@ if TYPE_CHECKING:
     from atlas_mcp.letta.lettas import Lettas
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.knowledge import Recalled
-    from atlas_mcp.model.result import Result
     from atlas_mcp.model.run import Run, RunKind
     from atlas_mcp.runs import Executor
-    from atlas_mcp.runs.context import RunContext
     from atlas_mcp.runs.runs import Runs
     from atlas_mcp.settings import Settings
     from atlas_mcp.store.record import Record
     from atlas_mcp.teamwork.checkpoints import Checkpoints
+    from atlas_mcp.watch.ledger import Ledger
     from atlas_mcp.watch.tracing import Tracing
 
 CLOSE_SECONDS = 8.0
@@ -92,6 +90,7 @@ class Rooms:
     lettas: Lettas
     checkpoints: Checkpoints
     keeper: RoomsKeeper
+    ledger: Ledger
     runs: Runs = field(init=False)
     copier: Copier = field(init=False)
     moves: Moves = field(init=False)
@@ -151,6 +150,7 @@ class Rooms:
                 k.toolbox,
                 on_knowledge=self.copier.wanted,
                 gate=k.gate,
+                ledger=self.ledger,
             )
         return self._constellations[key]
 
@@ -188,28 +188,6 @@ class Rooms:
         served = ServedModels(k.model_config, k.settings.letta_model, handles, self.lettas.servers[letta.name].shown)
         served.check()
         return served
-
-    async def do_team_task(self, run: RunContext) -> RunOutcome:
-        """Execute a run that is a team task."""
-        from atlas_mcp.teamwork.task import run_team_task
-
-        agents, task = await self.constellation(run.caller), TeamTask.model_validate(run.input)
-        outcome = await run_team_task(run, agents, task, self.checkpoints)
-        if outcome.result is not None:
-            await self._remember(run, agents, task.goal, outcome.result)
-        return outcome
-
-    async def _remember(self, run: RunContext, agents: Constellation, goal: str, result: Result) -> None:
-        from atlas_mcp.constellation.work_notes import note_work
-
-        try:
-            changed = await note_work(agents, run.run_id, goal, result)
-        except AtlasError as error:  # the work is done: what its note met with must not take it back
-            log.warning("run %s was not noted in the shared memory: %s", run.run_id, error)
-            return
-        if changed:
-            text = f"noted for all agents in {' and '.join(changed)}"
-            await run.emit("atlas", "remembered", text, key="remembered")
 
 
 @asynccontextmanager
@@ -357,6 +335,7 @@ class RoomsKeeper:
         from atlas_mcp.runs import open_runs
         from atlas_mcp.store.record import open_record
         from atlas_mcp.teamwork.checkpoints import Checkpoints
+        from atlas_mcp.watch.ledger import Ledger
 
         record = await stack.enter_async_context(open_record(self.home.path))
         embedding = self.settings.letta_embedding_model
@@ -364,12 +343,12 @@ class RoomsKeeper:
             open_lettas(self.servers, record, self.locks, self._open_embedded, embedding=embedding)
         )
         checkpoints = await stack.enter_async_context(Checkpoints(self.home.checkpoints))
-        rooms = Rooms(record, lettas, checkpoints, self)
+        rooms = Rooms(record, lettas, checkpoints, self, Ledger(self.settings.daily_usd))
         rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
         await stack.enter_async_context(copying(rooms))
         executors: dict[RunKind, Executor] = {
             "turn": partial(take_turn, rooms),
-            "team_task": rooms.do_team_task,
+            "team_task": partial(do_team_task, rooms),
             "group": GroupRuns(rooms).execute,
         }
         keys, hours = self.models.providers(), self.settings.answer_hours

@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from atlas_mcp.errors import ConfigurationError
+from atlas_mcp.model.price import Price
 from atlas_mcp.model.server import CLOUD, EMBEDDED, Server, checked_address, server_at
 
 PROVIDER_VARIABLES = (
@@ -62,6 +63,13 @@ class Settings(BaseSettings):
     model_investigative: str | None = Field(default=None, description="The model of agents at level investigative.")
     model_critical: str | None = Field(default=None, description="The model of agents at level critical.")
     model_base_url: str | None = Field(default=None, description="Address of an OpenAI-compatible server.")
+    prices: dict[str, Price] = Field(
+        default_factory=dict[str, Price],
+        description='Models\' prices, in settings.toml: [prices."provider:name"] input_per_million, output_per_million.',
+    )
+    daily_usd: float | None = Field(
+        default=None, ge=0, description="Dollars that each caller may spend in a day (UTC); no turn begins beyond them."
+    )
     offline_delay: float = Field(default=0.0, ge=0, le=60, description="Seconds the offline model waits in each turn.")
     answer_hours: float = Field(
         default=72.0, gt=0, le=8760, description="Hours a run waits for an answer before it takes the safe one."
@@ -205,6 +213,8 @@ def _place(loc: tuple[int | str, ...]) -> str:
     if name == "letta_servers":
         number = f", number {loc[1] + 1}" if len(loc) > 1 and isinstance(loc[1], int) else ""
         return f"[[letta_servers]]{number}{''.join(f', {part}' for part in loc[2:])}"
+    if name == "prices" and len(loc) > 1:
+        return f'[prices."{loc[1]}"]{"".join(f", {part}" for part in loc[2:])}'
     return _variable(name) if name in Settings.model_fields else name
 
 

@@ -225,9 +225,12 @@ class Turn:
 
     @asynccontextmanager
     async def _cancelling(self) -> AsyncGenerator[None]:
-        """Cancel Letta's run when we are cancelled."""
+        """Cancel Letta's run when we are cancelled; tell what a turn took whose model failed."""
         try:
             yield
+        except ModelFailed as failed:
+            failed.tokens = await self._search.tokens_of(list(self._reader.runs))
+            raise
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True), anyio.move_on_after(CANCEL_SECONDS):
                 await self._search.cancel()

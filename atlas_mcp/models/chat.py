@@ -89,7 +89,7 @@ class Models:
 
     def cost(self, handle: str, input_tokens: int, output_tokens: int) -> float | None:
         """Dollars for so many tokens, or None where the model's price is not known; never taken for free."""
-        return prices.cost(handle, input_tokens, output_tokens)
+        return prices.cost(handle, input_tokens, output_tokens, self._config.price(handle))
 
     def _names(self) -> dict[str, ModelName]:
         configured = [parse_name(text, argument=setting) for setting, text in self._config.named().items()]

@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.agent import Level, Tier
+from atlas_mcp.model.price import Price
 
 
 class ModelConfig(Frozen):
@@ -16,6 +17,7 @@ class ModelConfig(Frozen):
     `keys` holds the providers' own variables by name (keys and base addresses). `base_url` is the address of an
     OpenAI-compatible server. `timeout` is how many seconds a provider may stay silent in one attempt, `retries` how
     often the provider's own client tries again after a passing failure: the only layer that retries.
+    `prices` are those that somebody said, by model, and go before those that are known.
     `offline_delay` is how many seconds the offline model waits once in each turn.
     """
 
@@ -26,6 +28,7 @@ class ModelConfig(Frozen):
     levels: dict[Level, str] = Field(default_factory=dict[Level, str])
     own: tuple[str, ...] = ()
     fallbacks: tuple[str, ...] = ()
+    prices: dict[str, Price] = Field(default_factory=dict[str, Price])
     base_url: str | None = None
     keys: dict[str, SecretStr] = Field(default_factory=dict[str, SecretStr])
     timeout: float = Field(default=120, gt=0)
@@ -58,6 +61,10 @@ class ModelConfig(Frozen):
             return self.levels[level]
         of_tier = {"supervisor": self.supervisor, "worker": self.worker, "rater": self.rater}[tier]
         return of_tier or self.model
+
+    def price(self, handle: str) -> Price | None:
+        """The price that somebody said of the model with that handle, written `provider:name` or as its handle."""
+        return self.prices.get(handle.replace("/", ":", 1)) or self.prices.get(handle)
 
     def secret(self, *variables: str) -> str | None:
         """The value of the first of these variables that is set."""

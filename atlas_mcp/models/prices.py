@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import cast
 
+from atlas_mcp.model.price import Price
 from atlas_mcp.models.catalog import OFFLINE
 
 _DATE = re.compile(r"-(20\d{6}|20\d\d-\d\d-\d\d)$")
@@ -25,9 +26,9 @@ def price(handle: str) -> tuple[float, float] | None:
     return _table().get((provider, name)) or _table().get((provider, _DATE.sub("", name)))
 
 
-def cost(handle: str, input_tokens: int, output_tokens: int) -> float | None:
-    """What a call cost in dollars, or None where the price is not known."""
-    known = price(handle)
+def cost(handle: str, input_tokens: int, output_tokens: int, said: Price | None = None) -> float | None:
+    """What a call cost in dollars, or None where the price is not known; by the price that was `said`, if any."""
+    known = (said.input_per_million, said.output_per_million) if said else price(handle)
     if known is None:
         return None
     return (input_tokens * known[0] + output_tokens * known[1]) / 1_000_000

@@ -69,7 +69,8 @@ class ServedModels:
     def cost(self, handle: str, input_tokens: int, output_tokens: int) -> float | None:
         """Dollars for so many tokens, or None where the model's price is not known; never taken for free."""
         provider, _, name = handle.partition("/")
-        return prices.cost(f"{_PRICED_AS.get(provider, provider)}/{name}", input_tokens, output_tokens)
+        known = f"{_PRICED_AS.get(provider, provider)}/{name}"
+        return prices.cost(known, input_tokens, output_tokens, self._config.price(handle))
 
     def _wanted(self, tier: Tier, level: Level, own: str | None) -> tuple[str, str]:
         """What was configured, and where."""

@@ -71,7 +71,8 @@ class Ledger:
         try:
             yield account
         finally:
-            del self._accounts[run_id]
+            if self._accounts.get(run_id) is account:  # else a later attempt has its own
+                del self._accounts[run_id]
 
     def time_left(self, run_id: str | None) -> float | None:
         """Seconds that a turn of the run may take, or None."""

@@ -1,0 +1,48 @@
+"""Team tasks: how a run that is one is executed, within its budget, and what is noted of it when it is done."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from atlas_mcp.errors import AtlasError
+from atlas_mcp.model.task import TeamTask
+
+if TYPE_CHECKING:
+    from atlas_mcp._rooms import Rooms
+    from atlas_mcp.constellation.constellation import Constellation
+    from atlas_mcp.model.result import Result
+    from atlas_mcp.runs import RunOutcome
+    from atlas_mcp.runs.context import RunContext
+
+log = logging.getLogger(__name__)
+
+
+async def do_team_task(rooms: Rooms, run: RunContext) -> RunOutcome:
+    """Execute a run that is a team task."""
+    from atlas_mcp.runs.worked import seconds_worked
+    from atlas_mcp.teamwork.task import run_team_task
+
+    agents, task = await rooms.constellation(run.caller), TeamTask.model_validate(run.input)
+    before = 0.0
+    if task.budget.seconds is not None:
+        async with rooms.record.read() as db:
+            before = await seconds_worked(db, run.run_id)
+    with rooms.ledger.account(run.run_id, task.budget, before):
+        outcome = await run_team_task(run, agents, task, rooms.checkpoints)
+    if outcome.result is not None:
+        await _remember(run, agents, task.goal, outcome.result)
+    return outcome
+
+
+async def _remember(run: RunContext, agents: Constellation, goal: str, result: Result) -> None:
+    from atlas_mcp.constellation.work_notes import note_work
+
+    try:
+        changed = await note_work(agents, run.run_id, goal, result)
+    except AtlasError as error:  # the work is done: what its note met with must not take it back
+        log.warning("run %s was not noted in the shared memory: %s", run.run_id, error)
+        return
+    if changed:
+        text = f"noted for all agents in {' and '.join(changed)}"
+        await run.emit("atlas", "remembered", text, key="remembered")
