@@ -72,4 +72,5 @@ class Result(Tolerant):
     learned: list[Learning] = Field(default_factory=list[Learning], description="What of this run is remembered.")
     checks: list[Check] = Field(default_factory=list[Check], description="Of the best round, before any rater.")
     compared: list[Round] = Field(default_factory=list[Round])
+    stopped: str | None = Field(default=None, description="Why it ended early, and what was refused.")
     notes: list[str] = Field(default_factory=list[str], description="What to know when relying on it.")

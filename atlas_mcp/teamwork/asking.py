@@ -24,6 +24,8 @@ from atlas_mcp.teamwork.answers import Check, Endless, parse
 from atlas_mcp.teamwork.attempts import attempts
 from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.files import TurnFiles
+from atlas_mcp.teamwork.heard import OnlyAsking
+from atlas_mcp.teamwork.stopping import note_refusal
 
 if TYPE_CHECKING:
     from atlas_mcp.constellation.contract import ToolSession
@@ -39,7 +41,8 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Question(Generic[T]):
     """What an agent is asked. `doing` and `done` say it to people; `check` refuses an answer with a reason. `tries` is
-    how often it may be asked for a usable answer."""
+    how often it may be asked for a usable answer; who `asks` may put questions to the caller, whose answers its next
+    prompt brings."""
 
     agent: str
     prompt: str
@@ -49,19 +52,21 @@ class Question(Generic[T]):
     check: Check[T] | None = None
     conversation: str = "new"
     tools: bool = False
+    asks: bool = False
     tries: int = 2
 
 
 @dataclass(frozen=True)
 class Answered(Generic[T]):
-    """The answer, the conversation it was given in, the model that gave it, and what the agent cited and escalated with
-    its tools."""
+    """The answer, the conversation it was given in, the model that gave it, and what the agent cited, escalated and asked
+    with its tools."""
 
     answer: T
     conversation: str
     model: str = ""
     cited: tuple[Evidence, ...] = ()
     escalated: tuple[str, ...] = ()
+    asked: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ async def ask(job: Job, node: str, question: Question[T]) -> Answered[T]:
             model=turn.model,
             cited=tuple(e for f in used for e in f.cited),
             escalated=tuple(r for f in used for r in f.escalated),
+            asked=tuple(a for f in used for a in f.asked),
         )
     again = ", also when asked again" if question.tries > 1 else ""
     raise UnusableAnswer(f"{question.agent} gave no usable answer{again}: {problem}")
@@ -110,7 +116,8 @@ async def try_ask(job: Job, node: str, question: Question[T]) -> Answered[T] | F
     except (RunLost, Waiting):
         raise
     except AtlasError as error:
-        why, stopped = shorten(str(error), 400), isinstance(error, BudgetSpent)
+        stopped = isinstance(error, BudgetSpent)
+        why = shorten(error.message if stopped else str(error), 400)
     except Exception as error:  # noqa: BLE001  one agent's failure, of whatever kind, must not cost the others' work
         _log.exception("an agent's work failed unexpectedly")
         why = shorten(f"{type(error).__name__}: {error}", 400)
@@ -157,15 +164,20 @@ async def _turn(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult
         return await _attempt(job, numbered, question)
 
     with job.at_work():
-        return await attempts(job.run, question.agent, key, question.doing, attempt)
+        try:
+            return await attempts(job.run, question.agent, key, question.doing, attempt)
+        except BudgetSpent as spent:
+            await note_refusal(job, spent)
+            raise
 
 
 async def _attempt(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:
     files: TurnFiles | None = None
     session: ToolSession | None = None
-    if question.tools:
+    if question.tools or question.asks:
         files = TurnFiles(job.run, job.task, question.agent, key)
         session = job.agents.toolbox.session(job.agents.roster.agent(question.agent), files)
+        session = session if question.tools else OnlyAsking(session)
     turn = await job.agents.take_turn(
         question.agent,
         question.prompt,

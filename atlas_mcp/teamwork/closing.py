@@ -15,6 +15,7 @@ from atlas_mcp.teamwork.job import RESULT, Job, kept
 from atlas_mcp.teamwork.learning import learn
 from atlas_mcp.teamwork.planning import count
 from atlas_mcp.teamwork.rating import NO_RATINGS, load_verdicts
+from atlas_mcp.teamwork.stopping import stopped
 from atlas_mcp.teamwork.team import reports_as_text, team_reports
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ async def gather(job: Job, state: State, first: Draft | None = None) -> Result |
     waiting = not means and NO_RATINGS not in missing
     missing += [NOT_WRITTEN] * (draft is None) + [NOT_RATED] * waiting
     unmet = [] if waiting else scores.unmet(means, job.task.criteria)
+    stop = await stopped(job)
     evidence: dict[tuple[str, str, str], Evidence] = {}
     for text in reports.values():
         evidence.update({(e.claim, e.source, e.quote): e for e in Findings.model_validate_json(text).evidence})
@@ -54,6 +56,7 @@ async def gather(job: Job, state: State, first: Draft | None = None) -> Result |
         disagreements=scores.disagreements(verdicts.get(best, {}), job.task.criteria),
         unmet=unmet,
         missing=missing,
+        stopped=stop.told() if stop else None,
     )
 
 
@@ -80,4 +83,5 @@ def in_words(result: Result) -> str:
     """How it ended, in a sentence."""
     end = "it passes" if result.passed else f"it does not pass: {', '.join(map(repr, result.unmet))}"
     text = f"done after {count(result.rounds, 'rating round')}, the best is round {result.best_round}; {end}"
-    return f"{text}; {count(len(result.missing), 'thing')} missing" if result.missing else text
+    text += f"; {count(len(result.missing), 'thing')} missing" if result.missing else ""
+    return f"{text}; a budget ended it early" if result.stopped else text

@@ -11,17 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from atlas_mcp.errors import Unavailable
+from atlas_mcp.errors import BudgetSpent, Unavailable
 from atlas_mcp.model.result import Missing
-from atlas_mcp.model.work import Assignment, Delegation, Draft
+from atlas_mcp.model.work import MAX_DRAFT, Assignment, Delegation, Draft
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
 from atlas_mcp.teamwork.closing import gather
+from atlas_mcp.teamwork.inspection import inspect, kept_checks, load_checks
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import able_workers, count, why_nothing
-from atlas_mcp.teamwork.rating import load_verdicts, raters
+from atlas_mcp.teamwork.rating import kept_line_up, line_up, load_verdicts
 from atlas_mcp.teamwork.scores import feedback
+from atlas_mcp.teamwork.stopping import stopped
 from atlas_mcp.teamwork.team import refuse, reports_as_text, team_reports
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class Page:
     remarks: str = ""
     named: frozenset[str] = frozenset()
     authors: list[str] = field(default_factory=list[str])
+    models: dict[str, str] = field(default_factory=dict[str, str])
     missing: list[Missing] = field(default_factory=list[Missing])
 
 
@@ -57,7 +60,7 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
     """Write the text, or revise it after a rating: then a new round begins, unless nothing was changed.
 
     The first text is the best there is until it is rated, and is shown as such. A revision has to be rated first.
-    Raises Unavailable when no part delivered anything.
+    Raises Unavailable when no part delivered anything, BudgetSpent when that is why.
     """
     before = state.get("round", 0)
     page = await _open_page(job, state, before)
@@ -66,19 +69,23 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
     for index, given in enumerate(await _assign(job, f"{node}:assign", team, page) if team else []):
         await _let_write(job, f"{node}:{index}", given, page)
     new = page.text or reports_as_text(page.reports)
-    changed = new != old
+    changed, chosen = new != old, dict[str, str]()
     if changed:
         missing = [*state.get("missing", []), *(m.model_dump() for m in page.missing)]
         shown = None if before else await gather(job, {**state, "missing": missing}, first=new)
         told = _told(node, page, new, revised=old is not None)
-        await job.write(kept(f"draft/{before + 1}", new), *([shown] if shown else []), *told)
-    judges = raters(job, {*state.get("authors", []), *page.authors}) if changed else []
+        chosen = line_up(job, state, {*state.get("authors", []), *page.authors}, before + 1)
+        checks = kept_checks(before + 1, await inspect(job.task, new, page.reports))
+        begun = (kept(f"draft/{before + 1}", new), checks, kept_line_up(before + 1, chosen))
+        await job.write(*begun, *([shown] if shown else []), *told)
+    judges = list(chosen)
     job.expect(len(judges))
     return {
         "round": before + 1 if changed else before,
         "again": changed,
         "raters": judges,
         "authors": [*page.authors, *([team.supervisor] if team and page.authors else [])],
+        "models": page.models,
         "missing": [m.model_dump() for m in page.missing],
         "turns": job.counted(node),
     }
@@ -86,6 +93,8 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
 
 async def _open_page(job: Job, state: State, before: int) -> Page:
     page = Page(await team_reports(job, state))
+    if not page.reports and (stop := await stopped(job)):
+        raise BudgetSpent(stop.reason, limit=stop.limit, next_step=stop.next_step)
     if not page.reports:
         raise Unavailable(
             f"no part of the plan was done: {why_nothing(state.get('missing', []))}.",
@@ -94,7 +103,7 @@ async def _open_page(job: Job, state: State, before: int) -> Page:
     if before:
         page.text = Draft.model_validate_json(await job.text(f"draft/{before}"))
         verdicts = await load_verdicts(job, state, before)
-        page.remarks, page.named = feedback(verdicts, page.text, job.task.criteria)
+        page.remarks, page.named = feedback(verdicts, page.text, job.task.criteria, await load_checks(job, before))
     return page
 
 
@@ -158,10 +167,14 @@ async def _let_write(job: Job, node: str, given: Assignment, page: Page) -> None
         return
     page.text = _put_in(asked.answer, page)
     page.authors.append(given.worker)
+    page.models |= {f"writer/{given.worker}": asked.model} if asked.model else {}
 
 
 def _refuse(draft: Draft, page: Page) -> str | None:
     """Why the sections cannot be used, or None."""
+    length = sum(len(s.text) for s in draft.sections)
+    if length > MAX_DRAFT:
+        return f"the text has {length:,} characters; at most {MAX_DRAFT:,} can be rated"
     ids = [s.id for s in draft.sections]
     if len(set(ids)) != len(ids):
         return f"every section needs an id of its own: {ids}"
