@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import statistics
 import sys
@@ -42,3 +43,4 @@ def measure(name: str, task: Callable[[], Awaitable[Any]], calls: Callable[[], i
         print(json.dumps(told), flush=True)
 
     asyncio.run(run())
+    os._exit(0)  # some peers leave threads behind that never end

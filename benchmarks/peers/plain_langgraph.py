@@ -61,7 +61,6 @@ async def saver() -> Any:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     connection = await aiosqlite.connect(Path(tempfile.mkdtemp()) / "peer.db")
-    connection.daemon = True
     made_of = AsyncSqliteSaver(connection)
     await made_of.setup()
     await connection.execute("PRAGMA synchronous=NORMAL")
