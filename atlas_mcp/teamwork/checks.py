@@ -19,6 +19,8 @@ IN_A_THREAD = 1_000_000
 """Quotations times characters to look them up in; a million takes about ten milliseconds."""
 _SAME = ('"“”„«»', "'‘’‚`", "-‐‑‒–—−")
 _CLASSES = {c: f"[{re.escape(group)}]" for group in _SAME for c in group}
+_PLAIN = str.maketrans({c: group[0] for group in _SAME for c in group} | dict.fromkeys("*_#`\\"))
+_GAP = re.compile(r"\s*(?:\.\.\.|…|\[[^\]]*\])\s*")
 _ELLIPSIS = ("...", "…")
 
 
@@ -54,6 +56,17 @@ def find_quote(quote: str, text: str) -> str | None:
     pattern = r"\s+".join("".join(_CLASSES.get(c) or re.escape(c) for c in word) for word in words)
     match = re.search(pattern, text, re.IGNORECASE)
     return match.group(0) if match else None
+
+
+def stands(quote: str, flat_text: str) -> bool:
+    """Whether the words are in the text, which is `flat` already; dots may stand for what the quote leaves out."""
+    pieces = [flat(piece).strip(" .,;:!?'\"-") for piece in _GAP.split(quote)]
+    return any(pieces) and all(piece in flat_text for piece in pieces)
+
+
+def flat(text: str) -> str:
+    """The text in lower case on one line, with plain marks and without those of Markdown."""
+    return " ".join(text.translate(_PLAIN).lower().split())
 
 
 def shorten(text: str, limit: int) -> str:

@@ -11,8 +11,11 @@ from atlas_mcp.model.result import Evidence, Missing, Result
 from atlas_mcp.model.work import Draft, Findings
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import scores
+from atlas_mcp.teamwork.comparing import compare
+from atlas_mcp.teamwork.inspection import failed, load_checks
 from atlas_mcp.teamwork.job import RESULT, Job, kept
 from atlas_mcp.teamwork.learning import learn
+from atlas_mcp.teamwork.noting import notes
 from atlas_mcp.teamwork.planning import count
 from atlas_mcp.teamwork.rating import NO_RATINGS, load_verdicts
 from atlas_mcp.teamwork.stopping import stopped
@@ -34,9 +37,13 @@ async def gather(job: Job, state: State, first: Draft | None = None) -> Result |
     if not reports:
         return None
     rounds = state.get("round", 0)
-    best = scores.best_round(state.get("means", {}), job.task.criteria) if rounds else 1
-    verdicts = {n: await load_verdicts(job, state, n) for n in range(1, rounds + 1)}
-    draft = Draft.model_validate_json(await job.text(f"draft/{best}")) if rounds else first
+    numbers = range(1, rounds + 1)
+    checks = {n: await load_checks(job, n) for n in numbers}
+    faults = {n: len(failed(found)) for n, found in checks.items()}
+    best = scores.best_round(state.get("means", {}), job.task.criteria, faults) if rounds else 1
+    verdicts = {n: await load_verdicts(job, state, n) for n in numbers}
+    drafts = {n: Draft.model_validate_json(await job.text(f"draft/{n}")) for n in numbers}
+    draft = drafts.get(best, first)
     means = state.get("means", {}).get(str(best), {})
     missing = [Missing.model_validate(m) for m in state.get("missing", [])]
     waiting = not means and NO_RATINGS not in missing
@@ -52,10 +59,13 @@ async def gather(job: Job, state: State, first: Draft | None = None) -> Result |
         ratings=[r for n, given in verdicts.items() for r in scores.ratings(given, job.task.criteria, n)],
         rounds=max(rounds, 1),
         best_round=best,
-        passed=not unmet and not waiting,
+        passed=not unmet and not waiting and not faults.get(best),
         disagreements=scores.disagreements(verdicts.get(best, {}), job.task.criteria),
         unmet=unmet,
         missing=missing,
+        checks=checks.get(best, []),
+        compared=compare(drafts, state.get("means", {}), checks),
+        notes=await notes(job, state.get("models", {}), verdicts.get(best, {})),
         stopped=stop.told() if stop else None,
     )
 
@@ -81,7 +91,8 @@ async def finish(job: Job, node: str, state: State) -> dict[str, Any]:
 
 def in_words(result: Result) -> str:
     """How it ended, in a sentence."""
-    end = "it passes" if result.passed else f"it does not pass: {', '.join(map(repr, result.unmet))}"
+    short = [*map(repr, result.unmet), *(f"the check of {c.name}" for c in failed(result.checks))]
+    end = "it passes" if result.passed else f"it does not pass: {', '.join(dict.fromkeys(short))}"
     text = f"done after {count(result.rounds, 'rating round')}, the best is round {result.best_round}; {end}"
     text += f"; {count(len(result.missing), 'thing')} missing" if result.missing else ""
     return f"{text}; a budget ended it early" if result.stopped else text

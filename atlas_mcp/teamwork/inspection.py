@@ -15,16 +15,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
+from pydantic import TypeAdapter
 
 from atlas_mcp.model.lengths import length_of
 from atlas_mcp.model.orders import is_order, pleas
 from atlas_mcp.model.result import Check
 from atlas_mcp.model.work import Draft, Findings
-from atlas_mcp.teamwork.checks import shorten
+from atlas_mcp.runs.changes import Kept
+from atlas_mcp.teamwork.checks import flat, shorten, stands
 from atlas_mcp.teamwork.numbers import numbers, said_numbers
 
 if TYPE_CHECKING:
     from atlas_mcp.model.task import TeamTask
+    from atlas_mcp.teamwork.job import Job
 
 QUOTED_WORDS = 4
 """Fewer words in quotation marks are a name or a manner of speaking, and are not looked up."""
@@ -34,14 +37,13 @@ LONG = 200_000
 POINTS_OUT = frozenset({"criteria"})
 """Checks that do not fail a text by themselves."""
 
+_CHECKS = TypeAdapter(list[Check])
 _QUOTED = re.compile(r"[“„«\"](?=\S)([^“”„«»\"\n]{8,2000})(?<=\S)[”“»\"]")
 _BRACKETS = re.compile(r"\[([^\[\]\n]{2,200})\](?!\()")
 _URL = re.compile(r"https?://[^\s)\]>\"”]+")
 _SOURCE_LIKE = re.compile(r"\.[A-Za-z]{2,5}$|^https?://|^source\b|\b(?:1[5-9]|20)\d\d[a-z]?$", re.IGNORECASE)
-_GAP = re.compile(r"\s*(?:\.\.\.|…|\[[^\]]*\])\s*")
 _NAMES = re.compile(r"^(?:mentions?|names?|includes?|covers?|contains?|addresse?s?|discusse?s?) ", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{4,}")
-_SAME = str.maketrans(dict.fromkeys("“”„«»", '"') | dict.fromkeys("‘’‚`", "'") | dict.fromkeys("‐‑‒–—−", "-"))
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,16 @@ async def inspect(task: TeamTask, draft: Draft, reports: Mapping[str, str]) -> l
     return _inspect(task, draft, base)
 
 
+def kept_checks(number: int, checks: list[Check]) -> Kept:
+    """The checks of a round, to be written."""
+    return Kept(f"checks/{number}", _CHECKS.dump_json(checks).decode())
+
+
+async def load_checks(job: Job, number: int) -> list[Check]:
+    """The checks of a round."""
+    return _CHECKS.validate_json(await job.find(f"checks/{number}") or "[]")
+
+
 def failed(checks: Iterable[Check]) -> list[Check]:
     """Those that a text does not pass with."""
     return [c for c in checks if not c.passed and c.name not in POINTS_OUT]
@@ -89,11 +101,6 @@ def failed(checks: Iterable[Check]) -> list[Check]:
 def as_lines(checks: Iterable[Check]) -> str:
     """What is wrong, a line each; empty when nothing is."""
     return "\n".join(f"- {f'{c.section}: ' if c.section else ''}{c.name}: {c.text}" for c in checks if not c.passed)
-
-
-def flat(text: str) -> str:
-    """The text in lower case on one line, with plain marks."""
-    return " ".join(text.translate(_SAME).lower().split())
 
 
 def _inspect(task: TeamTask, draft: Draft, base: Grounds) -> list[Check]:
@@ -126,13 +133,8 @@ def _sources(text: str, base: Grounds) -> str:
 
 def _quotations(text: str, base: Grounds) -> str:
     quoted = [q for q in _QUOTED.findall(text) if len(q.split()) >= QUOTED_WORDS]
-    invented = [q for q in quoted if not all(_stands(piece, base) for piece in _GAP.split(q))]
+    invented = [q for q in quoted if not stands(q, base.flat)]
     return f"quoted, but in no material and no report: {_listed(invented)}" if invented else ""
-
-
-def _stands(words: str, base: Grounds) -> bool:
-    wanted = flat(words).strip(" .,;:!?'-")
-    return not wanted or wanted in base.flat
 
 
 def _numbers(text: str, base: Grounds) -> str:

@@ -37,7 +37,8 @@ class Job:
     """The run, its agents and its task.
 
     `done` and `total` count turns: those finished, and those known of so far. `turns` says how many each node took.
-    `texts` are the artifacts as they were last kept: nobody else writes them while this process has the run.
+    `texts` are the artifacts as they were last kept: nobody else writes them while this process has the run. `orders`
+    are what the materials tell agents to do, once somebody has looked.
     """
 
     run: Journal
@@ -47,6 +48,7 @@ class Job:
     total: int = 0
     turns: dict[str, int] = field(default_factory=dict[str, int])
     texts: dict[str, str] = field(default_factory=dict[str, str])
+    orders: dict[str, list[str]] | None = None
     _at_work: int = 0
     _still: anyio.Event = field(default_factory=anyio.Event)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from atlas_mcp.model.result import PASS_MARK, Rating
+from atlas_mcp.model.result import PASS_MARK, Check, Rating
 from atlas_mcp.model.work import Draft, Score, Verdict
 
 SPREAD = 1.0
@@ -58,21 +58,27 @@ def disagreements(verdicts: Verdicts, criteria: Sequence[str]) -> list[str]:
     return found
 
 
-def best_round(rounds: Mapping[str, Mapping[str, float]], criteria: Sequence[str]) -> int:
-    """The round that meets most criteria, then has the highest mean; the earlier of equals. 1 if none was rated."""
+def best_round(
+    rounds: Mapping[str, Mapping[str, float]], criteria: Sequence[str], faults: Mapping[int, int] | None = None
+) -> int:
+    """The round that meets most criteria and in which fewest checks failed, then has the highest mean; the earlier of
+    equals. 1 if none was rated."""
 
     def worth(number: int) -> tuple[int, float]:
         scores = rounds[str(number)]
-        return -len(unmet(scores, criteria)), fmean(scores.values()) if scores else 0.0
+        failed = len(unmet(scores, criteria)) + (faults or {}).get(number, 0)
+        return -failed, fmean(scores.values()) if scores else 0.0
 
     return max(sorted(map(int, rounds)), key=worth, default=1)
 
 
-def feedback(verdicts: Verdicts, draft: Draft, criteria: Sequence[str]) -> tuple[str, frozenset[str]]:
+def feedback(
+    verdicts: Verdicts, draft: Draft, criteria: Sequence[str], checks: Sequence[Check] = ()
+) -> tuple[str, frozenset[str]]:
     """What to revise, a line for each section and reason, and the ids of the sections named.
 
-    Only criteria that fell short count, and of those the scores below the mark. A remark on the whole, or on a section
-    that the draft does not have, names every section.
+    What a check found counts, and of the ratings those of criteria that fell short, as far as they are below the mark.
+    A remark on the whole, or on a section that the draft does not have, names every section.
     """
     short = {same(c): c for c in unmet(means(verdicts, criteria), criteria)}
     ids = [s.id for s in draft.sections]
@@ -81,8 +87,12 @@ def feedback(verdicts: Verdicts, draft: Draft, criteria: Sequence[str]) -> tuple
         criterion = short.get(same(score.criterion))
         if criterion is None or score.score >= PASS_MARK:
             continue
+        quoted = f" It means: “{' '.join(score.quote.split())}”" if score.quote.strip() else ""
         for section in [score.section] if score.section in ids else ids:
-            lines[f"- {section}: {criterion}: {' '.join(score.reason.split())}"] = section
+            lines[f"- {section}: {criterion}: {' '.join(score.reason.split())}{quoted}"] = section
+    for check in (c for c in checks if not c.passed):
+        for section in [check.section] if check.section in ids else ids:
+            lines[f"- {section}: {check.name}: {check.text}"] = section
     return "\n".join(lines), frozenset(lines.values())
 
 
@@ -98,6 +108,7 @@ def ratings(verdicts: Verdicts, criteria: Sequence[str], round: int) -> list[Rat
             rater=rater,
             round=round,
             section=score.section,
+            quote=score.quote,
         )
 
     return [
