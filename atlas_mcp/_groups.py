@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from atlas_mcp._budgets import failure_of
 from atlas_mcp._waiting import deadline_of, follow
 from atlas_mcp.constellation.agents import describe_agents
 from atlas_mcp.constellation.any_additions import has_additions
-from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit
+from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.group import GroupInfo, GroupReply
 from atlas_mcp.model.run import ENDED
@@ -36,7 +37,8 @@ class Groups:
 
     async def roster(self, caller: Caller) -> Roster:
         """The caller's roster: the home's, and what they added. Opens no room where nobody added anything."""
-        if self._keeper.opened is None and not has_additions(self._keeper.home.record):
+        k = self._keeper
+        if k.opened is None and k.database is None and not has_additions(k.home.record):
             return self._keeper.roster
         rooms = await self._keeper.rooms()
         return await rooms.additions(caller).roster()
@@ -110,7 +112,7 @@ class Groups:
         from atlas_mcp.teamwork.groups.talk import OUTCOME, GroupOutcome
 
         if run.status != "completed":
-            raise ModelFailed(run.error or f"the talk was {run.status}.")
+            raise failure_of(run, "talk")
         rooms = await self._keeper.rooms()
         kept = GroupOutcome.model_validate_json(
             await rooms.runs.load(caller, run.run_id, OUTCOME) or '{"messages": []}'

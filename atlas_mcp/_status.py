@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlas_mcp import __version__
+from atlas_mcp._budgets import describe_spending, price_note, spending_note
 from atlas_mcp._survey import survey
 from atlas_mcp.constellation.sandbox import sandbox_means
 from atlas_mcp.model.status import Room, Status
@@ -35,7 +36,8 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         roster = await keeper.opened.additions(caller).roster()
     house = [_models(keeper), record, *await _lettas(keeper), _runs(keeper)]
     rooms = [*house, _tools(keeper), _sandbox(), _tracing(keeper)]
-    notes = [note for note in (keeper.model_note,) if note]
+    spent = await describe_spending(keeper, caller) if record.health != "failing" else None
+    notes = [note for note in (keeper.model_note, price_note(keeper), spending_note(spent)) if note]
     notes += keeper.lacks()
     if keeper.opened is not None and record.health == "ok":
         notes += await _left_behind(keeper.opened, caller)
@@ -53,6 +55,7 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         agents=len(roster.agents),
         open_runs=open_runs,
         rooms=rooms,
+        spending=spent,
         notes=notes,
     )
 

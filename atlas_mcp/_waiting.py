@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from atlas_mcp._budgets import price_note
 from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model.run import ENDED
 
@@ -49,8 +50,9 @@ async def follow(
 
 
 def noted(rooms: Rooms, run: Run) -> Run:
-    """The run, saying also what every answer says while the offline model gives them, and where it goes on."""
-    notes = [n for n in (run.note, rooms.keeper.note_on_going(run), rooms.keeper.model_note) if n]
+    """The run, saying also what every answer of the offline model says, where it goes on, and which costs nobody knows."""
+    prices = price_note(rooms.keeper) if run.usage.turns else None
+    notes = [n for n in (run.note, rooms.keeper.note_on_going(run), rooms.keeper.model_note, prices) if n]
     return run.model_copy(update={"note": " ".join(notes) or None})
 
 

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from atlas_mcp import __version__
+from atlas_mcp._budgets import check_prices, failure_of
 from atlas_mcp._chats import ask_turn
 from atlas_mcp._groups import Groups
 from atlas_mcp._history import open_history
@@ -27,7 +28,7 @@ from atlas_mcp._survey import counted, survey
 from atlas_mcp._waiting import MAX_WAIT_SECONDS, bounded, deadline_of, each, follow, left, noted
 from atlas_mcp.constellation.agents import describe_agents
 from atlas_mcp.constellation.warming import warm_all
-from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit
+from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.run import ENDED, Event, Run
 from atlas_mcp.model.task import MAX_MESSAGE
@@ -122,7 +123,8 @@ class Atlas:
         """One turn with one agent: the reply, or after `wait_seconds` the handle of a run in which the turn goes on.
 
         `conversation` None is this client's own thread with the agent, "new" opens one. Raises UnknownAgent,
-        UnknownConversation, InvalidInput for an empty message, OverLimit, and ModelFailed when the agent's model fails.
+        UnknownConversation, InvalidInput for an empty message, OverLimit, ModelFailed when the agent's model fails, and
+        BudgetSpent when the caller's day has no room for it.
         `on_event` is told what happens, `on_run` as for `run_team_task`.
         """
         await self.groups.check_agent(caller, agent)
@@ -157,7 +159,7 @@ class Atlas:
 
     async def _reply_of(self, caller: Caller, run: Run) -> ChatReply:
         if run.status != "completed":
-            raise ModelFailed(run.error or f"the turn was {run.status}.")
+            raise failure_of(run, "turn")
         rooms = await self._keeper.rooms()
         return self._replied(await rooms.runs.load(caller, run.run_id, "turn"), run.trace_id)
 
@@ -274,7 +276,9 @@ class Atlas:
         on_run: OnRun | None = None,
         patient: bool = False,
     ) -> Run:
-        """Set teams to work: the finished run, or after `wait_seconds` the run as it stands. UnknownTeam.
+        """Set teams to work: the finished run, or after `wait_seconds` the run as it stands.
+
+        UnknownTeam; UnpricedModel for a limit in dollars that cannot be kept, since a model's price is not known.
 
         `on_news` is given the run with its new events, as they come; `on_run` its id, before anything is stored. One
         who is cancelled while waiting stops only the waiting; to stop the run as well, call `cancel_run` with that id.
@@ -282,6 +286,7 @@ class Atlas:
         """
         deadline = deadline_of(wait_seconds)
         self._check_teams(task.teams)
+        check_prices(self._keeper, task.budget)
         rooms = await self._keeper.rooms()
         run_id = await rooms.runs.submit(
             caller,
@@ -341,6 +346,10 @@ class Atlas:
         if run.status not in ENDED or run.kind == "team_task":
             return run
         return await (self._reply_of if run.kind == "turn" else self.groups.replied)(caller, run)
+
+    async def execute_runs(self) -> None:
+        """Open what executing runs takes, at once: from now on this process does its part of them, whoever asks."""
+        await self._keeper.rooms()
 
     async def drain(self, seconds: float) -> None:
         """Make ready to end: nothing begins any more, turns under way have `seconds` to end, and then everybody who

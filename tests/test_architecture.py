@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
 ROOTS = {
     "atlas",
     "_agent_files",
+    "_budgets",
     "_team_tasks",
     "_waiting",
     "_chats",
