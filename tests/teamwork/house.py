@@ -79,7 +79,9 @@ async def open_house(path: Path, config: ModelConfig) -> AsyncGenerator[House]:
         async def execute(run: RunContext) -> RunOutcome:
             return await run_team_task(run, constellation, TeamTask.model_validate(run.input), checkpoints)
 
-        runs = await stack.enter_async_context(open_runs(home, record, locks, {"team_task": execute}))
+        runs = await stack.enter_async_context(
+            open_runs(home, record, locks, {"team_task": execute}, forget=checkpoints.forget)
+        )
         yield House(runs, constellation)
 
 
@@ -102,7 +104,8 @@ def good_answer(prompt: str) -> dict[str, Any]:
             return {"learnings": []}
         case _:
             criteria = [line[2:] for line in sections(prompt, "criteria")[0].body.splitlines()]
-            return {"scores": [{"criterion": c, "score": 4.5, "reason": "It is so."} for c in criteria]}
+            words = json.loads(sections(prompt, "draft")[0].body)["sections"][0]["text"][:60]
+            return {"scores": [{"criterion": c, "score": 4.5, "reason": "It is so.", "quote": words} for c in criteria]}
 
 
 async def main(path: str, url: str, run_id: str | None = None) -> None:

@@ -25,6 +25,7 @@ from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs.changes import Change, Entry, Kept, Spent
+from atlas_mcp.teamwork import fitness
 from atlas_mcp.teamwork.checkpoints import Checkpoints
 from atlas_mcp.teamwork.task import run_team_task
 
@@ -209,12 +210,28 @@ def draft(*sections_: tuple[str, str]) -> dict[str, Any]:
     return {"title": "T", "sections": [{"id": i, "heading": f"H {i}", "text": t} for i, t in sections_]}
 
 
-def rate_all(score: float, reason: str = "because", section: str = "") -> Answer:
+def rate_all(score: float, reason: str = "because", section: str = "", *, honest: bool = True) -> Answer:
+    """The same score for everything, for the text's first words; one who is honest fails a text that was damaged."""
+
     def rate(agent: str, prompt: str) -> Any:
-        criteria = [line[2:] for line in sections(prompt, "criteria")[0].body.splitlines()]
-        return {"scores": [{"criterion": c, "score": score, "reason": reason, "section": section} for c in criteria]}
+        given = score if not honest or fitness.FALSE_CLAIM not in prompt else 1.0
+        return {"scores": [judged(c, given, prompt, reason, section) for c in criteria_in(prompt)]}
 
     return rate
+
+
+def criteria_in(prompt: str) -> list[str]:
+    return [line[2:] for line in sections(prompt, "criteria")[0].body.splitlines()]
+
+
+def judged(criterion: str, score: Any, prompt: str, reason: str = "because", section: str = "") -> dict[str, Any]:
+    return {"criterion": criterion, "score": score, "reason": reason, "section": section, "quote": quoted(prompt)}
+
+
+def quoted(prompt: str) -> str:
+    """The first words of the draft in the prompt."""
+    first = json.loads(sections(prompt, "draft")[0].body)["sections"][0]["text"]
+    return " ".join(first.split()[:4])
 
 
 def _delegate(agent: str, prompt: str) -> Any:
@@ -228,6 +245,7 @@ DEFAULTS: dict[str, Any] = {
     "Findings": found(),
     "Draft": draft(("s1", "The lamp was lit."), ("s2", "The weather was noted.")),
     "Verdict": rate_all(4.5),
+    "Decision": {"action": "without", "reason": "it goes without"},
     "Proposals": {"learnings": []},
 }
 
