@@ -40,6 +40,10 @@ class RunFiles(Protocol):
         """Tell the one who set the task that it cannot be done as asked, and why."""
         ...
 
+    async def ask_caller(self, question: str, options: Sequence[str]) -> None:
+        """Pass a question on to the caller; ToolFailed when there were too many."""
+        ...
+
 
 class RunDoor:
     """A run as the sources of run tools use it: plain values in and out, so that they import nothing of ours."""
@@ -50,6 +54,7 @@ class RunDoor:
         self.load = files.load
         self.submit = files.submit
         self.escalate = files.escalate
+        self.ask_caller = files.ask_caller
         self.materials = files.materials
 
     def material(self, name: str) -> Material:

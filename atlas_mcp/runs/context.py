@@ -136,21 +136,23 @@ class RunContext:
             raise Waiting(self.run_id)
         return answer
 
-    async def put(self, asking: Asking, *, key: str) -> None:
-        """Put a question that the run can go on without for now: `ask` with the same key waits for the answer."""
+    async def put(self, asking: Asking, *, key: str, most: int | None = None) -> bool:
+        """Put a question that the run can go on without for now: `ask` with the same key waits for the answer.
+
+        False, and it is not put, where agents have put `most` questions in this run already.
+        """
         await self.flush()
         try:
             async with self._record.write() as connection:
-                await questions.put(connection, self.run_id, self._executor, asking, key, self._deadline())
+                put = await questions.put(
+                    connection, self.run_id, self._executor, asking, key, self._deadline(), most=most
+                )
         except RunLost:
             self._lost()
             raise
-        self._news()
-
-    async def answered(self, key: str) -> str | None:
-        """The answer to the question that was put under that key, if there is one by now."""
-        async with self._record.look() as connection:
-            return await questions.answer_of(connection, self.run_id, key)
+        if put:
+            self._news()
+        return put
 
     def _deadline(self) -> datetime:
         return datetime.now(UTC) + self._answer_within

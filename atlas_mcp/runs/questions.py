@@ -37,6 +37,7 @@ _OVERDUE = select(_QUESTION.c.run_id, _QUESTION.c.id).where(
     _QUESTION.c.answered_at.is_(None), _QUESTION.c.deadline <= bindparam("now")
 )
 _SHOWN = 300
+ATLAS = "atlas"
 
 
 @dataclass(frozen=True)
@@ -47,23 +48,31 @@ class Given:
     note: str | None = None
 
 
-async def answer_of(connection: AsyncConnection, run_id: str, key: str) -> str | None:
-    """The answer to the question that was put under that key; None while there is none."""
-    row = await _find(connection, run_id, key)
-    return row.answer if row is not None else None
-
-
 async def put(
-    connection: AsyncConnection, run_id: str, executor: str, asking: Asking, key: str, deadline: datetime
-) -> None:
-    """Put a question of a run that goes on meanwhile. RunLost if `executor` does not work on it."""
-    if await _find(connection, run_id, key) is not None:
-        return
+    connection: AsyncConnection,
+    run_id: str,
+    executor: str,
+    asking: Asking,
+    key: str,
+    deadline: datetime,
+    *,
+    most: int | None = None,
+) -> bool:
+    """Put a question of a run that goes on meanwhile; False if agents have put `most` of them already.
+
+    RunLost if `executor` does not work on the run.
+    """
+    asked = list(await connection.execute(_IN_ORDER, {"runs": [run_id]}))
+    if any(row.key == key for row in asked):
+        return True
+    if most is not None and sum(row.asked_by != ATLAS for row in asked) >= most:
+        return False
     entry, row = _asked(run_id, asking, key, deadline)
     step = await steps.take(connection, run_id, executor, [entry])
     if step.late:
         raise RunLost(run_id)
     await connection.execute(insert(_QUESTION), row)
+    return True
 
 
 async def wait(
@@ -71,9 +80,11 @@ async def wait(
 ) -> str | None:
     """The answer, or None: then the run waits for it from now on, and is nobody's. RunLost as for `put`."""
     run = await rows.find(connection, run_id, lock=True)
+    known = await _find(connection, run_id, key)
+    if known is not None and known.answer is None and run.status == "awaiting_answer":
+        return None  # another question has stopped it just now
     if run.executor != executor or run.status != "working":
         raise RunLost(run_id)
-    known = await _find(connection, run_id, key)
     if known is not None and known.answer is not None:
         return known.answer
     if known is None:

@@ -58,8 +58,8 @@ class Question(Generic[T]):
 
 @dataclass(frozen=True)
 class Answered(Generic[T]):
-    """The answer, the conversation it was given in, the model that gave it, and what the agent cited, escalated and asked
-    with its tools."""
+    """The answer, the conversation it was given in, the model that gave it, and what the agent cited, escalated and
+    asked with its tools."""
 
     answer: T
     conversation: str

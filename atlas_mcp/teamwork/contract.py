@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from atlas_mcp.constellation.contract import OnEvent, Tools, ToolSession
-    from atlas_mcp.model.agent import Roster
+    from atlas_mcp.model.agent import AgentSpec, Roster
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.learning import Judged, Learning
     from atlas_mcp.model.memory import Block
@@ -41,6 +41,10 @@ class Agents(Protocol):
     def learnings(self) -> Memory: ...
 
     async def get_memory(self, agent: str) -> Sequence[Block]: ...
+
+    def hosting(self, run_id: str, guests: tuple[AgentSpec, ...], /) -> Agents: ...
+
+    async def dismiss(self, run_id: str, *, ended: bool) -> bool: ...
 
     async def take_turn(
         self,
@@ -79,7 +83,7 @@ class Journal(Protocol):
 
     async def history(self) -> list[Event]: ...
 
-    async def put(self, asking: Asking, *, key: str) -> None: ...
+    async def put(self, asking: Asking, *, key: str, most: int | None = None) -> bool: ...
 
     async def ask(self, asking: Asking, *, key: str) -> str: ...
 

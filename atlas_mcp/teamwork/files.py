@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from atlas_mcp.errors import OverLimit, ToolFailed
 from atlas_mcp.model.result import Evidence
 from atlas_mcp.teamwork.checks import verify
+from atlas_mcp.teamwork.heard import pass_on
 
 if TYPE_CHECKING:
     from atlas_mcp.model.task import Material, TeamTask
@@ -34,6 +35,7 @@ class TurnFiles:
         self.cited: list[Evidence] = []
         self.submitted: dict[str, Any] | None = None
         self.escalated: list[str] = []
+        self.asked: list[dict[str, Any]] = []
 
     def materials(self) -> Sequence[Material]:
         """The run's materials."""
@@ -76,14 +78,20 @@ class TurnFiles:
         key = f"{self._key}:escalated:{len(self.escalated)}"
         await self._run.emit(self._agent, "escalated", f"{self._agent} escalated: {reason}", key=key)
 
+    async def ask_caller(self, question: str, options: Sequence[str]) -> None:
+        """Pass a question on to the caller; its answer is for the agent's next prompt."""
+        self.asked.append(await pass_on(self._run, self._agent, question, options))
+        await self._keep()
+
     async def restore(self) -> None:
         """Take up what the turn left before the process died."""
         text = await self._run.load(f"turn/{self._key}")
-        if text is None or self.cited or self.submitted or self.escalated:
+        if text is None or self.cited or self.submitted or self.escalated or self.asked:
             return
         kept = json.loads(text)
         self.cited = [Evidence.model_validate(e) for e in kept["cited"]]
         self.submitted, self.escalated = kept["submitted"], kept["escalated"]
+        self.asked = kept.get("asked", [])
 
     async def _names(self) -> list[str]:
         # Two agents that save at the same instant may lose one name from this list, never the text itself.
@@ -94,6 +102,7 @@ class TurnFiles:
             "cited": [e.model_dump() for e in self.cited],
             "submitted": self.submitted,
             "escalated": self.escalated,
+            "asked": self.asked,
         }
         await self._run.save(f"turn/{self._key}", json.dumps(kept, ensure_ascii=False))
 

@@ -1,6 +1,7 @@
 """The team task as a LangGraph graph: which node follows which. What the nodes do stands in the other modules.
 
-    plan -> dispatch -> team (one for each part that can start, all at once) -> dispatch -> ... -> write
+    plan -> approve (where somebody is to be asked) -> dispatch
+    dispatch -> team (one for each part that can start, all at once) -> dispatch -> ... -> write
     write -> rate (one for each rater, all at once) -> judge -> write | finish
     team:   delegate -> work (one for each assignment, all at once) -> merge
 
@@ -15,6 +16,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from atlas_mcp.model.plan import MAX_PARTS
+from atlas_mcp.teamwork.approval import approve
 from atlas_mcp.teamwork.closing import finish, keep_best
 from atlas_mcp.teamwork.job import Job
 from atlas_mcp.teamwork.planning import make_plan
@@ -49,6 +51,7 @@ def _draw() -> Any:
 
     graph: Any = StateGraph(State, context_schema=Job)
     graph.add_node("plan", _node("plan", make_plan))
+    graph.add_node("approve", _node("approve", approve))
     graph.add_node("dispatch", _node("dispatch", dispatch))
     graph.add_node("team", _draw_team())
     graph.add_node("write", _node("write", write))
@@ -56,7 +59,8 @@ def _draw() -> Any:
     graph.add_node("judge", _node("judge", _judge))
     graph.add_node("finish", _node("finish", finish))
     graph.add_edge(START, "plan")
-    graph.add_edge("plan", "dispatch")
+    graph.add_conditional_edges("plan", after_plan, ["approve", "dispatch"])
+    graph.add_edge("approve", "dispatch")
     graph.add_conditional_edges("dispatch", after_dispatch, ["team", "write"])
     graph.add_edge("team", "dispatch")
     graph.add_conditional_edges("write", after_write, ["rate", "judge", "finish"])
@@ -118,10 +122,15 @@ async def dispatch(job: Job, node: str, state: State) -> dict[str, Any]:
 
 async def _judge(job: Job, node: str, state: State) -> dict[str, Any]:
     update = await judge(job, node, state)
-    means = merge(state.get("means"), update["means"])
+    seen = {key: merge(cast("Any", state.get(key)), update.get(key)) for key in ("means", "rated", "unfit")}
     missing = [*state.get("missing", []), *update["missing"]]
-    await keep_best(job, {**state, "means": means, "missing": missing})
+    await keep_best(job, cast("State", {**state, **seen, "missing": missing}))
     return update
+
+
+async def after_plan(state: State) -> str:
+    """The approval, where the plan is to be approved or its planner asked something."""
+    return "approve" if state["planning"]["to_ask"] else "dispatch"
 
 
 async def after_dispatch(state: State) -> list[Any] | str:

@@ -95,30 +95,47 @@ def able_workers(job: Job, team: str) -> dict[str, str]:
 
 async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
     """Have the global supervisor plan; record the plan. Raises when no team can work or no usable plan comes."""
-    roster, available = job.agents.roster, job.agents.toolbox.available
-    teams = standings(roster, available, job.task.teams)
-    without = lacks(job)
-    absent = by_tool(without)
+    teams = standings(job.agents.roster, job.agents.toolbox.available, job.task.teams)
     if not any(t.team.kind == "work" and not t.why_not for t in teams):
         raise ConfigurationError(
             f"no team can work on this: {'; '.join(f'{t.team.name}: {t.why_not}' for t in teams if t.why_not)}.",
             argument="teams",
             next_step="Name a working team, or add what its workers need (get_status says how).",
         )
-    leader = roster.with_role("global_supervisor").name
+    lines, recalled = [t.line() for t in teams], as_sections(await recall(job, node))
+    return await _plan(job, node, teams, prompts.plan(job.task, lines, by_tool(lacks(job)), recalled), "new")
+
+
+async def plan_again(job: Job, node: str, thread: str, said: str) -> dict[str, Any]:
+    """Have the plan made anew, in the conversation of the first, from what the caller said; record it. As make_plan."""
+    teams = standings(job.agents.roster, job.agents.toolbox.available, job.task.teams)
+    return await _plan(job, node, teams, prompts.plan_again(said), thread)
+
+
+async def _plan(job: Job, node: str, teams: Sequence[Standing], prompt: str, thread: str) -> dict[str, Any]:
+    leader = job.agents.roster.with_role("global_supervisor").name
+    without, first = lacks(job), thread == "new"
     job.expect(1)
     question = Question(
         agent=leader,
-        prompt=prompts.plan(job.task, [t.line() for t in teams], absent, as_sections(await recall(job, node))),
+        prompt=prompt,
         answer=Plan,
-        doing=f"{leader} plans the work",
+        doing=f"{leader} plans the work{'' if first else ' anew'}",
         done=lambda plan: f"{leader} planned {count(len(plan.parts), 'part')}",
         check=lambda plan: refuse(plan, teams),
+        conversation=thread,
+        asks=first,
     )
-    plan = with_lacks((await ask(job, node, question)).answer, absent)
+    asked = await ask(job, node, question)
+    plan = with_lacks(asked.answer, by_tool(without))
     await job.write(kept("plan", plan), plan, Entry(leader, "planned", _in_words(plan), key=f"{node}:planned"))
     parts = [{"id": p.id, "team": p.team, "depends_on": list(p.depends_on)} for p in plan.parts]
-    return {"parts": parts, "missing": [missing_worker(w, found) for w, found in without.items()]}
+    missing = [missing_worker(w, found) for w, found in without.items()]
+    update: dict[str, Any] = {"parts": parts, "missing": missing}
+    if first:
+        to_ask = job.task.approve_plan or bool(asked.asked)
+        update["planning"] = {"thread": asked.conversation, "asked": [*asked.asked], "to_ask": to_ask}
+    return update
 
 
 def refuse(plan: Plan, teams: Sequence[Standing]) -> str | None:

@@ -52,6 +52,13 @@ in <lacks>; nobody may invent sources. State the priority, the kind and the comp
     )
 
 
+def plan_again(said: str) -> str:
+    """For the global supervisor, in the conversation of its plan: what the caller said, from which it plans anew."""
+    lead = """The one who set the task has read your plan, or answered what you asked. Make the whole plan anew so \
+that it does what stands in <feedback>; what it does not touch stays as it was."""
+    return compose(lead, section("feedback", said), answer=Plan)
+
+
 def delegation(
     goal: str,
     task: str,
@@ -120,7 +127,9 @@ only when the goal cannot be reached without it and nobody there can do it. Give
     )
 
 
-def merging(goal: str, task: str, reports: Mapping[str, str], absent: Sequence[str]) -> str:
+def merging(
+    goal: str, task: str, reports: Mapping[str, str], absent: Sequence[str], answers: Sequence[str] = ()
+) -> str:
     """For a team's supervisor: the workers' findings into one."""
     lead = """Your workers have reported. Merge their findings into your team's one report on the task.
 
@@ -132,6 +141,7 @@ sees only what you hand back."""
         section("goal", goal),
         section("task", task),
         section("context", "Not delivered:\n" + bullets(absent)) if absent else "",
+        section("context", "From the one who set the task:\n" + bullets(answers)) if answers else "",
         reports,
         answer=Findings,
     )

@@ -32,10 +32,12 @@ class PartState(TypedDict):
 
 
 class State(TypedDict):
-    """The whole task. `done` says of each part that ended whether it is "done" or "missing"; `rated` gives the round
-    of each verdict; `unfit` says of a verdict by its round and rater why it does not count; `models` says who answered
-    with which; `means` are the criteria's scores by round; `turns` counts each node's turns."""
+    """The whole task. `planning` is the planner's conversation and what it asked the caller. `done` says of each part
+    that ended whether it is "done" or "missing"; `rated` gives the round of each verdict; `unfit` says of a verdict by
+    its round and rater why it does not count; `models` says who answered with which; `means` are the criteria's scores
+    by round; `turns` counts each node's turns."""
 
+    planning: Json
     parts: list[PartState]
     done: Annotated[dict[str, str], merge]
     authors: Annotated[list[str], unite]
@@ -51,11 +53,15 @@ class State(TypedDict):
 
 
 class TeamState(TypedDict):
-    """One part in the hands of its team. `reports` says of each assignment who did it; nobody where it is empty."""
+    """One part in the hands of its team. `reports` says of each assignment who did it; nobody where it is empty.
+
+    `asked` are the questions that its supervisor put to the caller.
+    """
 
     part: PartState
     thread: str
     assigned: list[str]
+    asked: list[Json]
     reports: Annotated[dict[str, str], merge]
     done: Annotated[dict[str, str], merge]
     authors: Annotated[list[str], unite]

@@ -17,6 +17,7 @@ from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
 from atlas_mcp.teamwork.checks import shorten, verify_all
 from atlas_mcp.teamwork.escalation import Errand, see_through
+from atlas_mcp.teamwork.heard import heard
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import NOBODY_DELIVERED, able_workers, count
 
@@ -47,6 +48,7 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
         doing=f"{team.supervisor} splits the work",
         done=lambda d: f"{team.supervisor} made {count(len(d.assignments), 'assignment')}",
         check=lambda d: refuse(d, list(workers)),
+        asks=True,
     )
     given = await try_ask(job, node, question)
     if isinstance(given, Failed):
@@ -55,7 +57,8 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     who = "; ".join(f"{a.worker}: {shorten(a.task, 100)}" for a in given.answer.assignments)
     told = Entry(team.supervisor, "delegated", f"{team.supervisor} delegated: {who}", key=f"{node}:delegated")
     await job.write(kept(f"part/{part.id}/delegation", given.answer), told)
-    return {"thread": given.conversation, "assigned": [a.worker for a in given.answer.assignments]}
+    assigned = [a.worker for a in given.answer.assignments]
+    return {"thread": given.conversation, "assigned": assigned, "asked": list(given.asked)}
 
 
 async def work(job: Job, node: str, state: WorkerState) -> dict[str, Any]:
@@ -107,11 +110,11 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     labels = labelled(delivered)
     absent = [w for i, w in enumerate(state["assigned"]) if i not in delivered]
     part = await _part(job, place)
+    given = {labels[i]: f.model_dump_json() for i, f in reports.items()}
+    said = await heard(job, state.get("asked", []))
     question = Question(
         agent=team.supervisor,
-        prompt=prompts.merging(
-            job.task.goal, part.task, {labels[i]: f.model_dump_json() for i, f in reports.items()}, absent
-        ),
+        prompt=prompts.merging(job.task.goal, part.task, given, absent, said),
         answer=Findings,
         doing=f"{team.supervisor} merges {count(len(reports), 'report')}",
         done=lambda f: f"{team.supervisor} merged them, with {count(len(f.evidence), 'quotation')}",
