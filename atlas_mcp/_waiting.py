@@ -50,7 +50,7 @@ async def follow(
 
 
 def noted(rooms: Rooms, run: Run) -> Run:
-    """The run, saying also what every answer of the offline model says, where it goes on, and which costs nobody knows."""
+    """The run, saying also what the offline model always says, where it goes on, and which costs nobody knows."""
     prices = price_note(rooms.keeper) if run.usage.turns else None
     notes = [n for n in (run.note, rooms.keeper.note_on_going(run), rooms.keeper.model_note, prices) if n]
     return run.model_copy(update={"note": " ".join(notes) or None})
