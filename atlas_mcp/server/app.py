@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mcp.server import MCPServer
 from mcp.server.auth.settings import AuthSettings
+from mcp.server.request_state import RequestStateSecurity
 from mcp.server.subscriptions import InMemorySubscriptionBus
 from pydantic import AnyHttpUrl
 
 from atlas_mcp.server.admin_tools import AdminTools
 from atlas_mcp.server.agent_tools import AgentTools
+from atlas_mcp.server.asking import STATE_SECONDS
 from atlas_mcp.server.caller import KeyVerifier, Transport
 from atlas_mcp.server.group_tools import GroupTools
 from atlas_mcp.server.knowledge_tools import KnowledgeTools
@@ -88,6 +90,7 @@ def create_server(
         version=atlas.version,
         tools=tools,
         extensions=[Tasks(works)],
+        request_state_security=RequestStateSecurity.ephemeral(ttl=STATE_SECONDS),
         lifespan=watching,
         subscriptions=news,
         log_level="WARNING",

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.task import MAX_MATERIAL, Material
+from atlas_mcp.server.asking import returned
 from atlas_mcp.server.errors import invalid
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ async def client_roots(
 ) -> ListRootsResult | ListRoots:
     """The client's roots, asked for only when a path is given and the client can tell."""
     capabilities = ctx.client_capabilities
+    if returned(ctx) is not None:
+        return ListRootsResult(roots=[])  # the texts were read in the first round
     if any(m.path for m in materials or []) and ctx.headers is None and capabilities and capabilities.roots:
         return ListRoots()
     return ListRootsResult(roots=[])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
+import anyio
 from mcp.server.mcpserver import Context, Resolve
 from mcp.types import ListRootsResult
 from pydantic import Field, ValidationError
@@ -12,32 +14,39 @@ from atlas_mcp.errors import OverLimit
 from atlas_mcp.model.run import Run, RunStatus
 from atlas_mcp.model.task import DEFAULT_CRITERIA, MAX_GOAL, Material, TeamTask
 from atlas_mcp.server.arguments import MAX_WAIT, RunId, WaitSeconds
+from atlas_mcp.server.asking import Asker, Returned, returned
 from atlas_mcp.server.caller import Transport, caller_of
 from atlas_mcp.server.errors import invalid
 from atlas_mcp.server.materials import MaterialInput, client_roots, read_materials
-from atlas_mcp.server.progress import narrated
+from atlas_mcp.server.progress import Narrator, narrated
 from atlas_mcp.server.results import RunList
 from atlas_mcp.server.stopping import stopped_with_call
+from atlas_mcp.server.tasks import patience, takes_tasks
 from atlas_mcp.server.tool import define
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from mcp.server.mcpserver.tools import Tool
 
     from atlas_mcp.atlas import Atlas
+    from atlas_mcp.model.caller import Caller
 
 
 class RunTools:
-    """`run_team_task`, `get_run`, `list_runs` and `cancel_run` on one Atlas."""
+    """`run_team_task`, `get_run`, `answer_run`, `list_runs` and `cancel_run` on one Atlas."""
 
     def __init__(self, atlas: Atlas, transport: Transport) -> None:
         self._atlas = atlas
         self._transport: Transport = transport
+        self._declined: set[str] = set()
 
     def tools(self) -> list[Tool]:
         """The tools, ready to register."""
         return [
             define(self.run_team_task, title="Run a team task", open_world=True, brief=True),
             define(self.get_run, title="Follow a run", read_only=True),
+            define(self.answer_run, title="Answer a run", open_world=True, idempotent=True, brief=True),
             define(self.list_runs, title="List the runs", read_only=True),
             define(self.cancel_run, title="Cancel a run", destructive=True, idempotent=True, brief=True),
         ]
@@ -59,22 +68,23 @@ class RunTools:
         ] = None,
         project: Annotated[str | None, Field(description="A name that groups related work.")] = None,
         max_rounds: Annotated[int, Field(ge=1, le=10, description="Rounds of writing and rating at most.")] = 2,
+        approve_plan: Annotated[bool, Field(description="Ask before the plan is carried out.")] = False,
         wait_seconds: WaitSeconds = 45,
     ) -> Run:
         """Set teams of agents to work on a goal: they plan, research the materials, write, rate and revise, with
         evidence for every claim. Long work goes on after wait_seconds: then call get_run with the run_id until it ends.
         """
+        caller, wait_seconds = caller_of(self._atlas, self._transport, ctx), patience(ctx.session, wait_seconds, 0)
+        asker = self._asker(ctx, caller, wait_seconds)
+        if back := returned(ctx):
+            return await asker.came_back(back) or await self._follow(ctx, caller, asker, back, wait_seconds)
         texts = await read_materials(materials or [], self._transport, self._atlas.settings.materials, roots)
-        task = _task(goal, texts, teams, criteria, project, max_rounds)
-        caller = caller_of(self._atlas, self._transport, ctx)
+        task = _task(goal, texts, teams, criteria, project, max_rounds, approve_plan)
         async with stopped_with_call(self._atlas, caller, ctx) as on_run:
-            return await narrated(
-                ctx,
-                "the task is stored",
-                lambda told: self._atlas.run_team_task(
-                    caller, task, wait_seconds=wait_seconds, on_news=told.on_news, on_run=on_run
-                ),
+            begin = partial(
+                self._atlas.run_team_task, caller, task, wait_seconds=wait_seconds, on_run=on_run, patient=asker.able
             )
+            return await _asked_meanwhile(ctx, asker, "the task is stored", begin)
 
     async def get_run(
         self,
@@ -89,12 +99,24 @@ class RunTools:
         ratings, what is unmet or missing) or reply. Waits for news: call it again with since set to the last seq until
         status is completed, failed or cancelled.
         """
-        caller = caller_of(self._atlas, self._transport, ctx)
-        return await narrated(
-            ctx,
-            "waiting for news",
-            lambda _: self._atlas.get_run(caller, run_id, since=since, wait_seconds=wait_seconds),
-        )
+        caller, began = caller_of(self._atlas, self._transport, ctx), anyio.current_time()
+        asker = self._asker(ctx, caller, wait_seconds)
+        if (back := returned(ctx)) and (run := await asker.came_back(back)):
+            return run
+        look = partial(self._atlas.get_run, caller, run_id, since=since)
+        run = await narrated(ctx, "waiting for news", lambda _: look(wait_seconds=wait_seconds))
+        if await asker.asked(run, began + wait_seconds - anyio.current_time()):
+            return await look(wait_seconds=0)
+        return run
+
+    async def answer_run(
+        self,
+        ctx: Context[Any, Any],
+        run_id: RunId,
+        answer: Annotated[str, Field(description="One of the question's options, or words where words fit.")],
+    ) -> Run:
+        """Answer what a run asks; the first answer counts, and the run goes on."""
+        return await self._atlas.answer_run(caller_of(self._atlas, self._transport, ctx), run_id, answer)
 
     async def list_runs(
         self,
@@ -113,6 +135,33 @@ class RunTools:
         caller = caller_of(self._atlas, self._transport, ctx)
         return await self._atlas.cancel_run(caller, run_id)
 
+    def _asker(self, ctx: Context[Any, Any], caller: Caller, wait_seconds: float) -> Asker:
+        able = wait_seconds > 0 and not takes_tasks(ctx.session)  # a task asks by itself
+        return Asker(ctx, self._atlas, caller, self._declined, able=able)
+
+    async def _follow(
+        self, ctx: Context[Any, Any], caller: Caller, asker: Asker, back: Returned, wait_seconds: float
+    ) -> Run:
+        going_on = partial(self._atlas.follow_run, caller, back.run_id, since=back.since, wait_seconds=wait_seconds)
+        async with stopped_with_call(self._atlas, caller, ctx) as on_run:
+            on_run(back.run_id)
+            return await _asked_meanwhile(ctx, asker, "the run goes on", partial(going_on, patient=asker.able))
+
+
+async def _asked_meanwhile(
+    ctx: Context[Any, Any], asker: Asker, first: str, wait: Callable[..., Awaitable[Run]]
+) -> Run:
+    """What `wait` gives, while the client hears of the run's news and is asked what the run asks."""
+
+    async def told(narrator: Narrator) -> Run:
+        async def on_news(run: Run) -> None:
+            await narrator.on_news(run)
+            await asker.on_news(run)
+
+        return await wait(on_news=on_news)
+
+    return await asker.meanwhile(lambda: narrated(ctx, first, told))
+
 
 def _task(
     goal: str,
@@ -121,6 +170,7 @@ def _task(
     criteria: list[str] | None,
     project: str | None,
     max_rounds: int,
+    approve_plan: bool,
 ) -> TeamTask:
     if len(goal) > MAX_GOAL:
         raise OverLimit("goal", len(goal), MAX_GOAL, next_step="Hand long texts in as materials.")
@@ -132,6 +182,7 @@ def _task(
             criteria=tuple(criteria or DEFAULT_CRITERIA),
             project=project,
             max_rounds=max_rounds,
+            approve_plan=approve_plan,
         )
     except ValidationError as error:
         raise invalid(error) from None

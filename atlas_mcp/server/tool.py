@@ -13,6 +13,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 
+from atlas_mcp.server.asking import NeedsInput
 from atlas_mcp.server.errors import told
 from atlas_mcp.server.schemas import input_schema, output_schema
 
@@ -31,6 +32,8 @@ class GuardedTool(Tool):
         try:
             return await super().run(arguments, context, convert_result)
         except ToolError as error:
+            if isinstance(error.__cause__, NeedsInput):
+                return error.__cause__.result
             raise told(self.name, list(self.parameters["properties"]), error) from error.__cause__
 
 

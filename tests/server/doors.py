@@ -31,6 +31,7 @@ TOOLS = {
     "chat_with_group",
     "run_team_task",
     "get_run",
+    "answer_run",
     "list_runs",
     "cancel_run",
     "get_agent_memory",
