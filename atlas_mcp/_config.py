@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atlas_mcp.errors import ConfigurationError
 from atlas_mcp.models.config import ModelConfig
+from atlas_mcp.store.postgres import Postgres
 from atlas_mcp.watch.tracing import Destination
 
 if TYPE_CHECKING:
@@ -45,3 +47,16 @@ def destination(settings: Settings) -> Destination:
     )
     _ = where.kind  # judged now, not when the first trace is sent
     return where
+
+
+def database(settings: Settings) -> Postgres | None:
+    """The PostgreSQL that the settings name. ConfigurationError beside an embedded Letta, which is one home's."""
+    if settings.database_url is None:
+        return None
+    if any(server.kind == "embedded" for server in settings.lettas):
+        raise ConfigurationError(
+            "several homes share a PostgreSQL, and the embedded Letta belongs to one home.",
+            argument="ATLAS_DATABASE_URL",
+            next_step="Set LETTA_BASE_URL too: to a Letta server, or to what `atlas-mcp letta` serves.",
+        )
+    return Postgres(settings.database_url.get_secret_value())

@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from atlas_mcp.errors import ConfigurationError
+from atlas_mcp.model.database import check_address
 from atlas_mcp.model.price import Price
 from atlas_mcp.model.server import CLOUD, EMBEDDED, Server, checked_address, server_at
 
@@ -32,6 +33,7 @@ _SECRETS = {name for name in PROVIDER_VARIABLES if name.endswith("_KEY")} | {
     "mlflow_tracking_password",
     "mlflow_tracking_token",
     "letta_api_key",
+    "database_url",
 }
 
 
@@ -46,6 +48,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ATLAS_", extra="forbid", frozen=True)
 
     home: Path = Field(default_factory=default_home, description="The folder that holds everything ATLAS keeps.")
+    database_url: SecretStr | None = Field(
+        default=None, description="A PostgreSQL for the record and the runs, instead of files in the home."
+    )
     roster: Path | None = Field(default=None, description="A roster file of your own.")
     tools: Path | None = Field(default=None, description="A folder with tool files of your own.")
     materials: Annotated[tuple[Path, ...], NoDecode] = Field(
@@ -74,6 +79,8 @@ class Settings(BaseSettings):
     answer_hours: float = Field(
         default=72.0, gt=0, le=8760, description="Hours a run waits for an answer before it takes the safe one."
     )
+    max_runs: int = Field(default=16, ge=1, description="Team tasks and talks of groups at work at once, in all.")
+    max_runs_per_caller: int = Field(default=8, ge=1, description="Of those, how many of one caller.")
     letta_base_url: str | None = Field(
         default=None, validation_alias="LETTA_BASE_URL", description="Address of a Letta server, or of several: a,b."
     )
@@ -114,6 +121,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return tuple(filter(None, (v.strip() for v in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_address(value.get_secret_value())
+        return value
 
     @field_validator("letta_base_url")
     @classmethod

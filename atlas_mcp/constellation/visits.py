@@ -81,7 +81,7 @@ async def visiting(caller: Caller, locks: Locks) -> AsyncGenerator[None]:
 
 async def all_out(caller: Caller, locks: Locks) -> None:
     """Wait until nobody is at work in the caller's constellation any more."""
-    while locks.held_beginning(_prefix(caller)):  # noqa: ASYNC110 - no event tells of other processes
+    while locks.any_beginning(_prefix(caller)):  # noqa: ASYNC110 - no event tells of other processes
         await anyio.sleep(_PAUSE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.anyio
+
+GATE = b"a\0gate"
 
 HOLDER = """
 import sys
@@ -224,7 +227,8 @@ async def test_an_error_in_the_body_frees_the_lock(tmp_path: Path):
 
 
 async def test_a_gate_left_by_a_killed_waiter_holds_nobody_up(tmp_path: Path):
-    locks, gate = Locks(tmp_path), tmp_path / "l-a.gate"
+    locks = Locks(tmp_path)
+    gate = tmp_path / f"l-{hashlib.sha256(GATE).hexdigest()}.lock"
     gate.touch()
     with anyio.fail_after(5):
         async with locks.hold("a"):

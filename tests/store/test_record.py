@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from atlas_mcp.errors import LockTimeout, NewerRecord
 from atlas_mcp.store import _schema
-from atlas_mcp.store import record as record_room
+from atlas_mcp.store import sqlite as record_room
 from atlas_mcp.store.record import Record, open_record
 from atlas_mcp.store.tables import block, metadata
 

@@ -10,7 +10,7 @@ INDEXES = {"passage_words": "porter unicode61 remove_diacritics 2", "passage_par
 
 
 def upgrade() -> None:
-    """Create the tables, and the indexes that follow `passage` by triggers; a passage is written and deleted only."""
+    """Create the tables and the indexes. A passage is written and deleted only; SQLite's indexes follow by triggers."""
     import sqlalchemy as sa
     from alembic import op
 
@@ -68,6 +68,15 @@ def upgrade() -> None:
         sa.Column("agents", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("caller", "server"),
     )
+    if op.get_bind().dialect.name == "postgresql":
+        _index_on_postgresql()
+    else:
+        _index_on_sqlite()
+
+
+def _index_on_sqlite() -> None:
+    from alembic import op
+
     for index, tokenizer in INDEXES.items():
         columns = f"(title, text, content='passage', content_rowid='id', tokenize='{tokenizer}')"
         gone = f"({index}, rowid, title, text) VALUES ('delete', old.id, old.title, old.text)"
@@ -77,3 +86,22 @@ def upgrade() -> None:
             op.execute(
                 f"CREATE TRIGGER {index}_{event} AFTER {event} ON passage BEGIN INSERT INTO {index}{change}; END"
             )
+
+
+def _index_on_postgresql() -> None:
+    """The words in all their forms with their places, and three letters in a row; written with their passage.
+
+    The dictionary is the one that SQLite's `porter` is, and knows no words that do not count.
+    """
+    from alembic import op
+
+    kinds = "asciiword, word, numword, asciihword, hword, numhword, hword_asciipart, hword_part, hword_numpart"
+    op.execute("CREATE TEXT SEARCH DICTIONARY passage_forms (TEMPLATE = snowball, LANGUAGE = porter)")
+    op.execute("CREATE TEXT SEARCH CONFIGURATION passage_words (COPY = simple)")
+    op.execute(f"ALTER TEXT SEARCH CONFIGURATION passage_words ALTER MAPPING FOR {kinds} WITH passage_forms")
+    op.execute(
+        "CREATE TABLE passage_words (id integer PRIMARY KEY REFERENCES passage (id) ON DELETE CASCADE,"
+        " words tsvector NOT NULL, folded text NOT NULL, parts text[] NOT NULL)"
+    )
+    op.execute("CREATE INDEX passage_words_words ON passage_words USING gin (words)")
+    op.execute("CREATE INDEX passage_words_parts ON passage_words USING gin (parts)")
