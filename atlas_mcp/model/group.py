@@ -15,7 +15,7 @@ MAX_TURNS = 24
 
 ManagerType = Literal["round_robin", "supervisor", "dynamic", "sleeptime"]
 Source = Literal["caller", "agent", "system", "tool"]
-Pattern = Literal["repeat", "cycle", "escalate", "stuck", "limit"]
+Pattern = Literal["repeat", "cycle", "escalate", "stuck", "limit", "budget"]
 Turns = Annotated[int, Field(ge=1, le=MAX_TURNS)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from atlas_mcp.errors import BudgetSpent
 from atlas_mcp.model.run import Progress
 from atlas_mcp.runs.changes import Spent
 
@@ -30,6 +31,11 @@ class GroupJob:
     message: str
     done: int = 0
     failures: list[AtlasError] = field(default_factory=list["AtlasError"])
+
+    @property
+    def spent(self) -> BudgetSpent | None:
+        """The limit that has no room for a further turn, if one refused any: then the talk is over."""
+        return next((failure for failure in self.failures if isinstance(failure, BudgetSpent)), None)
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ async def take_floor(job: GroupJob, state: State) -> dict[str, Any]:
     said = await speak(job, agent, partial(prompts.turn, job.group, agent), key=key, upto=upto, total=most_turns(job))
     newest = job.meeting.messages[-1].number
     if said is None:
-        return {**update, "last": newest}
+        return {**update, "last": newest, **({"turns": most_turns(job)} if job.spent else {})}
     stop = guards.check(job.meeting.messages)
     token = job.group.manager.termination_token if isinstance(job.group.manager, Dynamic) else None
     done = {"turns": most_turns(job)} if token and token in said.text else {}
@@ -67,6 +67,8 @@ async def choose(job: GroupJob, state: State) -> dict[str, Any]:
         return prompts.choose(job.group, job.agents.roster, last, heard, token)
 
     answer = await think(job, manager.agent, words, key=key, upto=state["last"], total=most_turns(job))
+    if job.spent:
+        return {"turns": most_turns(job)}
     if answer is not None and token in answer:
         await job.run.write(Entry(manager.agent, "settled", f"{manager.agent} calls it settled.", key=f"{key}:settled"))
         return {"turns": most_turns(job)}
@@ -107,6 +109,8 @@ async def answer_caller(job: GroupJob, state: State) -> dict[str, Any]:
     words = partial(prompts.front if front else prompts.conclude, job.group)
     key = job.key(state["turns"] + 1, agent)
     said = await speak(job, agent, words, key=key, upto=state["last"], to=[CALLER], total=1)
+    if said is None and job.spent:
+        return {"turns": state["turns"] + 1}  # what the others said stands
     if said is None:
         raise job.failures[-1]
     return {"last": said.number, "turns": state["turns"] + 1}
