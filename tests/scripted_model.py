@@ -4,6 +4,7 @@
         model.script(["hello", {"tool": "add", "args": {"a": 1}}, {"status": 500}])   # the next replies, in order
         model.on('title="Plan"', {"json": {...}})                                     # whenever the prompt says so
         model.hold(); ...; model.wait_for_calls(2); ...; model.release()              # nothing sleeps: replies wait
+    model.wait_for_dropped(1)                                # the caller of a reply that waits closed its connection
 
 A reply is a text, or a dict with one of
     text, json (an object, sent as text), tool + args (one tool call), tools ([[name, args], ...], several at once),
@@ -83,6 +84,7 @@ class ScriptedModel:
         self._ids = itertools.count(1)
         self.requests: list[Request] = []
         self.embeddings = 0
+        self.dropped = 0
         self.keys: list[str] = []
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", port))
@@ -164,6 +166,12 @@ class ScriptedModel:
             if not self._changed.wait_for(lambda: self.calls >= count, seconds):
                 raise TimeoutError(f"{self.calls} of {count} model calls arrived within {seconds} s")
 
+    def wait_for_dropped(self, count: int, seconds: float = 10) -> None:
+        """Block until the connections of `count` held requests were closed from the other side; TimeoutError."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.dropped >= count, seconds):
+                raise TimeoutError(f"{self.dropped} of {count} model calls were dropped within {seconds} s")
+
     async def arrived(self, count: int, seconds: float = 10) -> None:
         """`wait_for_calls` for async tests."""
         await anyio.to_thread.run_sync(self.wait_for_calls, count, seconds)
@@ -206,6 +214,20 @@ class ScriptedModel:
         finally:
             self._watchers.remove(news)
 
+    async def _released(self, since: int, receive: Any) -> bool:
+        """Wait for a release after that count; False if the connection is closed before."""
+        release = asyncio.ensure_future(self._until(lambda: self._releases != since))
+        closed = asyncio.ensure_future(_closed(receive))
+        await asyncio.wait({release, closed}, return_when=asyncio.FIRST_COMPLETED)
+        closed.cancel()
+        if release.done():
+            return True
+        release.cancel()
+        with self._changed:
+            self.dropped += 1
+            self._tell()
+        return False
+
     def _tell(self) -> None:
         """Wake everyone who waits, in threads and in the server's loop."""
         self._changed.notify_all()
@@ -235,7 +257,7 @@ class ScriptedModel:
         elif path.endswith("/chat/completions"):
             headers = dict(scope["headers"])
             key = headers.get(b"authorization", b"").decode().removeprefix("Bearer ")
-            await self._complete(json.loads(body), key, answer)
+            await self._complete(json.loads(body), key, answer, receive)
         else:
             await answer.json({"error": {"message": f"no route {path}", "type": "not_found"}}, 404)
 
@@ -272,10 +294,10 @@ class ScriptedModel:
         usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
         return {"object": "list", "model": request.get("model", ""), "data": data, "usage": usage}
 
-    async def _complete(self, request: Request, key: str, answer: _Answer) -> None:
+    async def _complete(self, request: Request, key: str, answer: _Answer, receive: Any) -> None:
         since, reply = self._take(request, key)
-        if reply.get("hold"):
-            await self._until(lambda: self._releases != since)
+        if reply.get("hold") and not await self._released(since, receive):
+            return None
         if "status" in reply:
             error = {"error": {"message": reply.get("message", "scripted failure"), "type": "scripted", "code": None}}
             return await answer.json(error, reply["status"], {"retry-after-ms": "1", **reply.get("headers", {})})
@@ -315,6 +337,11 @@ class ScriptedModel:
             for n, a in calls
         ]
         return {"role": "assistant", "content": reply.get("text"), "tool_calls": tool_calls}, "tool_calls"
+
+
+async def _closed(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Answer:

@@ -171,9 +171,9 @@ def _mean(scores: Sequence[float]) -> str:
 
 
 def _learned(run: Run) -> list[tuple[str, ...]]:
-    told = [(e.actor, _cell(e.text)) for e in run.events if e.type in LEARNING]
     kept = run.result.learned if run.result else ()
-    return told + [(one.agent, _cell(f"{one.text} ({one.source}, {one.score:.1f} of 5)")) for one in kept]
+    told = [(e.actor, _cell(e.text)) for e in run.events if e.type in LEARNING - ({"learned"} if kept else set())]
+    return told + [(one.agent, _cell(f"{one.text} ({one.source}; {one.score:.1f} of 5)")) for one in kept]
 
 
 def _journal(run: Run) -> list[tuple[str, ...]]:

@@ -30,11 +30,11 @@ def as_text(report: Report) -> RenderableType:
     return Group(*parts)
 
 
-def grid(body: Grid) -> Table:
-    """Rows of texts."""
+def grid(body: Grid, *, whole: int = 0) -> Table:
+    """Rows of texts; those of the first `whole` columns are never folded."""
     table = Table(box=box.SIMPLE_HEAD if body.columns else None, show_header=bool(body.columns), pad_edge=False)
-    for column in body.columns or ("", ""):
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(body.columns or ("", "")):
+        table.add_column(column, overflow="fold", no_wrap=number < whole)
     for row in body.rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     return table

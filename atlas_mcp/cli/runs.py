@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +12,11 @@ import typer
 from atlas_mcp.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from atlas_mcp.model.run import Run
 
+FILE_WIDTH = 160
 runs = typer.Typer(
     name="runs", help="The runs of this home: what was asked for, and what came of it.", no_args_is_help=True,
     add_completion=False,
@@ -28,13 +32,12 @@ def list_runs(
 ) -> None:
     """List the runs, newest first."""
     import anyio
-    from rich.console import Console
 
     from atlas_mcp.cli.report import listed
     from atlas_mcp.cli.report_text import grid
 
     found = anyio.run(_list, status, limit, http)
-    Console(highlight=False).print(grid(listed(found, datetime.now(UTC))) if found else "There are none.")
+    _console().print(grid(listed(found, datetime.now(UTC)), whole=3) if found else "There are none.")
 
 
 @runs.command()
@@ -45,12 +48,11 @@ def show(
 ) -> None:
     """Tell a run from its journal: who did what when, how it was rated, what came of it and what is missing."""
     import anyio
-    from rich.console import Console
 
     from atlas_mcp.cli.report import report
 
     told = report(anyio.run(_show, run_id, http), datetime.now(UTC))
-    console = Console(highlight=False)
+    console = _console()
     if html is None:
         from atlas_mcp.cli.report_text import as_text
 
@@ -65,6 +67,12 @@ def show(
         step = "Name a file in a folder that is there and that you may write to."
         raise InvalidInput(f"{html} cannot be written: {reason}.", argument="--html", next_step=step) from None
     console.print(f"Written to {html}", soft_wrap=True, markup=False)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
 
 
 async def _list(status: str | None, limit: int, http: bool) -> list[Run]:  # anyio.run passes by position
