@@ -87,7 +87,7 @@ def feedback(
         criterion = short.get(same(score.criterion))
         if criterion is None or score.score >= PASS_MARK:
             continue
-        quoted = f" It means: “{' '.join(score.quote.split())}”" if score.quote.strip() else ""
+        quoted = f" (“{' '.join(score.quote.split())}”)" if score.quote.strip() else ""
         for section in [score.section] if score.section in ids else ids:
             lines[f"- {section}: {criterion}: {' '.join(score.reason.split())}{quoted}"] = section
     for check in (c for c in checks if not c.passed):

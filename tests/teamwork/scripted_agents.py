@@ -13,11 +13,13 @@ from typing import Any
 import anyio
 
 from atlas_mcp.constellation.names import turn_id
+from atlas_mcp.errors import Waiting
 from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.learning import Judged, Learning
 from atlas_mcp.model.memory import Block
 from atlas_mcp.model.plan import Lack, Plan
+from atlas_mcp.model.question import Asking
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.run import Event, Progress
 from atlas_mcp.model.sections import sections
@@ -155,8 +157,7 @@ class ScriptedAgents:
     ) -> TurnResult:
         if key in self.stored:
             return self.stored[key]
-        if tools:
-            assert isinstance(tools, Session)
+        tools = tools if isinstance(tools, Session) else None  # who only asks the caller uses none of the run's
         title = sections(message, "answer_schema")[0].attributes["title"]
         self.turns.append((agent, title, key))
         self.prompts.append((agent, message))
@@ -265,6 +266,18 @@ class MemoryRun:
         self.result: Result | None = None
         self.progress: list[tuple[int, int, str]] = []
         self.spent: set[str] = set()
+        self.questions: dict[str, Asking] = {}
+        self.answers: dict[str, str] = {}
+
+    async def put(self, asking: Asking, *, key: str, most: int | None = None) -> bool:
+        self.questions[key] = asking
+        return True
+
+    async def ask(self, asking: Asking, *, key: str) -> str:
+        self.questions[key] = asking
+        if key not in self.answers:
+            raise Waiting(self.run_id)
+        return self.answers[key]
 
     async def emit(
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any

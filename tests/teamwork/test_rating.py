@@ -34,7 +34,8 @@ async def test_a_weak_text_is_revised_where_the_ratings_say_and_passes(tmp_path:
     assert "first" in result.output  # nobody named s1
     assert "SPOILT" not in result.output
     revision = [p for a, p in agents.prompts if a == "writer"][1]
-    assert "s2: answers the goal: says nothing of the weather" in reasons(sections(revision, "feedback")[0].body)
+    told = "s2: answers the goal: says nothing of the weather (“first”)"
+    assert told in reasons(sections(revision, "feedback")[0].body)
     assert run.texts("rated")[0].startswith("rating round 1: 2.0, below 4.0: 'answers the goal' (2.0)")
     assert run.texts("rated")[0].endswith("will be revised")
     assert run.texts("revised")
@@ -80,7 +81,7 @@ async def test_raters_that_lie_more_than_a_point_apart_are_listed(tmp_path: Path
 
 
 def _score(criterion: str, score: Any) -> dict[str, Any]:
-    return {"criterion": criterion, "score": score, "reason": "r"}
+    return {"criterion": criterion, "score": score, "reason": "r", "quote": "The lamp was lit."}
 
 
 @pytest.mark.parametrize(
@@ -108,13 +109,47 @@ async def test_a_missing_or_zero_rating_is_asked_for_once_more_and_then_never_a_
     assert run.texts("rated") == ["rating round 1: no ratings; the text does not pass"]
 
 
-async def test_one_rater_that_fails_is_missing_and_the_others_ratings_count(tmp_path: Path) -> None:
+async def test_a_rater_that_fails_is_replaced_by_another_that_wrote_nothing_and_the_result_says_so(
+    tmp_path: Path,
+) -> None:
     agents = ScriptedAgents()
     agents.on("rater_a", "Verdict", ModelFailed("down"))
-    result, _ = await do(agents, tmp_path)
+    result, run = await do(agents, tmp_path)
     assert result.passed
-    assert {r.rater for r in result.ratings} == {"rater_b"}
-    assert [m for m in result.missing if m.agent == "rater_a"]
+    assert {r.rater for r in result.ratings} == {"rater_b", "rating_lead"}
+    assert [m.why for m in result.missing if m.agent == "rater_a"] == ["down; rating_lead rated it instead"]
+    assert run.texts("rater_replaced") == ["rater_a is replaced by rating_lead: down"]
+
+
+async def test_ratings_quote_the_text_that_they_mean(tmp_path: Path) -> None:
+    result, _ = await do(ScriptedAgents(), tmp_path)
+    assert {r.quote for r in result.ratings} == {"The lamp was lit."}
+
+
+@pytest.mark.parametrize(
+    ("quote", "problem"), [("", "no words of the draft are quoted"), ("The lamp was stolen.", "are not in the draft")]
+)
+async def test_a_rating_without_words_of_the_text_is_asked_for_once_more(
+    tmp_path: Path, quote: str, problem: str
+) -> None:
+    agents = ScriptedAgents()
+    agents.on("rater_a", "Verdict", {"scores": [_score("true", 5) | {"quote": quote}]}, {"scores": [_score("true", 4)]})
+    result, run = await do(agents, tmp_path, task(criteria=("true",)))
+    assert result.passed
+    assert agents.asked("Verdict", "rater_a") == 2
+    assert any(problem in text for text in run.texts("turn_finished"))
+
+
+async def test_the_rounds_are_compared_in_the_result(tmp_path: Path) -> None:
+    agents = ScriptedAgents()
+    agents.on("*", "Verdict", rate_all(2, "weak", "s2"), rate_all(4.5))
+    agents.on("writer", "Draft", draft(("s1", "first"), ("s2", "weak")), draft(("s2", "much stronger")))
+    result, _ = await do(agents, tmp_path, task(criteria=("true",)))
+    first, second = result.compared
+    assert (first.round, first.mean, first.criteria) == (1, 2.0, {"true": 2.0})
+    assert first.changed == "the first text: 2 sections, 2 words"
+    assert (second.round, second.mean) == (2, 4.5)
+    assert second.changed == "s2 revised (1 to 2 words); 'true' 2.0 to 4.5"
 
 
 async def test_whoever_wrote_does_not_rate(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from atlas_mcp.models.offline import draft, findings, librarian, measures, plan, revision
+from atlas_mcp.models.offline import decision, draft, findings, librarian, measures, plan, revision
 from atlas_mcp.models.offline.prompt import Prompt
 from atlas_mcp.models.offline.tools import Call, Tools, check_call, next_call
 from atlas_mcp.models.offline.verdict import read, verdict
 
-KNOWN = ("Plan", "Delegation", "Findings", "Draft", "Verdict", "Proposals")
+KNOWN = ("Plan", "Delegation", "Findings", "Draft", "Verdict", "Decision", "Proposals")
 
 
 def respond(prompt: Prompt, tools: Tools) -> Call | str:
@@ -37,6 +37,8 @@ def _answer(prompt: Prompt, merging: bool) -> BaseModel | None:
             return _draft(prompt)
         case "Verdict":
             return verdict(prompt)
+        case "Decision":
+            return decision.decide(prompt)
         case "Proposals":
             return librarian.proposals(prompt)
         case _:

@@ -23,6 +23,7 @@ from atlas_mcp.models.offline.words import asked_terms, terms
 _STRICTER = 1.5
 _MOST_SECTIONS = 4
 _LONG_LINE = 55
+_QUOTED = 14
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,29 @@ def _scores(criterion: str, reading: Reading, focus: Measure | None) -> list[Sco
     judged = _less_for_orders(judged, reading)
     score = round(min(5.0, max(1.0, 5 - (5 - judged.score) * weight)), 1)
     if score >= PASS_MARK or not judged.faults:
-        return [Score(criterion=criterion, score=score, reason=judged.reason)]
+        quote = _meant(reading, measure)
+        return [Score(criterion=criterion, score=score, reason=judged.reason, quote=quote)]
     return [
-        Score(criterion=criterion, score=score, reason=reason, section=section)
+        Score(criterion=criterion, score=score, reason=reason, quote=_meant(reading, measure, section), section=section)
         for section, reason in judged.faults[:_MOST_SECTIONS]
     ]
+
+
+def _meant(reading: Reading, measure: Measure, section: str = "") -> str:
+    """The words that a score refers to: what nothing supports, the longest sentence, what is nearest to the goal."""
+    lines = [line for line in reading.lines if section in ("", line.section)]
+    if not lines:
+        texts = [s.text for s in reading.draft.sections if section in ("", s.id)]
+        return " ".join((texts or [reading.draft.sections[0].text])[0].split()[:_QUOTED])
+    asked = frozenset(asked_terms(reading.goal))
+    match measure:
+        case "support":
+            line = next((line for line in lines if line in reading.unsupported), lines[0])
+        case "form" | "length":
+            line = max(lines, key=lambda line: line.words)
+        case _:
+            line = max(lines, key=lambda line: len(line.passage.bag & asked))
+    return " ".join(line.text.split()[:_QUOTED])
 
 
 def _less_for_orders(judged: Judgement, reading: Reading) -> Judgement:
