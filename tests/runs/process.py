@@ -15,6 +15,7 @@ import anyio
 import anyio.to_thread
 
 from atlas_mcp.model.caller import Caller
+from atlas_mcp.model.question import Asking
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs import RunOutcome, open_runs
 from atlas_mcp.runs.context import RunContext
@@ -23,6 +24,7 @@ from atlas_mcp.store.locks import Locks
 from atlas_mcp.store.record import open_record
 
 ME = Caller(id="local:me", client="desk")
+GO = Asking(asked_by="worker", kind="choice", text="Left or right?", options=("left", "right"), safe="stop")
 
 
 def tell(**facts: Any) -> None:
@@ -33,7 +35,8 @@ def tell(**facts: Any) -> None:
 async def steps(run: RunContext) -> RunOutcome:
     """Does `steps` steps, each kept in an artifact and told by keyed events.
 
-    Waits for ever in step `pause_in` at the first attempt, and ends its process in step `die_in` at every one.
+    Waits for ever in step `pause_in` at the first attempt, ends its process in step `die_in` at every one, and asks the
+    caller before step `ask_in`.
     """
     tell(event="begun", run_id=run.run_id, resumed=run.resumed, attempt=run.attempt, caller=run.caller.client)
     try:
@@ -52,6 +55,10 @@ async def one(run: RunContext, step: int) -> None:
     tell(event="step", run_id=run.run_id, step=step)
     if step == run.input.get("pause_in") and not run.resumed:
         await anyio.sleep_forever()
+    if step == run.input.get("ask_in"):
+        answer = await run.ask(GO, key=f"go {step}")
+        tell(event="heard", run_id=run.run_id, answer=answer)
+        await run.save("answer", answer)
     if step == run.input.get("die_in"):
         os._exit(9)
     await run.add_usage(Usage(turns=1), key=f"t{step}")
@@ -71,6 +78,9 @@ async def main(path: str, providers: list[str]) -> None:
             if command["do"] == "submit":
                 run_id = await runs.submit(ME, "team_task", "walk", command["input"], needs=command.get("needs", []))
                 tell(event="submitted", run_id=run_id)
+            elif command["do"] == "answer":
+                run = await runs.answer(ME, command["run_id"], command["answer"])
+                tell(event="answered", status=run.status, note=run.note)
             else:
                 run = await runs.cancel(ME, command["run_id"])
                 tell(event="cancelled", status=run.status)
