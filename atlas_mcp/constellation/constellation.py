@@ -9,14 +9,17 @@ from atlas_mcp.constellation.blocks import Blocks
 from atlas_mcp.constellation.folder_copies import FolderCopies
 from atlas_mcp.constellation.gate import Gate
 from atlas_mcp.constellation.group_copies import GroupCopies
+from atlas_mcp.constellation.guests import dismiss
 from atlas_mcp.constellation.keeper import Keeper
 from atlas_mcp.constellation.library import Library
+from atlas_mcp.constellation.names import guest_tags
 from atlas_mcp.constellation.recall import Recall
 from atlas_mcp.constellation.removal import Removal
 from atlas_mcp.constellation.threads import NEW, Threads
 from atlas_mcp.constellation.turns import Turns
 from atlas_mcp.constellation.visits import Visits
 from atlas_mcp.memory.learnings import Learnings
+from atlas_mcp.model.agent import Roster
 from atlas_mcp.watch.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.constellation.contract import ModelChoice, OnAnswer, OnEvent, SourceTools, ToolSession
     from atlas_mcp.letta.door import Letta
-    from atlas_mcp.model.agent import AgentInfo, Roster, Warmth
+    from atlas_mcp.model.agent import AgentInfo, AgentSpec, Warmth
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.knowledge import MemoryKind, Recalled
     from atlas_mcp.model.memory import Block, Replacement
@@ -58,7 +61,17 @@ class Constellation:
         on_knowledge: Callable[[Caller], None] | None = None,
         gate: Gate | None = None,
         ledger: Ledger | None = None,
+        marks: Sequence[str] = (),
     ) -> None:
+        def hosting(guests: Roster, marks: Sequence[str]) -> Constellation:
+            return Constellation(
+                caller, guests, letta, record, locks, models, toolbox,
+                on_knowledge=on_knowledge, gate=gate, ledger=ledger, marks=marks,
+            )  # fmt: skip
+
+        self._hosting = hosting
+        self._letta = letta
+        self._record = record
         self.caller = caller
         self.roster = roster
         self.library = Library(caller, record, on_knowledge)
@@ -68,7 +81,7 @@ class Constellation:
         self._locks = locks
         self._models = models
         self._visits = Visits(caller, letta.name, record, locks)
-        self._keeper = keeper = Keeper(caller, roster, letta, record, locks, models, toolbox)
+        self._keeper = keeper = Keeper(caller, roster, letta, record, locks, models, toolbox, marks=marks)
         self._recall = Recall(roster, letta, record, self.library)
         self._copies = FolderCopies(letta, record, locks, self.library)
         self._threads = Threads(caller, keeper, letta, record, locks)
@@ -80,6 +93,17 @@ class Constellation:
             keeper=keeper, threads=self._threads, blocks=self._blocks, gate=gate or Gate(),
             ledger=ledger or Ledger(),
         )  # fmt: skip
+
+    def hosting(self, run_id: str, guests: tuple[AgentSpec, ...]) -> Constellation:
+        """Agents that exist for that run only, as a constellation of their own: they share no memory with this one."""
+        blocks = tuple(b for b in self.roster.blocks if b.label == "persona")
+        roster = Roster(name=f"guests of {run_id}", agents=guests, teams=(), blocks=blocks)
+        return self._hosting(roster, guest_tags(run_id))
+
+    async def dismiss(self, run_id: str, *, ended: bool) -> bool:
+        """Delete the agents that existed for that run only, if it has ended; whether there were any to delete."""
+        async with self._visits.visit():
+            return await dismiss(self.caller, self._letta, self._record, self.removal, run_id, ended=ended)
 
     def visit(self) -> AbstractAsyncContextManager[None]:
         """Be at work in the constellation for longer than one call: it is not moved meanwhile."""

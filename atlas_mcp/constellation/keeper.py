@@ -25,6 +25,8 @@ from atlas_mcp.errors import LettaLost
 from atlas_mcp.letta.states import AgentChange, NewAgent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.constellation.contract import ModelChoice, SourceTools
@@ -39,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """One caller's agents, in Letta and in the record."""
+    """One caller's agents, in Letta and in the record; `marks` are further tags for those that are created."""
 
     def __init__(
         self,
@@ -50,6 +52,8 @@ class Keeper:
         locks: Locks,
         models: ModelChoice,
         toolbox: SourceTools,
+        *,
+        marks: Sequence[str] = (),
     ) -> None:
         self._caller = caller
         self._roster = roster
@@ -60,6 +64,7 @@ class Keeper:
         self._shared = SharedBlocks(caller, roster, letta, record, locks)
         self._own = OwnBlocks(caller, roster, letta, record, locks)
         self._tools = RegisteredTools(letta, locks, toolbox)
+        self._marks = tuple(marks)
         self._fingerprints: dict[tuple[str, ...], str] = {}
 
     def handle(self, spec: AgentSpec) -> str:
@@ -168,7 +173,7 @@ class Keeper:
             system=system_prompt(spec, self._roster),
             blocks=await self._own.first(spec, lost),
             shared=tuple(b.letta_id for b in shared.values()),
-            tags=tuple(tags(self._caller, spec.name)),
+            tags=(*tags(self._caller, spec.name), *self._marks),
             tools=letta_tools(self._letta.kind),
         )
 

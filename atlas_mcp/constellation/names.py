@@ -6,6 +6,7 @@ Every name carries the caller, so two callers' things never meet, also on a Lett
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_OID, uuid5
@@ -73,6 +74,27 @@ def block_lock(block_id: str) -> str:
 def busy_marks(caller: Caller, agent: str) -> list[str]:
     """The locks of which a turn of the agent holds one, for as long as it runs."""
     return [f"busy-{caller_hash(caller)}-{agent}-{slot}" for slot in range(BUSY_SLOTS)]
+
+
+GUEST_TAG = "atlas-guest"
+"""Marks an agent in Letta that exists for one run only."""
+_RUN_TAG = "atlas-run:"
+_GUEST = re.compile(r"_of_[0-9a-f]{8}$")
+
+
+def guest_name(run_id: str, name: str) -> str:
+    """The name of an agent that exists for that run only; no other run's has it."""
+    return f"{name}_of_{_hash(run_id)[:8]}"
+
+
+def is_guest(name: str) -> bool:
+    """Whether the agent's name is one of those."""
+    return bool(_GUEST.search(name))
+
+
+def guest_tags(run_id: str) -> list[str]:
+    """What marks an agent in Letta as existing for that run only."""
+    return [GUEST_TAG, f"{_RUN_TAG}{run_id}"]
 
 
 def tags(caller: Caller, agent: str | None = None) -> list[str]:

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from atlas_mcp.constellation import portable_entries as entries
 from atlas_mcp.constellation.agent_rows import SHARED
+from atlas_mcp.constellation.names import is_guest
 from atlas_mcp.errors import LettaLost
 from atlas_mcp.model.run import ENDED
 from atlas_mcp.store import tables
@@ -73,7 +74,8 @@ async def collect_living(caller: Caller, letta: Letta, record: Record) -> InLett
     """What of the caller's constellation lives in that Letta: agents, blocks with their revisions, archives."""
     async with record.read() as db:
         mine = (tables.agent.c.caller == caller.id, tables.agent.c.server == letta.name)
-        rows = list(await db.execute(select(tables.agent).where(*mine).order_by(tables.agent.c.name)))
+        found = await db.execute(select(tables.agent).where(*mine).order_by(tables.agent.c.name))
+        rows = [row for row in found if not is_guest(row.name)]
         blocks = await _blocks(db, caller, letta)
     agents: list[entries.AgentEntry] = []
     archives: dict[str, tuple[entries.PassageEntry, ...]] = {}

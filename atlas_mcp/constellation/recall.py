@@ -17,6 +17,7 @@ import anyio
 
 from atlas_mcp.constellation.agent_rows import read_agents
 from atlas_mcp.constellation.library import checked_query
+from atlas_mcp.constellation.names import is_guest
 from atlas_mcp.errors import AtlasError, ConfigurationError, InvalidInput, LettaLost, LettaUnavailable
 from atlas_mcp.memory.chunks import passages
 from atlas_mcp.memory.results import bring_up_to_date
@@ -126,7 +127,8 @@ class Recall:
             raise self._letta
         async with self._record.read() as db:
             known = await read_agents(db, self._caller, self._letta.name)
-        return self._letta, [agent for agent in known if wanted.agent in (None, agent.name)]
+        lasting = [agent for agent in known if not is_guest(agent.name)]
+        return self._letta, [agent for agent in lasting if wanted.agent in (None, agent.name)]
 
     async def _archives(self, wanted: Wanted) -> list[Hit]:
         letta, agents = await self._agents(wanted)

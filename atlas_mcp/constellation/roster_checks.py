@@ -28,7 +28,7 @@ def role_of(name: str, stated: Role | None, teams: tuple[TeamSpec, ...], file: R
     if placed and stated and stated != placed:
         raise file.broken(f"{name!r} is {stated}, and yet the {placed} of a team.", "agents", name, "role")
     role = placed or stated
-    if role is None or (placed is None and role == "supervisor"):
+    if role is None or (placed is None and role in ("supervisor", "guest")):
         allowed = "global_supervisor, librarian or worker"
         problem = f"{name!r} belongs to no team: add it to a team's workers, or state its role ({allowed})."
         raise file.broken(problem, "agents", name)

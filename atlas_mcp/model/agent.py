@@ -11,7 +11,8 @@ from atlas_mcp.errors import UnknownAgent, UnknownGroup, UnknownTeam
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.group import GroupSpec
 
-Role = Literal["global_supervisor", "librarian", "supervisor", "worker"]
+Role = Literal["global_supervisor", "librarian", "supervisor", "worker", "guest"]
+"""A guest exists for one run only, and stands in no roster."""
 Tier = Literal["supervisor", "worker", "rater"]
 Level = Literal["routine", "interactive", "investigative", "critical"]
 TeamKind = Literal["work", "writing", "rating"]
@@ -116,7 +117,7 @@ class Roster(Frozen):
         """Which tier of model the agent uses: raters apart from authors, supervisors apart from workers."""
         if agent.team and self.team(agent.team).kind == "rating":
             return "rater"
-        return "worker" if agent.role == "worker" else "supervisor"
+        return "worker" if agent.role in ("worker", "guest") else "supervisor"
 
     @property
     def fingerprint(self) -> str:

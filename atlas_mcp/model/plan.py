@@ -12,7 +12,12 @@ Priority = Literal["low", "normal", "high", "urgent"]
 TaskKind = Literal["research", "analysis", "writing", "review", "mixed"]
 Complexity = Literal["simple", "moderate", "complex"]
 
+Mode = Literal["hierarchy", "team", "debate"]
+"""How agents work together: teams under one plan; a single team alone; named sides and a moderator."""
+
 MAX_PARTS = 12
+MAX_DEBATERS = 8
+MAX_DEBATE_ROUNDS = 5
 
 
 class Part(Tolerant):
@@ -24,6 +29,13 @@ class Part(Tolerant):
     depends_on: tuple[str, ...] = ()
 
 
+class Debater(Tolerant):
+    """One side of a debate: an agent of the constellation by its name, or, with a persona, one for this run alone."""
+
+    name: str = Field(min_length=1, max_length=60)
+    persona: str = Field(default="", max_length=1_500, description="Who it is and what it stands for.")
+
+
 class Lack(Tolerant):
     """Something the task could have used and that is not there."""
 
@@ -33,17 +45,25 @@ class Lack(Tolerant):
 
 
 class Plan(Tolerant):
-    """Which team does what, in which order. Ids are unique, dependencies exist and have no cycle."""
+    """Which team does what, in which order. Ids are unique, dependencies exist and have no cycle.
+
+    A debate has `debaters` and no parts; every other mode has parts.
+    """
 
     summary: str = ""
+    mode: Mode = "hierarchy"
     priority: Priority = "normal"
     kind: TaskKind = "mixed"
     complexity: Complexity = "moderate"
-    parts: tuple[Part, ...] = Field(min_length=1, max_length=MAX_PARTS)
+    parts: tuple[Part, ...] = Field(default=(), max_length=MAX_PARTS)
+    debaters: tuple[Debater, ...] = Field(default=(), max_length=MAX_DEBATERS)
+    rounds: int = Field(default=3, ge=2, le=MAX_DEBATE_ROUNDS, description="Of statements in a debate, at most.")
     lacks: tuple[Lack, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if not self.parts and not self.debaters:
+            raise ValueError("parts: there must be at least one")
         ids = [p.id for p in self.parts]
         if len(set(ids)) != len(ids):
             raise ValueError(f"part ids must be unique: {ids}")

@@ -66,6 +66,12 @@ class Result(Tolerant):
     rounds: int = 1
     best_round: int = 1
     passed: bool = Field(default=False, description="Whether every criterion's mean reached 4.0, and no check failed.")
+    agreement: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Of a debate: the share of pairs of debaters who vote alike on a point, on the mean of all points.",
+    )
     disagreements: list[str] = Field(default_factory=list[str])
     unmet: list[str] = Field(default_factory=list[str], description="Criteria below 4.0 in the best round.")
     missing: list[Missing] = Field(default_factory=list[Missing])

@@ -34,7 +34,7 @@ TAGS = (
     "recalled",
     "journal",
     "result",
-    "debaters",
+    "mode",
     "statement",
     "points",
     "answer_schema",

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints
 
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.budget import Budget
+from atlas_mcp.model.plan import Mode
 
 MAX_MESSAGE = 100_000
 MAX_GOAL = 20_000
@@ -38,6 +39,7 @@ class TeamTask(Frozen):
     teams: tuple[str, ...] = ()
     criteria: tuple[Criterion, ...] = Field(default=DEFAULT_CRITERIA, min_length=1, max_length=MAX_CRITERIA)
     project: str | None = Field(default=None, min_length=1, max_length=200)
-    max_rounds: int = Field(default=2, ge=1, le=10)
+    max_rounds: int = Field(default=2, ge=0, le=10, description="Rounds of rating at most; with 0 nobody rates.")
+    mode: Mode | None = None
     budget: Budget = Budget()
     approve_plan: bool = False

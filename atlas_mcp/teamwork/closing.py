@@ -12,6 +12,7 @@ from atlas_mcp.model.work import Draft, Findings
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import scores
 from atlas_mcp.teamwork.comparing import compare
+from atlas_mcp.teamwork.debate import outcome_of
 from atlas_mcp.teamwork.inspection import failed, load_checks
 from atlas_mcp.teamwork.job import RESULT, Job, kept
 from atlas_mcp.teamwork.learning import learn
@@ -46,10 +47,12 @@ async def gather(job: Job, state: State, first: Draft | None = None) -> Result |
     draft = drafts.get(best, first)
     means = state.get("means", {}).get(str(best), {})
     missing = [Missing.model_validate(m) for m in state.get("missing", [])]
-    waiting = not means and NO_RATINGS not in missing
+    rated = job.task.max_rounds > 0
+    waiting = rated and not means and NO_RATINGS not in missing
     missing += [NOT_WRITTEN] * (draft is None) + [NOT_RATED] * waiting
-    unmet = [] if waiting else scores.unmet(means, job.task.criteria)
+    unmet = [] if waiting or not rated else scores.unmet(means, job.task.criteria)
     stop = await stopped(job)
+    debated = await outcome_of(job) if state.get("mode") == "debate" else None
     evidence: dict[tuple[str, str, str], Evidence] = {}
     for text in reports.values():
         evidence.update({(e.claim, e.source, e.quote): e for e in Findings.model_validate_json(text).evidence})
@@ -59,8 +62,12 @@ async def gather(job: Job, state: State, first: Draft | None = None) -> Result |
         ratings=[r for n, given in verdicts.items() for r in scores.ratings(given, job.task.criteria, n)],
         rounds=max(rounds, 1),
         best_round=best,
-        passed=not unmet and not waiting and not faults.get(best),
-        disagreements=scores.disagreements(verdicts.get(best, {}), job.task.criteria),
+        passed=rated and not unmet and not waiting and not faults.get(best),
+        agreement=debated.agreement if debated else None,
+        disagreements=[
+            *(debated.disagreements if debated else []),
+            *scores.disagreements(verdicts.get(best, {}), job.task.criteria),
+        ],
         unmet=unmet,
         missing=missing,
         checks=checks.get(best, []),
@@ -92,7 +99,13 @@ async def finish(job: Job, node: str, state: State) -> dict[str, Any]:
 def in_words(result: Result) -> str:
     """How it ended, in a sentence."""
     short = [*map(repr, result.unmet), *(f"the check of {c.name}" for c in failed(result.checks))]
-    end = "it passes" if result.passed else f"it does not pass: {', '.join(dict.fromkeys(short))}"
+    end = (
+        "it passes"
+        if result.passed
+        else "nobody rated it"
+        if not short
+        else f"it does not pass: {', '.join(dict.fromkeys(short))}"
+    )
     text = f"done after {count(result.rounds, 'rating round')}, the best is round {result.best_round}; {end}"
     text += f"; {count(len(result.missing), 'thing')} missing" if result.missing else ""
     return f"{text}; a budget ended it early" if result.stopped else text

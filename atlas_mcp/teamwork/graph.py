@@ -3,6 +3,7 @@
     plan -> approve (where somebody is to be asked) -> dispatch
     dispatch -> team (one for each part that can start, all at once) -> dispatch -> ... -> write
     write -> rate (one for each rater, all at once) -> judge -> write | finish
+    debate (in the place of teams): open -> argue (all sides at once) -> moderate -> argue | conclude
     team:   delegate -> work (one for each assignment, all at once) -> merge
 
 LangGraph is imported when a graph is first built. Where the ways part is decided in coroutines: what is no coroutine
@@ -15,13 +16,24 @@ from collections.abc import Awaitable, Callable
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from atlas_mcp.model.plan import MAX_PARTS
+from atlas_mcp.model.plan import MAX_DEBATE_ROUNDS, MAX_PARTS
 from atlas_mcp.teamwork.approval import approve
 from atlas_mcp.teamwork.closing import finish, keep_best
+from atlas_mcp.teamwork.debate import argue, conclude, moderate, open_debate
 from atlas_mcp.teamwork.job import Job
 from atlas_mcp.teamwork.planning import make_plan
 from atlas_mcp.teamwork.rating import judge, rate
-from atlas_mcp.teamwork.state import RaterState, State, TeamOutput, TeamState, WorkerState, merge
+from atlas_mcp.teamwork.state import (
+    DEBATE,
+    DebaterState,
+    DebateState,
+    RaterState,
+    State,
+    TeamOutput,
+    TeamState,
+    WorkerState,
+    merge,
+)
 from atlas_mcp.teamwork.team import delegate, work
 from atlas_mcp.teamwork.team import merge as merge_reports
 from atlas_mcp.teamwork.writing import write
@@ -36,7 +48,7 @@ Node = Callable[[Job, str, Any], Awaitable[dict[str, Any]]]
 
 def steps(max_rounds: int) -> int:
     """More steps than any task of so many rounds can take; reaching it is a fault in the graph."""
-    return 2 * MAX_PARTS + 3 * max_rounds + 10
+    return 2 * MAX_PARTS + 3 * max_rounds + 2 * MAX_DEBATE_ROUNDS + 10
 
 
 @lru_cache(maxsize=1)  # compiling takes as long as three turns of agents that answer at once
@@ -54,6 +66,7 @@ def _draw() -> Any:
     graph.add_node("approve", _node("approve", approve))
     graph.add_node("dispatch", _node("dispatch", dispatch))
     graph.add_node("team", _draw_team())
+    graph.add_node("debate", _draw_debate())
     graph.add_node("write", _node("write", write))
     graph.add_node("rate", _node("rate", rate), input_schema=RaterState)
     graph.add_node("judge", _node("judge", _judge))
@@ -61,8 +74,9 @@ def _draw() -> Any:
     graph.add_edge(START, "plan")
     graph.add_conditional_edges("plan", after_plan, ["approve", "dispatch"])
     graph.add_edge("approve", "dispatch")
-    graph.add_conditional_edges("dispatch", after_dispatch, ["team", "write"])
+    graph.add_conditional_edges("dispatch", after_dispatch, ["team", "debate", "write"])
     graph.add_edge("team", "dispatch")
+    graph.add_edge("debate", "dispatch")
     graph.add_conditional_edges("write", after_write, ["rate", "judge", "finish"])
     graph.add_edge("rate", "judge")
     graph.add_conditional_edges("judge", after_judge, ["write", "finish"])
@@ -82,6 +96,22 @@ def _draw_team() -> Any:
     team.add_edge("work", "merge")
     team.add_edge("merge", END)
     return team.compile(name="team")
+
+
+def _draw_debate() -> Any:
+    from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
+
+    debate: Any = StateGraph(DebateState, context_schema=Job, output_schema=TeamOutput)
+    debate.add_node("open", _node("open", open_debate))
+    debate.add_node("argue", _node("argue", argue), input_schema=DebaterState)
+    debate.add_node("moderate", _node("moderate", moderate))
+    debate.add_node("conclude", _node("conclude", conclude))
+    debate.add_edge(START, "open")
+    debate.add_conditional_edges("open", next_round, ["argue", "conclude"])
+    debate.add_edge("argue", "moderate")
+    debate.add_conditional_edges("moderate", next_round, ["argue", "conclude"])
+    debate.add_edge("conclude", END)
+    return debate.compile(name="debate")
 
 
 def _node(name: str, do: Node) -> Any:
@@ -105,13 +135,13 @@ def _node(name: str, do: Node) -> Any:
 def _title(name: str, state: dict[str, Any]) -> str:
     """The node's name, and whose work it is where several do the same."""
     part = cast("dict[str, Any]", state.get("part") or {})
-    whose = state.get("worker") or state.get("rater") or part.get("id")
+    whose = state.get("worker") or state.get("rater") or state.get("debater") or part.get("id")
     return f"{name} {whose}" if whose else name
 
 
 def _shown(state: dict[str, Any]) -> dict[str, Any]:
     """What of the state tells the node's work."""
-    return {k: state[k] for k in ("part", "worker", "rater", "round", "done") if k in state}
+    return {k: state[k] for k in ("part", "worker", "rater", "debater", "round", "done") if k in state}
 
 
 async def dispatch(job: Job, node: str, state: State) -> dict[str, Any]:
@@ -139,7 +169,18 @@ async def after_dispatch(state: State) -> list[Any] | str:
 
     done = state.get("done", {})
     ready = [p for p in state["parts"] if p["id"] not in done and all(d in done for d in p["depends_on"])]
-    return [Send("team", {"part": part}) for part in ready] or "write"
+    return [Send("debate" if part["team"] == DEBATE else "team", {"part": part}) for part in ready] or "write"
+
+
+async def next_round(state: DebateState) -> list[Any] | str:
+    """All who are seated speak, or the debate is over."""
+    from langgraph.types import Send
+
+    if state["over"]:
+        return "conclude"
+    seated, threads = state["seated"], state.get("threads", {})
+    each = [DebaterState(debater=d, round=state["round"], seated=seated, threads=threads) for d in seated]
+    return [Send("argue", one) for one in each]
 
 
 async def after_delegate(state: TeamState) -> list[Any] | str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atlas_mcp.constellation.guests import GUESTS
 from atlas_mcp.errors import ConfigurationError
 from atlas_mcp.model.plan import Lack, Plan
-from atlas_mcp.runs.changes import Entry
-from atlas_mcp.teamwork import prompts
+from atlas_mcp.runs.changes import Entry, Kept
+from atlas_mcp.teamwork import modes, prompts
 from atlas_mcp.teamwork.asking import Question, ask
 from atlas_mcp.teamwork.checks import shorten
+from atlas_mcp.teamwork.ephemeral import plain
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.recalling import as_sections, recall
 
@@ -102,8 +105,13 @@ async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
             argument="teams",
             next_step="Name a working team, or add what its workers need (get_status says how).",
         )
+    if ready := modes.alone(job.task):
+        if problem := refuse(ready, teams):
+            raise ConfigurationError(f"{problem}.", argument="teams", next_step="Name another team, or another mode.")
+        return await _settle(job, node, ready, "atlas")
     lines, recalled = [t.line() for t in teams], as_sections(await recall(job, node))
-    return await _plan(job, node, teams, prompts.plan(job.task, lines, by_tool(lacks(job)), recalled), "new")
+    more = (modes.told(job.task), recalled)
+    return await _plan(job, node, teams, prompts.plan(job.task, lines, by_tool(lacks(job)), *more), "new")
 
 
 async def plan_again(job: Job, node: str, thread: str, said: str) -> dict[str, Any]:
@@ -114,28 +122,44 @@ async def plan_again(job: Job, node: str, thread: str, said: str) -> dict[str, A
 
 async def _plan(job: Job, node: str, teams: Sequence[Standing], prompt: str, thread: str) -> dict[str, Any]:
     leader = job.agents.roster.with_role("global_supervisor").name
-    without, first = lacks(job), thread == "new"
+    first, chosen, roster = thread == "new", job.task.mode, job.agents.roster
     job.expect(1)
+
+    def check(plan: Plan) -> str | None:
+        plan = modes.settled(plan, chosen)
+        return modes.refuse(plan, teams, roster) or refuse(plan, teams)
+
     question = Question(
         agent=leader,
         prompt=prompt,
         answer=Plan,
         doing=f"{leader} plans the work{'' if first else ' anew'}",
-        done=lambda plan: f"{leader} planned {count(len(plan.parts), 'part')}",
-        check=lambda plan: refuse(plan, teams),
+        done=lambda plan: f"{leader} planned {_what(modes.settled(plan, chosen))}",
+        check=check,
         conversation=thread,
         asks=first,
     )
     asked = await ask(job, node, question)
-    plan = with_lacks(asked.answer, by_tool(without))
-    await job.write(kept("plan", plan), plan, Entry(leader, "planned", _in_words(plan), key=f"{node}:planned"))
-    parts = [{"id": p.id, "team": p.team, "depends_on": list(p.depends_on)} for p in plan.parts]
-    missing = [missing_worker(w, found) for w, found in without.items()]
-    update: dict[str, Any] = {"parts": parts, "missing": missing}
+    update = await _settle(job, node, modes.settled(asked.answer, chosen), leader)
     if first:
         to_ask = job.task.approve_plan or bool(asked.asked)
         update["planning"] = {"thread": asked.conversation, "asked": [*asked.asked], "to_ask": to_ask}
     return update
+
+
+async def _settle(job: Job, node: str, plan: Plan, who: str) -> dict[str, Any]:
+    """Record the plan, and the names of the agents that it describes before any of them is made."""
+    without = {} if plan.mode == "debate" else lacks(job)
+    if plan.mode == "team":
+        members = job.agents.roster.team(plan.parts[0].team).workers
+        without = {worker: found for worker, found in without.items() if worker in members}
+    plan = with_lacks(plan, by_tool(without))
+    voices = [plain(one.name) for one in plan.debaters if one.persona.strip()]
+    named = [Kept(GUESTS, json.dumps(voices))] if voices else []
+    await job.write(kept("plan", plan), plan, *named, Entry(who, "planned", _in_words(plan), key=f"{node}:planned"))
+    missing = [missing_worker(worker, found) for worker, found in without.items()]
+    lead = modes.lead(plan, job.agents.roster)
+    return {"mode": plan.mode, "lead": lead, "parts": modes.places(plan), "missing": missing}
 
 
 def refuse(plan: Plan, teams: Sequence[Standing]) -> str | None:
@@ -183,7 +207,13 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def _what(plan: Plan) -> str:
+    return "a debate" if plan.mode == "debate" else count(len(plan.parts), "part")
+
+
 def _in_words(plan: Plan) -> str:
+    if plan.mode == "debate":
+        return modes.described(plan)
     parts = "; ".join(
         f"{p.team}: {' '.join(p.task.split())[:120]}" + (f" (after {', '.join(p.depends_on)})" if p.depends_on else "")
         for p in plan.parts

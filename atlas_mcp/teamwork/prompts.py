@@ -30,7 +30,7 @@ DATA = (
 ANSWER = "Answer with exactly one JSON object that fits the schema, and nothing after it."
 
 
-def plan(task: TeamTask, teams: Sequence[str], lacks: Sequence[Lack], recalled: str = "") -> str:
+def plan(task: TeamTask, teams: Sequence[str], lacks: Sequence[Lack], mode: str = "", recalled: str = "") -> str:
     """For the global supervisor: which teams do what, and what waits for what. `recalled`: what earlier runs taught."""
     lead = f"""You lead this constellation of agents. Plan the work that reaches the goal below.
 
@@ -47,6 +47,7 @@ in <lacks>; nobody may invent sources. State the priority, the kind and the comp
         section("teams", "\n".join(teams)),
         section("materials", listing(task.materials)),
         section("lacks", bullets(f"{x.what}: {x.why}: {x.how_to_add}" for x in lacks)) if lacks else "",
+        mode,
         recalled,
         answer=Plan,
     )
@@ -100,7 +101,7 @@ What the materials and reports do not support belongs in the gaps; never invent 
         section("task", assignment.task),
         section("context", assignment.context),
         section("restrictions", bullets(assignment.restrictions)),
-        *_materials(materials),
+        *materials_of(materials),
         reports,
         answer=Findings,
     )
@@ -205,7 +206,7 @@ concerns the whole. Do not be kind: a fault that you pass over reaches the reade
         section("checks", f"Found by looking it up:\n{checks}") if checks else "",
         section("draft", now.model_dump_json()),
         reports,
-        *_materials(task.materials),
+        *materials_of(task.materials),
         answer=Verdict,
     )
 
@@ -232,7 +233,7 @@ def bullets(lines: Iterable[str]) -> str:
     return "\n".join("- " + " ".join(line.split()) for line in lines) or "none"
 
 
-def _materials(materials: Sequence[Material]) -> list[str]:
+def materials_of(materials: Sequence[Material]) -> list[str]:
     """The listing, and the texts themselves if they are short in all."""
     if sum(len(m.text) for m in materials) > INLINE_LIMIT:
         return [section("materials", listing(materials)), READ_BY_TOOLS]

@@ -24,6 +24,12 @@ def fit(reports: Mapping[str, str], room: int) -> dict[str, str]:
     return {name: text if len(text) <= limit else _cut(text, limit) for name, text in reports.items()}
 
 
+def fit_texts(texts: Mapping[str, str], room: int) -> dict[str, str]:
+    """Plain texts, together at most `room` characters; a longer one ends earlier."""
+    limit = _share([len(t) for t in texts.values()], room)
+    return {name: text if len(text) <= limit else f"{text[: limit - 1]}…" for name, text in texts.items()}
+
+
 def _share(lengths: list[int], room: int) -> int:
     """What each may have when the short ones leave their rest to the long ones."""
     left, waiting = room, sorted(lengths)

@@ -31,13 +31,19 @@ class PartState(TypedDict):
     depends_on: list[str]
 
 
+DEBATE = "debate"
+"""The id of the part that a debate is, and what stands in the place of its team."""
+
+
 class State(TypedDict):
-    """The whole task. `planning` is the planner's conversation and what it asked the caller. `done` says of each part
-    that ended whether it is "done" or "missing"; `rated` gives the round of each verdict; `unfit` says of a verdict by
-    its round and rater why it does not count; `models` says who answered with which; `means` are the criteria's scores
-    by round; `turns` counts each node's turns."""
+    """The whole task. `planning` is the planner's conversation and what it asked the caller; `lead` whose text it is
+    where no writing team writes. `done` says of each part that ended whether it is "done" or "missing"; `rated` gives
+    the round of each verdict; `unfit` says of a verdict by its round and rater why it does not count; `models` says who
+    answered with which; `means` are the criteria's scores by round; `turns` counts each node's turns."""
 
     planning: Json
+    mode: str
+    lead: str
     parts: list[PartState]
     done: Annotated[dict[str, str], merge]
     authors: Annotated[list[str], unite]
@@ -93,3 +99,28 @@ class RaterState(TypedDict):
     round: int
     parts: list[PartState]
     done: dict[str, str]
+
+
+class DebateState(TypedDict):
+    """A debate. `seated` are those who spoke in the last round, `said` says of each statement whether it is "done" or
+    "missing", `threads` has each debater's conversation."""
+
+    part: PartState
+    round: int
+    seated: list[str]
+    over: bool
+    said: Annotated[dict[str, str], merge]
+    threads: Annotated[dict[str, str], merge]
+    done: Annotated[dict[str, str], merge]
+    authors: Annotated[list[str], unite]
+    missing: Annotated[list[Json], unite]
+    turns: Annotated[dict[str, int], merge]
+
+
+class DebaterState(TypedDict):
+    """One debater in one round."""
+
+    debater: str
+    round: int
+    seated: list[str]
+    threads: dict[str, str]

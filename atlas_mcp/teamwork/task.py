@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from atlas_mcp.errors import AtlasError, RunLost
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.task import DEFAULT_CRITERIA, TeamTask
 from atlas_mcp.runs.outcome import RunOutcome
+from atlas_mcp.teamwork.ephemeral import dismiss
 from atlas_mcp.teamwork.job import RESULT, Job
 from atlas_mcp.teamwork.own_task import in_own_task
 from atlas_mcp.teamwork.planning import count
@@ -30,14 +30,27 @@ async def run_team_task(run: Journal, agents: Agents, task: TeamTask, checkpoint
     """Do the task, or go on with it where an earlier process left it.
 
     Raises what kept it from any result: ConfigurationError when no team can work, what the global supervisor failed
-    with (UnusableAnswer, ModelFailed, ...) when there is no plan, and Unavailable when no part was done.
+    with (UnusableAnswer, ModelFailed, ...) when there is no plan, Unavailable when no part was done, and BudgetSpent
+    when it was a budget that kept it from any.
     """
     task = task if task.criteria else task.model_copy(update={"criteria": DEFAULT_CRITERIA})
     with span("team_task", kind="WORKFLOW", inputs={"goal": task.goal}, run_id=run.run_id) as opened:
-        result = await in_own_task(_work(Job(run, agents, task), checkpoints))
+        result = await _company(Job(run, agents, task), checkpoints)
         outputs(opened, result)
-    missing = f"{count(len(result.missing), 'thing')} missing: see result.missing." if result.missing else None
-    return RunOutcome(result=result, note=missing)
+    notes = ["A budget ended it early: see result.stopped."] if result.stopped else []
+    notes += [f"{count(len(result.missing), 'thing')} missing: see result.missing."] if result.missing else []
+    return RunOutcome(result=result, note=" ".join(notes) or None)
+
+
+async def _company(job: Job, checkpoints: Checkpoints) -> Result:
+    """Do the work, and send away those who were there for it alone; they stay while the run is to go on."""
+    ended = False
+    try:
+        result = await in_own_task(_work(job, checkpoints))
+        ended = True
+        return result
+    finally:
+        await dismiss(job, ended=ended)
 
 
 async def _work(job: Job, checkpoints: Checkpoints) -> Result:
@@ -49,16 +62,8 @@ async def _work(job: Job, checkpoints: Checkpoints) -> Result:
     if not stand.next and (done := await job.find(RESULT)):
         return Result.model_validate_json(done)  # a run that ends in the moment in which its process died
     job.done = job.total = sum(stand.values.get("turns", {}).values())
-    try:
-        await graph.ainvoke(None if stand.next else {"turns": {}}, config, context=job, durability="sync")
-    except RunLost:
-        raise  # another process may be at it, from these checkpoints
-    except AtlasError:
-        await checkpoints.forget(job.run.run_id)
-        raise
-    result = Result.model_validate_json(await job.text(RESULT))
-    await checkpoints.forget(job.run.run_id)
-    return result
+    await graph.ainvoke(None if stand.next else {"turns": {}}, config, context=job, durability="sync")
+    return Result.model_validate_json(await job.text(RESULT))
 
 
 def _graph(saver: Any) -> tuple[Any, Any]:

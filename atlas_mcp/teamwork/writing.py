@@ -42,6 +42,8 @@ REVISE = (
     "mend those faults."
 )
 
+REVISE_OWN = "The text that you answer for was rated and fell short, as the feedback says. Revise it."
+
 
 @dataclass
 class Page:
@@ -66,7 +68,12 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
     page = await _open_page(job, state, before)
     old = page.text
     team = next((t for t in job.agents.roster.teams if t.kind == "writing"), None)
-    for index, given in enumerate(await _assign(job, f"{node}:assign", team, page) if team else []):
+    lead = state.get("lead", "")
+    if lead:
+        assigned = [Assignment(worker=lead, task=REVISE_OWN)] if before else []
+    else:
+        assigned = await _assign(job, f"{node}:assign", team, page) if team else []
+    for index, given in enumerate(assigned):
         await _let_write(job, f"{node}:{index}", given, page)
     new = page.text or reports_as_text(page.reports)
     changed, chosen = new != old, dict[str, str]()
@@ -74,7 +81,8 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
         missing = [*state.get("missing", []), *(m.model_dump() for m in page.missing)]
         shown = None if before else await gather(job, {**state, "missing": missing}, first=new)
         told = _told(node, page, new, revised=old is not None)
-        chosen = line_up(job, state, {*state.get("authors", []), *page.authors}, before + 1)
+        if job.task.max_rounds:
+            chosen = line_up(job, state, {*state.get("authors", []), *page.authors}, before + 1)
         checks = kept_checks(before + 1, await inspect(job.task, new, page.reports))
         begun = (kept(f"draft/{before + 1}", new), checks, kept_line_up(before + 1, chosen))
         await job.write(*begun, *([shown] if shown else []), *told)
@@ -82,9 +90,9 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
     job.expect(len(judges))
     return {
         "round": before + 1 if changed else before,
-        "again": changed,
+        "again": changed and job.task.max_rounds > 0,
         "raters": judges,
-        "authors": [*page.authors, *([team.supervisor] if team and page.authors else [])],
+        "authors": [*page.authors, *([team.supervisor] if team and not lead and page.authors else [])],
         "models": page.models,
         "missing": [m.model_dump() for m in page.missing],
         "turns": job.counted(node),
