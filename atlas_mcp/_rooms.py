@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from atlas_mcp._chats import take_turn
-from atlas_mcp._config import destination, model_config
+from atlas_mcp._config import database, destination, model_config
 from atlas_mcp._groups import GroupRuns
 from atlas_mcp._team_tasks import do_team_task
 from atlas_mcp.constellation.agents import shown_model
@@ -33,6 +33,7 @@ from atlas_mcp.models.catalog import OFFLINE, parse_name
 from atlas_mcp.models.chat import OFFLINE_NOTE, Models
 from atlas_mcp.models.served import ServedModels
 from atlas_mcp.runs.unfinished import has_unfinished
+from atlas_mcp.store.advisory_locks import AdvisoryLocks
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.locks import Locks
 from atlas_mcp.watch.tracing import open_tracing
@@ -224,7 +225,11 @@ class RoomsKeeper:
         self.home = open_home(settings.home)
         self.servers = settings.lettas
         here = any(server.kind == "embedded" for server in self.servers)
-        bring_done(self.home.moves, self.home.record, Locks(self.home.locks))
+        self.database = database(settings)
+        self.home_locks = Locks(self.home.locks)
+        self.advisory_locks = AdvisoryLocks(self.database) if self.database else None
+        self.locks = Locks(self.advisory_locks) if self.advisory_locks else self.home_locks
+        bring_done(self.home.moves, self.home.record, self.home_locks)
         self.roster = load_roster(settings.roster or self.home.own_roster, read_model=parse_name if here else None)
         self.model_config = model_config(settings, self.roster)
         self.local_models = Models(self.model_config)
@@ -233,8 +238,7 @@ class RoomsKeeper:
         self.models = self.local_models if here else ServedModels(self.model_config, settings.letta_model)
         self.destination = destination(settings)
         self.tracing: Tracing | None = None
-        self.locks = Locks(self.home.locks)
-        self.folders = ToolFolders(self.home.temporary, self.locks)
+        self.folders = ToolFolders(self.home.temporary, self.home_locks)
         self.toolbox = Toolbox(settings.tools, self.folders)
         self.opened: Rooms | None = None
         self.failure: Exception | None = None
@@ -243,7 +247,7 @@ class RoomsKeeper:
         self._closing = anyio.Event()
         self.gate = Gate()
         self.draining = False
-        if has_unfinished(self.home.record) or has_marks(self.home.moves):
+        if self.database or has_unfinished(self.home.record) or has_marks(self.home.moves):
             self._wanted.set()
 
     def note_on(self, model: str) -> str | None:
@@ -328,21 +332,27 @@ class RoomsKeeper:
         settled.done.set()
 
     async def _open(self, stack: AsyncExitStack) -> Rooms:
-        self.home.prepare_databases()
+        if self.database is None:
+            self.home.prepare_databases()
         await anyio.to_thread.run_sync(_import_heavy, self.models is self.local_models)
         from atlas_mcp.constellation.moves import Moves
         from atlas_mcp.letta.lettas import open_lettas
-        from atlas_mcp.runs import open_runs
+        from atlas_mcp.runs import new_executor, open_runs
+        from atlas_mcp.runs.admission import Limits
         from atlas_mcp.store.record import open_record
-        from atlas_mcp.teamwork.checkpoints import Checkpoints
+        from atlas_mcp.teamwork.checkpoints import Checkpoints, Fence
         from atlas_mcp.watch.ledger import Ledger
 
-        record = await stack.enter_async_context(open_record(self.home.path))
+        if self.advisory_locks is not None:
+            await stack.enter_async_context(self.advisory_locks.opened())
+        record = await stack.enter_async_context(open_record(self.home.path, self.database))
         embedding = self.settings.letta_embedding_model
         lettas = await stack.enter_async_context(
             open_lettas(self.servers, record, self.locks, self._open_embedded, embedding=embedding)
         )
-        checkpoints = await stack.enter_async_context(Checkpoints(self.home.checkpoints))
+        executor = new_executor()
+        fence = Fence(self.home.record, executor)
+        checkpoints = await stack.enter_async_context(Checkpoints(self.home.checkpoints, fence))
         rooms = Rooms(record, lettas, checkpoints, self, Ledger(self.settings.daily_usd))
         rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
         await stack.enter_async_context(copying(rooms))
@@ -351,10 +361,21 @@ class RoomsKeeper:
             "team_task": partial(do_team_task, rooms),
             "group": GroupRuns(rooms).execute,
         }
-        keys, hours = self.models.providers(), self.settings.answer_hours
-        rooms.runs = await stack.enter_async_context(
-            open_runs(self.home, record, self.locks, executors, providers=keys, answer_hours=hours)
+        runs = open_runs(
+            self.home,
+            record,
+            self.locks,
+            executors,
+            providers=self.models.providers(),
+            answer_hours=self.settings.answer_hours,
+            limits=Limits(self.settings.max_runs, self.settings.max_runs_per_caller),
+            forget=checkpoints.forget,
+            name=executor,
         )
+        rooms.runs = await stack.enter_async_context(runs)
+        if self.draining:
+            rooms.runs.drain()
+            rooms.runs.let_go()
         return rooms
 
     @asynccontextmanager
@@ -362,7 +383,7 @@ class RoomsKeeper:
         from atlas_mcp.embedded import StreamingASGITransport, create_app, running
         from atlas_mcp.letta.connect import open_in_process
 
-        app = create_app(self.home.letta, self.local_models, lock=self.locks.hold, run_tool=self.toolbox.run)
+        app = create_app(self.home.letta, self.local_models, lock=self.home_locks.hold, run_tool=self.toolbox.run)
         async with running(app), open_in_process(StreamingASGITransport(app)) as letta:
             yield letta
 

@@ -18,6 +18,7 @@ from atlas_mcp.cli.servers import servers
 from atlas_mcp.cli.status import status
 from atlas_mcp.cli.traces import traces
 from atlas_mcp.cli.warm import warm
+from atlas_mcp.cli.worker import worker
 from atlas_mcp.errors import AtlasError
 
 app = typer.Typer(
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, status, doctor, warm, traces, letta):
+for command in (demo, serve, worker, status, doctor, warm, traces, letta):
     app.command()(command)
 for name, command in (("export", export), ("import", import_)):
     app.command(name)(command)

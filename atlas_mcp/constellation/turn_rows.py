@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, insert, select, update
 
 from atlas_mcp.constellation.names import turn_id
+from atlas_mcp.errors import RunLost
 from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.store.tables import turn
 
@@ -23,6 +24,7 @@ _MINE = turn.c.caller == bindparam("mine")
 _BY_KEY = select(turn).where(_MINE, turn.c.key == bindparam("called"))
 _BEGIN = insert(turn)
 _CHANGE = update(turn).where(turn.c.id == bindparam("turn"), _MINE)
+_CHANGE_IN = _CHANGE.where(turn.c.conversation == bindparam("thread"))
 _OTHERS = select(turn.c.id).where(
     _MINE, turn.c.conversation == bindparam("thread"), turn.c.id != bindparam("turn"), turn.c.status == "started"
 )
@@ -82,20 +84,33 @@ async def unsettled(db: AsyncConnection, caller: Caller, row: TurnRow) -> list[s
 
 
 async def finish(db: AsyncConnection, caller: Caller, result: TurnResult, letta_run: str | None) -> None:
-    """Keep the turn's result; from now on its key gives this."""
+    """Keep the turn's result; from now on its key gives this. RunLost where the turn is another process's by now."""
     told = result.model_dump(mode="json")
     end = {"status": "done", "result": told, "error": None, "letta_run": letta_run, "finished_at": datetime.now(UTC)}
-    await change(db, caller, result.turn_id, **end)
+    if not await _change_in(db, caller, result.turn_id, result.conversation, end):
+        raise RunLost(result.turn_id)
 
 
-async def fail(db: AsyncConnection, caller: Caller, turn_id: str, error: str) -> None:
+async def fail(db: AsyncConnection, caller: Caller, turn_id: str, conversation: str, error: str) -> None:
     """Note that the turn failed; its key may be tried again."""
-    await change(db, caller, turn_id, status="failed", error=error, finished_at=datetime.now(UTC))
+    end = {"status": "failed", "error": error, "finished_at": datetime.now(UTC)}
+    await _change_in(db, caller, turn_id, conversation, end)
 
 
-async def doubt(db: AsyncConnection, caller: Caller, turn_id: str, error: str) -> None:
+async def doubt(db: AsyncConnection, caller: Caller, turn_id: str, conversation: str, error: str) -> None:
     """Note why nobody waits for the turn any more, though it may still run in Letta."""
-    await change(db, caller, turn_id, status="started", error=error)
+    await _change_in(db, caller, turn_id, conversation, {"status": "started", "error": error})
+
+
+async def _change_in(
+    db: AsyncConnection, caller: Caller, turn_id: str, conversation: str, columns: dict[str, Any]
+) -> bool:
+    """Set these columns, if the turn is still in that conversation.
+
+    It is not where this process hung: then another one takes the turn anew, in a conversation of its own.
+    """
+    place = {"turn": turn_id, "mine": caller.id, "thread": conversation}
+    return bool((await db.execute(_CHANGE_IN, {**place, **columns})).rowcount)
 
 
 def _row(row: Any) -> TurnRow:

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from atlas_mcp.watch.spans import Span
 
 log = logging.getLogger(__name__)
+_UNKNOWN = "what became of it is not known"
 _NOTHING = Usage(cost_usd=0.0)
 
 
@@ -220,7 +221,7 @@ class Turns:
         """
         note = turn_rows.fail if known else turn_rows.doubt
         async with self._record.write() as db:
-            await note(db, self._caller, job.row.id, error)
+            await note(db, self._caller, job.row.id, job.row.conversation, error)
             if used is not None:
                 await self._ledger.settle(db, job.reserved, used)
 
@@ -269,7 +270,7 @@ class Turns:
         for other in job.others:
             await self._letta.settle(job.row.conversation, other)
             async with self._record.write() as db:
-                await turn_rows.fail(db, self._caller, other, "what became of it is not known")
+                await turn_rows.fail(db, self._caller, other, job.row.conversation, _UNKNOWN)
 
     async def _replace_lost(self, job: Job) -> None:
         """Put the agent or its conversation anew where Letta has lost it, and say so."""

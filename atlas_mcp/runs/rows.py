@@ -6,10 +6,11 @@ run is compared in every write of an executor: one that lost its run raises RunL
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, literal_column, or_, select, update
 
 from atlas_mcp.errors import IllegalChange, RunLost, UnknownRun
 from atlas_mcp.model._base import Frozen
@@ -22,6 +23,8 @@ from atlas_mcp.runs.trace import trace_of
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -45,11 +48,37 @@ _DELETE = (
 _DELETE_OURS = delete(_RUN).where(
     _RUN.c.id == bindparam("run"), _RUN.c.executor == bindparam("me"), _RUN.c.status == "working"
 )
+_ALL_OF_IT = select(_RUN).where(_RUN.c.id == bindparam("run")).with_for_update()
+_EXECUTOR = tables.executor
+_OPEN = (
+    select(
+        *(_RUN.c[n] for n in ("id", "caller", "kind", "status", "executor", "needs", "attempts", "created_at")),
+        _EXECUTOR.c.beat,
+    )
+    .outerjoin_from(_RUN, _EXECUTOR, _EXECUTOR.c.name == _RUN.c.executor)
+    .where(_RUN.c.status.in_(_UNFINISHED))
+    .order_by(_RUN.c.created_at, _RUN.c.id)
+)
+_HELD = (_RUN.c.status == literal_column("'working'")) & _RUN.c.executor.is_not(None)  # no value: it is grouped by
+_LOAD = (
+    select(_RUN.c.caller, _HELD.label("held"), func.count().label("runs"))
+    .where(_RUN.c.status.in_(_UNFINISHED), _RUN.c.kind != "turn")
+    .group_by(_RUN.c.caller, _HELD)
+)
+_ALONE = select(func.pg_advisory_xact_lock(0x61746C61))
 _STAND = select(_RUN.c.status, _RUN.c.executor).where(_RUN.c.id == bindparam("run"))
 
 
 _ASKED = Entry("caller", "run_queued", "Asked for.")
 _STARTED = Entry("atlas", "run_started", "Begun.", data={"attempt": 1})
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many runs each caller has at work, and how many that wait."""
+
+    at_work: dict[str, int]
+    waiting: dict[str, int]
 
 
 class Order(Frozen):
@@ -58,6 +87,22 @@ class Order(Frozen):
     caller: Caller
     input: dict[str, Any]
     traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A run that a process has in its hands, and the attempt that it is about to make at it.
+
+    `resumed`: an attempt had begun before. `attempt` counts those whose process ended or hung, from 1.
+    """
+
+    run_id: str
+    kind: RunKind
+    goal: str
+    order: Order
+    attempt: int = 1
+    resumed: bool = False
+    trace_id: str | None = None
 
 
 async def add(
@@ -69,14 +114,14 @@ async def add(
     needs: list[str],
     executor: str | None,
     *,
-    begun_with: Entry | None = None,
+    begun_with: Sequence[Entry] | None = None,
 ) -> None:
     """Store a new run as queued, to be executed by `executor`, or by whoever can if that is None; or as begun with
-    that entry, when `executor` begins at once.
+    those entries, when `executor` begins at once.
     """
     now = datetime.now(UTC)
     begun = begun_with is not None
-    entries = [_ASKED, _STARTED, begun_with] if begun_with else [_ASKED]
+    entries = [_ASKED, _STARTED, *begun_with] if begun_with is not None else [_ASKED]
     row = {
         "id": run_id,
         "caller": order.caller.id,
@@ -88,6 +133,7 @@ async def add(
         "usage": Usage().model_dump(),
         "executor": executor,
         "needs": needs,
+        "budget": order.input.get("budget"),
         "trace_id": trace_of(order.traceparent),
         "attempts": 1 if begun else 0,
         "last_seq": len(entries),
@@ -149,20 +195,21 @@ async def move(
     await journal.append(connection, row.id, row.last_seq + 1, now, entry, cause)
 
 
-async def begin(connection: AsyncConnection, run_id: str, executor: str) -> tuple[RunRow, Order] | None:
-    """Count an attempt and set the run working: the row as it was, which tells whether an attempt had begun before.
+async def begin(connection: AsyncConnection, run_id: str, of: str | None, executor: str) -> Taken | None:
+    """Make the run, which is `of`'s, `executor`'s, count an attempt and set it working.
 
     None if there is nothing to execute: the run ended meanwhile, or is another process's.
     """
-    row = (await connection.execute(select(_RUN).where(_RUN.c.id == run_id))).one()
-    if row.executor != executor or row.status not in _UNFINISHED:
+    row = (await connection.execute(_ALL_OF_IT, {"run": run_id})).one_or_none()
+    if row is None or row.executor != of or row.status not in _UNFINISHED:
         return None
-    resumed = row.status == "working"
+    resumed, attempt = row.status == "working", row.attempts + 1
     told = "Going on from what was done."
-    entry = Entry("atlas", "run_resumed", told, data={"attempt": row.attempts + 1}) if resumed else _STARTED
+    entry = Entry("atlas", "run_resumed", told, data={"attempt": attempt}) if resumed else _STARTED
     kept = {"progress": row.progress} if resumed else {}
-    await move(connection, row, "working", entry, cause=row.last_seq, attempts=row.attempts + 1, **kept)
-    return row, Order.model_validate(row.input)
+    await move(connection, row, "working", entry, cause=row.last_seq, executor=executor, attempts=attempt, **kept)
+    order = Order.model_validate(row.input)
+    return Taken(run_id, row.kind, row.goal, order, attempt=attempt, resumed=resumed, trace_id=row.trace_id)
 
 
 async def end(
@@ -186,30 +233,33 @@ async def cancel(connection: AsyncConnection, run_id: str, caller: str) -> bool:
     return True
 
 
-async def release(connection: AsyncConnection, run_id: str, executor: str, *, began: bool) -> None:
-    """Leave an unfinished run to whoever can go on with it. An attempt that is given back this way did not fail."""
+async def release(connection: AsyncConnection, run_id: str, executor: str) -> None:
+    """Leave an unfinished run to whoever can go on with it. The attempt at it did not fail, and is not counted."""
     await connection.execute(
         update(_RUN)
         .where(_RUN.c.id == run_id, _RUN.c.executor == executor, _RUN.c.status.in_(_UNFINISHED))
-        .values(executor=None, attempts=_RUN.c.attempts - (1 if began else 0))
+        .values(executor=None, attempts=_RUN.c.attempts - 1)
     )
 
 
 async def unfinished(connection: AsyncConnection) -> list[RunRow]:
-    """Every run of the home that somebody is executing or should execute, oldest first."""
-    query = select(_RUN.c.id, _RUN.c.kind, _RUN.c.executor, _RUN.c.needs, _RUN.c.attempts)
-    found = await connection.execute(query.where(_RUN.c.status.in_(_UNFINISHED)).order_by(_RUN.c.created_at))
-    return list(found)
+    """Every run of the record that somebody is executing or should execute, oldest first, with its process's beat."""
+    return list(await connection.execute(_OPEN))
 
 
-async def claim(connection: AsyncConnection, run_id: str, of: str | None, executor: str) -> bool:
-    """Make `executor` the run's, if it is still `of`'s."""
-    done = await connection.execute(
-        update(_RUN)
-        .where(_RUN.c.id == run_id, _RUN.c.executor.is_not_distinct_from(of), _RUN.c.status.in_(_UNFINISHED))
-        .values(executor=executor)
+async def load(connection: AsyncConnection) -> Load:
+    """How much each caller has at work and waiting, single turns apart."""
+    found = [(row.caller, row.held, row.runs) for row in await connection.execute(_LOAD)]
+    return Load(
+        at_work={caller: runs for caller, held, runs in found if held},
+        waiting={caller: runs for caller, held, runs in found if not held},
     )
-    return bool(done.rowcount)
+
+
+async def alone(connection: AsyncConnection) -> None:
+    """Wait until no other transaction that counts runs is under way; needed where writers do not exclude each other."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(_ALONE)
 
 
 async def not_ours(connection: AsyncConnection, run_ids: list[str], executor: str) -> list[str]:

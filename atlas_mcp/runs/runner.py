@@ -1,4 +1,5 @@
-"""Executes runs in this process: at most MAX_RUNS at once, each in a task of its own, each to a state that is stored.
+"""Executes runs in this process: at most MAX_RUNS at once (of single turns, and of all others), each in a task of its
+own, each to a state that is stored.
 
 A run ends completed, failed or cancelled; or it is left unfinished for a later attempt when this process stops. An
 executor is stopped by cancelling its task, once; one that does not stop within GRACE seconds is left alone and can
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import secrets
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -21,7 +23,7 @@ from atlas_mcp.runs.attending import Attendances
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.runs.context import RunContext
 from atlas_mcp.runs.engine import Engine
-from atlas_mcp.runs.trace import AttemptSpan, attempt_span, trace_of
+from atlas_mcp.runs.trace import AttemptSpan, attempt_span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from atlas_mcp.model.run import RunKind
     from atlas_mcp.runs.bells import Bells
     from atlas_mcp.runs.outcome import Executor, RunOutcome
-    from atlas_mcp.runs.rows import Order
+    from atlas_mcp.runs.rows import Taken
+    from atlas_mcp.store.postgres import Postgres
     from atlas_mcp.store.record import Record
 
 MAX_RUNS = 16
@@ -47,7 +50,7 @@ class Runner:
     def __init__(
         self,
         name: str,
-        database: Path,
+        database: Path | Postgres,
         record: Record,
         executors: Mapping[RunKind, Executor],
         bells: Bells,
@@ -59,9 +62,9 @@ class Runner:
         self._bells = bells
         self._answer_within = answer_within
         self._engine = Engine(database, name, self._execute)
-        self._slots = anyio.Semaphore(MAX_RUNS)
         self.attendances = Attendances()
-        self._mine: set[str] = set()
+        self._mine: dict[str, RunKind] = {}
+        self._driven: dict[str, Taken] = {}
         self._working: dict[str, _Attempt] = {}
         self._closing = False
 
@@ -71,8 +74,13 @@ class Runner:
         return frozenset(self._executors)
 
     @property
+    def draining(self) -> bool:
+        """Whether nothing begins here any more."""
+        return self._closing
+
+    @property
     def mine(self) -> frozenset[str]:
-        """The runs that are executed here or wait for a slot here."""
+        """The runs that this process has in its hands."""
         return frozenset(self._mine)
 
     @property
@@ -80,56 +88,64 @@ class Runner:
         """The runs whose executor is at work here."""
         return list(self._working)
 
-    async def drive(self, run_id: str, workflow_id: str) -> None:
-        """Execute a run whose row names this process, as soon as there is a slot, and return when it is over here."""
-        if self._closing or run_id in self._mine:
-            return
-        self._mine.add(run_id)
-        try:
-            async with self._slots:
-                await self._engine.run(workflow_id, run_id)
-        except Exception as error:  # noqa: BLE001
-            # The engine could not start it; a run must not stay queued for ever because of that.
-            await self._fail(run_id, error)
-        finally:
-            self._mine.discard(run_id)
-            if self._closing:
-                with anyio.CancelScope(shield=True):
-                    await self._release(run_id, began=False)
+    def room(self, kind: str) -> int:
+        """How many more runs of that kind can be taken in hand here; single turns have slots of their own."""
+        if self._closing:
+            return 0
+        return MAX_RUNS - sum((other == "turn") == (kind == "turn") for other in self._mine.values())
 
-    def take_slot(self) -> bool:
-        """Whether a run can begin here at once; then `begin` must follow."""
-        try:
-            self._slots.acquire_nowait()
-        except anyio.WouldBlock:
+    def take_slot(self, run_id: str, kind: RunKind) -> bool:
+        """Whether the run can begin here at once; then `drive`, `begin` or `give_slot_back` must follow."""
+        if run_id in self._mine or self.room(kind) <= 0:
             return False
+        self._mine[run_id] = kind
         return True
 
-    def give_slot_back(self) -> None:
-        """Nothing begins after all."""
-        self._slots.release()
+    def give_slot_back(self, run_id: str) -> None:
+        """The run does not begin here after all, or is over here."""
+        self._mine.pop(run_id, None)
 
-    async def begin(self, run_id: str, kind: RunKind, goal: str, order: Order) -> None:
-        """Make the first attempt at a run that is stored as begun here, in the slot that was taken for it."""
-        self._mine.add(run_id)
+    async def drive(self, taken: Taken) -> None:
+        """Make the attempt at a run that was begun for this process, in the slot that was taken for it."""
+        run_id = taken.run_id
+        self._driven[run_id] = taken
+        # An id of its own for each attempt but the first: a dead process's workflow of that name is still open.
+        workflow_id = run_id if not taken.resumed else f"{run_id}.{secrets.token_hex(4)}"
+        try:
+            await self._engine.run(workflow_id, run_id)
+        except Exception as error:  # noqa: BLE001
+            # The engine could not start it; a run must not stay unfinished for ever because of that.
+            await self._fail(run_id, error)
+        finally:
+            self._driven.pop(run_id, None)
+            if self._closing:
+                with anyio.CancelScope(shield=True):
+                    await self._release(run_id)
+            self.give_slot_back(run_id)
+
+    async def begin(self, taken: Taken) -> None:
+        """As `drive`, for a run that somebody attends."""
+        run_id = taken.run_id
         try:
             with anyio.CancelScope(shield=True):
-                known = trace_of(order.traceparent)
-                await self._attempt(run_id, kind, goal, order, attended=True, trace=known)
+                await self._attempt(taken, attended=True)
         except Exception as error:  # noqa: BLE001
             await self._fail(run_id, error)
         finally:
-            self._mine.discard(run_id)
-            self._slots.release()
+            self.give_slot_back(run_id)
 
     def stop(self, run_id: str) -> None:
         """Cancel the executor of that run, if it is at work here. Its row says why."""
         if attempt := self._working.get(run_id):
             attempt.stop()
 
+    def drain(self) -> None:
+        """Take no more runs; those at work here go on."""
+        self._closing = True
+
     def stop_all(self) -> None:
         """Take no more runs, and stop every executor; their runs stay unfinished."""
-        self._closing = True
+        self.drain()
         for attempt in self._working.values():
             attempt.stop()
 
@@ -139,40 +155,24 @@ class Runner:
 
     async def _execute(self, run_id: str) -> None:
         # Called by the engine, inside its workflow. Whatever happens is stored in the row: nothing is raised.
-        if self._closing:
+        taken = self._driven.pop(run_id, None)
+        if taken is None or self._closing:
             return
         try:
-            async with self._record.write() as connection:
-                begun = await rows.begin(connection, run_id, self.name)
-            if begun is not None:
-                row, order = begun
-                resumed, attempt = row.status == "working", row.attempts + 1
-                await self._attempt(
-                    run_id, row.kind, row.goal, order, attempt=attempt, resumed=resumed, trace=row.trace_id
-                )
+            await self._attempt(taken)
         except Exception as error:  # noqa: BLE001
             await self._fail(run_id, error)
 
-    async def _attempt(
-        self,
-        run_id: str,
-        kind: RunKind,
-        goal: str,
-        order: Order,
-        *,
-        trace: str | None,
-        attempt: int = 1,
-        resumed: bool = False,
-        attended: bool = False,
-    ) -> None:
+    async def _attempt(self, taken: Taken, *, attended: bool = False) -> None:
+        run_id, order = taken.run_id, taken.order
         self._bells.ring(run_id)
-        with attempt_span(run_id, kind, goal, order, attempt) as span:
+        with attempt_span(run_id, taken.kind, taken.goal, order, taken.attempt) as span:
             context = RunContext(
                 run_id,
                 order.caller,
                 order.input,
-                resumed=resumed,
-                attempt=attempt,
+                resumed=taken.resumed,
+                attempt=taken.attempt,
                 attended=attended,
                 executor=self.name,
                 record=self._record,
@@ -182,12 +182,12 @@ class Runner:
                 answer_within=self._answer_within,
             )
             # A task of asyncio's, not of a task group: LangGraph's workers are only reached by its kind of cancelling.
-            made = _Attempt(asyncio.create_task(_outcome(self._executors[kind], context)))
+            made = _Attempt(asyncio.create_task(_outcome(self._executors[taken.kind], context)))
             self._working[run_id] = made
             if self._closing:
                 made.stop()
             try:
-                if span.trace_id and span.trace_id != trace:
+                if span.trace_id and span.trace_id != taken.trace_id:
                     if attended:  # most are done by then, and nothing of them is kept
                         await made.over(within=_NOTED_SECONDS)
                     if made.error() is not None:
@@ -206,8 +206,8 @@ class Runner:
             await self._complete(run_id, attempt.task.result(), span)
         elif isinstance(_cause(error), Waiting):
             span.settle("awaiting_answer", str(_cause(error)))
-        elif self._closing:
-            await self._release(run_id, began=True)
+        elif self._closing and attempt.stopped:
+            await self._release(run_id)
         elif not attempt.stopped:
             await self._fail(run_id, error, span)
 
@@ -231,9 +231,9 @@ class Runner:
             self.attendances.hand(run_id, outcome, span.trace_id)
         span.settle("completed", "completed")
 
-    async def _release(self, run_id: str, *, began: bool) -> None:
+    async def _release(self, run_id: str) -> None:
         async with self._record.write() as connection:
-            await rows.release(connection, run_id, self.name, began=began)
+            await rows.release(connection, run_id, self.name)
 
     async def _fail(self, run_id: str, error: BaseException, span: AttemptSpan | None = None) -> None:
         error = _cause(error)
@@ -242,7 +242,7 @@ class Runner:
         text = str(error) if isinstance(error, AtlasError) else f"unexpected error: {type(error).__name__}"
         if not isinstance(error, AtlasError):
             _log.error("run %s failed", run_id, exc_info=error)
-        entry = Entry("atlas", "run_failed", text)
+        entry = Entry("atlas", "run_failed", text, data={"error": type(error).__name__})
         try:
             async with self._record.write() as connection:
                 await rows.end(connection, run_id, self.name, "failed", entry, error=text)

@@ -8,11 +8,9 @@ exist. Nothing here belongs to a request: runs live in a task group of their own
 from __future__ import annotations
 
 import base64
-import logging
 import math
 import secrets
 from contextlib import asynccontextmanager
-from contextvars import Context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
@@ -21,22 +19,26 @@ import anyio
 from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model.run import ENDED, Event, Run, RunKind, RunStatus
 from atlas_mcp.runs import answering, journal, questions, rows, view
-from atlas_mcp.runs.adoption import adopt, lacking, lock_of, orphaned
+from atlas_mcp.runs.admission import admitted, why_waiting
+from atlas_mcp.runs.adoption import lacking, lock_of, orphaned
 from atlas_mcp.runs.bells import Bells
-from atlas_mcp.runs.rows import Order
-from atlas_mcp.runs.runner import MAX_RUNS, Runner
-from atlas_mcp.runs.trace import current_traceparent
+from atlas_mcp.runs.rows import Order, Taken
+from atlas_mcp.runs.runner import Runner
+from atlas_mcp.runs.trace import current_traceparent, trace_of
+from atlas_mcp.runs.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
     from datetime import timedelta
 
-    from anyio.abc import TaskGroup
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.model.caller import Caller
+    from atlas_mcp.runs.admission import Limits
     from atlas_mcp.runs.changes import Entry
     from atlas_mcp.runs.outcome import Executor, RunOutcome
     from atlas_mcp.runs.rows import RunRow
+    from atlas_mcp.runs.watch import Forget
     from atlas_mcp.store.home import Home
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
@@ -47,9 +49,6 @@ if TYPE_CHECKING:
 MAX_PAGE = 100
 _LOOK_SECONDS = 0.1  # how often one who waits looks at a run that another process executes
 _LOOK_AT_OWN_SECONDS = 1.0  # news of our own runs comes by bell
-_WATCH_SECONDS = 0.25  # how soon a run is stopped that another process cancelled
-_ADOPT_SECONDS = 1.0
-_log = logging.getLogger(__name__)
 
 RunList: TypeAlias = list[Run]  # `list` is a method below
 
@@ -67,14 +66,24 @@ class Runs:
     """The runs of one home; made by `open_runs`."""
 
     def __init__(
-        self, record: Record, locks: Locks, runner: Runner, bells: Bells, providers: frozenset[str], tasks: TaskGroup
+        self,
+        record: Record,
+        locks: Locks,
+        runner: Runner,
+        bells: Bells,
+        watch: Watch,
+        *,
+        providers: frozenset[str],
+        limits: Limits,
     ) -> None:
         self._record = record
         self._locks = locks
         self._runner = runner
         self._bells = bells
+        self._watch = watch
         self._providers = providers
-        self._tasks = tasks
+        self._limits = limits
+        self.letting_go = False
 
     async def submit(
         self,
@@ -86,19 +95,38 @@ class Runs:
         needs: Sequence[str] = (),
         on_run: OnRun | None = None,
     ) -> str:
-        """Store a run and start it; its id. `input` is plain JSON, `needs` names the model providers it cannot do
-        without: where one is missing, the run waits for a process that has them all. `on_run` is told the id before
-        anything is stored: one who is cut off in the middle can look whether there is such a run."""
+        """Store a run and start it as soon as there is room; its id. `input` is plain JSON, `needs` names the model
+        providers it cannot do without: where one is missing, the run waits for a process that has them all. `on_run` is
+        told the id before anything is stored: one who is cut off in the middle can look whether there is such a run."""
         run_id = _named(on_run)
         order = Order(caller=caller, input=input, traceparent=current_traceparent())
         here = self._can_do(kind, needs)
+        slot = here and self._runner.take_slot(run_id, kind)
         executor = self._runner.name if here else None
-        async with self._record.write() as connection:
-            await rows.add(connection, run_id, kind, goal, order, [*needs], executor)
-        if here:
-            # In a context of its own: one that a run submits is no part of that run to DBOS, nor to tracing.
-            Context().run(self._tasks.start_soon, self._runner.drive, run_id, run_id, name=run_id)
+        begun = False
+        try:
+            async with self._record.write() as connection:
+                begun = slot and await self._admitted(connection, caller, kind)
+                await rows.add(
+                    connection, run_id, kind, goal, order, [*needs], executor, begun_with=() if begun else None
+                )
+        except BaseException:
+            begun = False
+            raise
+        finally:
+            if slot and not begun:
+                self._runner.give_slot_back(run_id)
+        if begun:
+            self._watch.drive(Taken(run_id, kind, goal, order, trace_id=trace_of(order.traceparent)))
+        elif here:
+            self._watch.wake()
         return run_id
+
+    async def _admitted(self, connection: AsyncConnection, caller: Caller, kind: RunKind) -> bool:
+        if kind == "turn":
+            return True
+        await rows.alone(connection)
+        return admitted(await rows.load(connection), caller.id, self._limits)
 
     async def ask(
         self,
@@ -118,20 +146,22 @@ class Runs:
         which `first` gives, for that id, the one that is stored with the run if it begins at once: it is `attended`.
         `on_run` is as for `submit`.
         """
-        if not self._can_do(kind, needs) or not self._runner.take_slot():
+        run_id = _named(None)
+        if not self._can_do(kind, needs) or not self._runner.take_slot(run_id, kind):
             return Asked(await self.submit(caller, kind, goal, input, needs=needs, on_run=on_run))
-        run_id = _named(on_run)
+        if on_run is not None:
+            on_run(run_id)
         order = Order(caller=caller, input=input, traceparent=current_traceparent())
+        me = self._runner.name
         try:
             async with self._record.write() as connection:
-                await rows.add(
-                    connection, run_id, kind, goal, order, [*needs], self._runner.name, begun_with=first(run_id)
-                )
+                await rows.add(connection, run_id, kind, goal, order, [*needs], me, begun_with=[first(run_id)])
         except BaseException:
-            self._runner.give_slot_back()
+            self._runner.give_slot_back(run_id)
             raise
+        taken = Taken(run_id, kind, goal, order, trace_id=trace_of(order.traceparent))
         with self._runner.attendances.of(run_id) as attendance:
-            self._tasks.start_soon(self._runner.begin, run_id, kind, goal, order, name=run_id)
+            self._watch.begin(taken)
             enough = anyio.Event()
             async with anyio.create_task_group() as telling:
                 if on_event is not None:
@@ -154,7 +184,8 @@ class Runs:
                     await rung.wait()
 
     def _can_do(self, kind: RunKind, needs: Sequence[str]) -> bool:
-        return kind in self._runner.kinds and self._providers.issuperset(needs)
+        ours = kind in self._runner.kinds and self._providers.issuperset(needs)
+        return ours and not self._runner.draining
 
     async def get(self, caller: Caller, run_id: str, *, since: int = 0, wait_seconds: float = 0) -> Run:
         """The run with its events after number `since`. Waits up to `wait_seconds` until there is such an event or
@@ -167,7 +198,7 @@ class Runs:
                     events = await journal.after(connection, run_id, since)
                     asked = await questions.open_of(connection, [run_id]) if row.status not in ENDED else {}
                 left = deadline - anyio.current_time()
-                if events or row.status in ENDED or left <= 0:
+                if events or row.status in ENDED or left <= 0 or self.letting_go:
                     return view.shown(row, events, asked.get(run_id), note=self._why_waiting(row))
                 await self._pause(rung, row, left)
 
@@ -196,7 +227,7 @@ class Runs:
         """
         given = await answering.give(self._record, self._bells, caller, run_id, text, question_id)
         if given.goes_on:
-            await self._adopt()
+            await self._watch.look()
         run = await self.get(caller, run_id)
         return run.model_copy(update={"note": " ".join(n for n in (given.note, run.note) if n) or None})
 
@@ -243,45 +274,15 @@ class Runs:
                     return
                 await self._pause(rung, row)
 
-    async def watch(self) -> None:
-        """Stop what must not go on here and take over what nobody executes, for as long as this process lives."""
-        look = 0.0
-        while True:
-            try:
-                if anyio.current_time() >= look:
-                    await answering.take_safe_ones(self._record, self._bells)
-                    await self._adopt()
-                    look = anyio.current_time() + _ADOPT_SECONDS
-                await self._stop_lost()
-            except Exception:  # noqa: BLE001
-                # The record may be locked or its disk full for a while; without the watch, nobody would take over.
-                _log.exception("the watch over the runs failed, and goes on")
-            await anyio.sleep(_WATCH_SECONDS)
+    def drain(self) -> None:
+        """Begin nothing here any more: what is asked for waits for another process, or for the next start."""
+        self._runner.drain()
 
-    async def _adopt(self) -> None:
-        name, mine = self._runner.name, self._runner.mine
-        room = MAX_RUNS - len(mine)
-        if room <= 0:
-            return
-        for run_id in await adopt(
-            self._record,
-            self._locks,
-            name,
-            mine=mine,
-            kinds=self._runner.kinds,
-            providers=self._providers,
-            room=room,
-        ):
-            # An id of its own for this attempt: the dead process's workflow of that name is still open.
-            self._tasks.start_soon(self._runner.drive, run_id, f"{run_id}.{secrets.token_hex(4)}", name=run_id)
-
-    async def _stop_lost(self) -> None:
-        if working := self._runner.working:
-            async with self._record.read() as connection:
-                lost = await rows.not_ours(connection, working, self._runner.name)
-            for run_id in lost:
-                self._runner.stop(run_id)
-                self._bells.ring(run_id)
+    def let_go(self) -> None:
+        """From now on, let nobody wait for a run: everybody is given it as it stands."""
+        self.letting_go = True
+        self._runner.attendances.let_go()
+        self._bells.ring_all()
 
     async def _pause(self, rung: anyio.Event, row: RunRow, at_most: float = math.inf) -> None:
         # Until something happens to the run here, or it is time to look what another process did.
@@ -290,8 +291,11 @@ class Runs:
             await rung.wait()
 
     def _why_waiting(self, row: RunRow) -> str | None:
-        missing = lacking(row, self._providers) if row.status in ("queued", "working") else []
-        return view.waiting_for(missing) if missing and orphaned(row, self._locks) else None
+        if row.status not in ("queued", "working"):
+            return None
+        if missing := lacking(row, self._providers):
+            return view.waiting_for(missing) if orphaned(row, self._locks) else None
+        return why_waiting(self._limits) if row.status == "queued" and row.kind != "turn" else None
 
 
 @asynccontextmanager
@@ -300,21 +304,25 @@ async def opened(
     record: Record,
     locks: Locks,
     executors: Mapping[RunKind, Executor],
+    *,
     providers: frozenset[str],
     answer_within: timedelta,
+    limits: Limits,
+    forget: Forget | None,
+    name: str,
 ) -> AsyncGenerator[Runs]:
     """See `open_runs`."""
-    name = secrets.token_hex(8)
     held = locks.try_hold(lock_of(name))
     if held is None:
         raise RuntimeError(f"the lock of the new executor {name} is taken")
     bells = Bells()
-    runner = Runner(name, home.engine, record, executors, bells, answer_within)
+    runner = Runner(name, record.database or home.engine, record, executors, bells, answer_within)
     failure: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            runs = Runs(record, locks, runner, bells, providers, tasks)
-            tasks.start_soon(runs.watch)
+            watch = Watch(record, locks, runner, bells, providers=providers, limits=limits, forget=forget, tasks=tasks)
+            runs = Runs(record, locks, runner, bells, watch, providers=providers, limits=limits)
+            tasks.start_soon(watch.keep)
             try:
                 yield runs
             except Exception as error:  # noqa: BLE001

@@ -2,12 +2,14 @@
 
 One connection for a process, opened when a task first needs it. Each write is over when its statement is, so a task
 that is cancelled in the middle leaves nothing locked. A commit survives the death of the process; it may be lost with
-the machine's power, and then the turns after it are found again by their keys.
+the machine's power, and then the turns after it are found again by their keys. With a fence, only the process that
+executes a run writes where it stands, and what is left of runs that have ended is swept away at the opening.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -24,11 +26,20 @@ BUSY_SECONDS = 10.0
 OPEN_TRIES = 20
 
 
+@dataclass(frozen=True)
+class Fence:
+    """The record that says who executes which run, and the name of this process in it."""
+
+    record: Path
+    executor: str
+
+
 class Checkpoints:
     """Owns the connection. Enter it; `saver()` opens it; leaving closes it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fence: Fence | None = None) -> None:
         self.path = path
+        self._fence = fence
         self._saver: AsyncSqliteSaver | None = None
         self._opening = anyio.Lock()
 
@@ -56,12 +67,14 @@ class Checkpoints:
             self._saver = None
 
     async def _open(self) -> AsyncSqliteSaver:
-        connect, saver_class = await anyio.to_thread.run_sync(_import)
+        connect, saver_class, put_up = await anyio.to_thread.run_sync(_import)
         connection = await connect(self.path, busy_seconds=BUSY_SECONDS)
         try:
             saver = saver_class(connection)
             with damage_told(self.path):
                 await _set_up(saver)
+                if self._fence is not None:
+                    await put_up(connection, self._fence)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await connection.close()
@@ -83,8 +96,7 @@ async def _set_up(saver: AsyncSqliteSaver) -> None:
 
 
 def _import():  # noqa: ANN202  the types are private to the packages
-    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-
     from atlas_mcp.store.driver import connect
+    from atlas_mcp.teamwork.fenced import FencedSaver, put_up
 
-    return connect, AsyncSqliteSaver
+    return connect, FencedSaver, put_up

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import anyio
@@ -431,8 +430,6 @@ async def test_a_finished_task_asked_for_again_gives_its_result_without_a_turn(t
         again = await run_team_task(run, agents, task(), checkpoints)
     assert again == first
     assert len(agents.turns) == turns
-    with sqlite3.connect(tmp_path / "c.db") as database:
-        assert database.execute("SELECT count(*) FROM checkpoints").fetchone() == (0,)
 
 
 async def test_tasks_in_two_connections_on_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
