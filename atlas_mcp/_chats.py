@@ -90,6 +90,6 @@ def _outcome(turn: TurnResult) -> RunOutcome:
     kept = (
         Spent(turn.usage, turn.turn_id),
         Kept("turn", turn.model_dump_json()),
-        Entry(turn.agent, "turn_finished", f"{turn.agent} answered", turn.turn_id, key="finished"),
+        Entry(turn.agent, "turn_finished", f"{turn.agent} answered", turn.turn_id, key="finished", cause_key="started"),
     )
     return RunOutcome(reply=turn.reply, changes=kept)

@@ -114,7 +114,7 @@ class RunContext:
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any
     ) -> Event:
         """Add an event to the journal. `data` is plain JSON. The same `key` is written once in a run, also by a later
-        attempt; the event that stands is given."""
+        attempt; the event that stands is given. What led to it can be told by an Entry."""
         [event] = await self.write(Entry(actor, type, text, turn_id, data, key))
         return event
 

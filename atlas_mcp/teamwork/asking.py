@@ -122,7 +122,7 @@ async def try_ask(job: Job, node: str, question: Question[T]) -> Answered[T] | F
         _log.exception("an agent's work failed unexpectedly")
         why = shorten(f"{type(error).__name__}: {error}", 400)
     text = f"{question.agent} delivered nothing: {why}"
-    job.run.tell(Entry(question.agent, "worker_failed", text, key=f"{node}:failed"))
+    job.run.tell(Entry(question.agent, "worker_failed", text, key=f"{node}:failed", cause_key=f"{node}:1:started"))
     return Failed(why, stopped)
 
 
@@ -155,7 +155,7 @@ def _anew(question: Question[T], problem: str) -> Question[T]:
 
 
 def _close(job: Job, node: str, key: str, turn: TurnResult, text: str) -> None:
-    finished = Entry(turn.agent, "turn_finished", text, turn.turn_id, key=f"{key}:finished")
+    finished = Entry(turn.agent, "turn_finished", text, turn.turn_id, {}, f"{key}:finished", f"{key}:started")
     job.run.tell(finished, *job.count(node, turn, text))
 
 

@@ -39,7 +39,7 @@ async def attempts(run: Journal, agent: str, key: str, doing: str, attempt: Call
             failures += isinstance(error, ModelFailed)
             text = f"{agent} is tried again ({number + 1} of {ATTEMPTS}): {shorten(str(error), 300)}"
             going_on = turn_id(run.caller, _numbered(key, failures))
-            run.tell(Entry(agent, "turn_retried", text, going_on, key=f"{key}:retried:{number}"))
+            run.tell(Entry(agent, "turn_retried", text, going_on, {}, f"{key}:retried:{number}", f"{key}:started"))
         await anyio.sleep(BACKOFF_SECONDS * 2 ** (number - 1))
     return await attempt(_numbered(key, failures))
 

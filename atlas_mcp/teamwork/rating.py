@@ -171,6 +171,11 @@ async def load_verdicts(job: Job, state: State, number: int) -> dict[str, Verdic
     return {name: Verdict.model_validate_json(await job.text(f"verdict/{number}/{name}")) for name in names}
 
 
+def rated_key(number: int) -> str:
+    """The key of the event that tells how a round was rated."""
+    return f"rated:{number}"
+
+
 async def judge(job: Job, node: str, state: State) -> dict[str, Any]:
     """What the round's ratings amount to, and whether the text is revised."""
     number, criteria = state["round"], job.task.criteria
@@ -183,7 +188,7 @@ async def judge(job: Job, node: str, state: State) -> dict[str, Any]:
     short = scores.unmet(means, criteria)
     again = bool(verdicts and (short or faults)) and number < job.task.max_rounds
     text = _in_words(number, means, short, [f.name for f in faults], again)
-    job.run.tell(Entry("atlas", "rated", text, key=f"{node}:rated"))
+    job.run.tell(Entry("atlas", "rated", text, key=rated_key(number)))
     lost = [] if verdicts else [NO_RATINGS.model_dump()]
     found_means = {str(number): means} if means else {}
     return {**update, "means": found_means, "again": again, "missing": [*update["missing"], *lost]}

@@ -37,7 +37,7 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     part = await _part(job, place)
     workers = able_workers(job, team.name)
     text = f"{named(place)} starts: {shorten(part.task, 160)}"
-    job.run.tell(Entry(team.supervisor, "part_started", text, key=f"{node}:part"))
+    job.run.tell(Entry(team.supervisor, "part_started", text, key=_started(place)))
     job.expect(2 + len(workers))
     question = Question(
         agent=team.supervisor,
@@ -132,7 +132,7 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
         )
     found, gaps = count(len(merged.evidence), "quotation"), count(len(merged.gaps), "open question")
     text = f"{named(place)} is done: {found}, {gaps}"
-    told = Entry(team.supervisor, "part_finished", text, key=f"{node}:part")
+    told = Entry(team.supervisor, "part_finished", text, key=f"{node}:part", cause_key=_started(place))
     await job.write(kept(f"part/{part.id}", merged), told)
     return {
         "done": {part.id: "done"},
@@ -204,8 +204,13 @@ async def _reports(job: Job, parts: list[str]) -> dict[str, str]:
 _ABSENT = Findings(text="This part delivered nothing.", gaps=("everything that was asked of this part",))
 
 
+def _started(place: PartState) -> str:
+    """The key of the event that tells of the part's beginning."""
+    return f"part:{place['id']}:started"
+
+
 async def _lose_part(job: Job, node: str, place: PartState, actor: str, why: str) -> dict[str, Any]:
     text = f"{named(place)} delivered nothing: {why}"
-    await job.write(Entry(actor, "part_finished", text, key=f"{node}:part-lost"))
+    await job.write(Entry(actor, "part_finished", text, key=f"{node}:part-lost", cause_key=_started(place)))
     lost = Missing(agent=place["team"], what=f"part {place['id']}", why=why)
     return {"done": {place["id"]: "missing"}, "assigned": [], "missing": [lost.model_dump()]}

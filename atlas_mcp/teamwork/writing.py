@@ -21,7 +21,7 @@ from atlas_mcp.teamwork.closing import gather
 from atlas_mcp.teamwork.inspection import inspect, kept_checks, load_checks
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import able_workers, count, why_nothing
-from atlas_mcp.teamwork.rating import kept_line_up, line_up, load_verdicts
+from atlas_mcp.teamwork.rating import kept_line_up, line_up, load_verdicts, rated_key
 from atlas_mcp.teamwork.scores import feedback
 from atlas_mcp.teamwork.stopping import stopped
 from atlas_mcp.teamwork.team import refuse, reports_as_text, team_reports
@@ -80,7 +80,7 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
     if changed:
         missing = [*state.get("missing", []), *(m.model_dump() for m in page.missing)]
         shown = None if before else await gather(job, {**state, "missing": missing}, first=new)
-        told = _told(node, page, new, revised=old is not None)
+        told = _told(node, page, new, before)
         if job.task.max_rounds:
             chosen = line_up(job, state, {*state.get("authors", []), *page.authors}, before + 1)
         checks = kept_checks(before + 1, await inspect(job.task, new, page.reports))
@@ -144,13 +144,13 @@ async def _assign(job: Job, node: str, team: TeamSpec, page: Page) -> list[Assig
     return given
 
 
-def _told(node: str, page: Page, text: Draft, *, revised: bool) -> list[Entry]:
-    """Who wrote; nobody where the reports are the text."""
+def _told(node: str, page: Page, text: Draft, before: int) -> list[Entry]:
+    """Who wrote, or revised after the rating of round `before`; nobody where the reports are the text."""
     if not page.authors:
         return []
-    event, verb = ("revised", "revised") if revised else ("drafted", "wrote")
+    event, verb = ("revised", "revised") if before else ("drafted", "wrote")
     line = f"{', '.join(page.authors)} {verb} the text: {count(len(text.sections), 'section')}"
-    return [Entry(page.authors[0], event, line, key=f"{node}:{event}")]
+    return [Entry(page.authors[0], event, line, key=f"{node}:{event}", cause_key=rated_key(before))]
 
 
 def _names(delegation: Delegation) -> list[str]:

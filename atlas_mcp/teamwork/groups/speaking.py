@@ -91,5 +91,6 @@ async def _taken(
 
 
 async def _close(job: GroupJob, turn: TurnResult, key: str, text: str, total: int) -> None:
-    entry = Entry(turn.agent, "turn_finished", shorten(text, LONGEST_EVENT), turn.turn_id, key=f"{key}:finished")
+    told = shorten(text, LONGEST_EVENT)
+    entry = Entry(turn.agent, "turn_finished", told, turn.turn_id, {}, f"{key}:finished", f"{key}:started")
     await job.run.write(entry, *job.count(turn, total, shorten(text, 120)))
