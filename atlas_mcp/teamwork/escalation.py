@@ -25,7 +25,7 @@ from atlas_mcp.runs.changes import Entry, Kept
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Answered, Failed, Question, try_ask
 from atlas_mcp.teamwork.checks import shorten
-from atlas_mcp.teamwork.planning import able_workers
+from atlas_mcp.teamwork.planning import THEN, able_workers
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
@@ -50,11 +50,9 @@ class Errand:
     @property
     def why(self) -> str:
         """Why it was not done, for the result."""
-        reasons = list(self.failed.items())
-        first = reasons[0][1]
-        return "; ".join([first, *(f"{who}, who had it next: {why}" for who, why in reasons[1:]), self.given_up]).strip(
-            "; "
-        )
+        first, *others = self.failed.items()
+        then = [f"{who} had it next: {why}" for who, why in others] + [self.given_up] * bool(self.given_up)
+        return f"{first[1]}{THEN}{'; '.join(then)})" if then else first[1]
 
 
 @dataclass(frozen=True)

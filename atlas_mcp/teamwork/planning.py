@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 NOBODY_DELIVERED = "none of its workers delivered"
 _WHOLE_WORK = "its whole work"
 _MOST_REASONS = 6
+THEN = " (then: "
+"""In a reason, what is told after this happened after the worker had failed, and is not why it did."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ def why_nothing(missing: Sequence[Mapping[str, str]]) -> str:
     worked: dict[str, list[str]] = {}
     for item in missing:
         if item["what"] != _WHOLE_WORK:
-            worked.setdefault(shorten(item["why"], 200).rstrip("."), []).append(item["agent"])
+            worked.setdefault(shorten(item["why"].split(THEN)[0], 200).rstrip("."), []).append(item["agent"])
     own = {why: who for why, who in worked.items() if why != NOBODY_DELIVERED} or worked
     reasons = [why if why.startswith(who[0]) else f"{', '.join(dict.fromkeys(who))}: {why}" for why, who in own.items()]
     idle = [f"{m['agent']}: {m['why'].split('. ')[0]}" for m in missing if m["what"] == _WHOLE_WORK]

@@ -29,6 +29,7 @@ from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs.changes import Change, Entry, Kept, Spent
 from atlas_mcp.teamwork import fitness
 from atlas_mcp.teamwork.checkpoints import Checkpoints
+from atlas_mcp.teamwork.heard import OnlyAsking
 from atlas_mcp.teamwork.task import run_team_task
 
 ME = Caller(id="local:me")
@@ -100,7 +101,10 @@ class Session:
         self.run = run
 
     async def call(self, name: str, arguments: dict[str, Any]) -> str:
-        await getattr(self.run, name)(arguments)
+        if name == "ask_caller":
+            await self.run.ask_caller(arguments["question"], arguments.get("options", []))
+        else:
+            await getattr(self.run, name)(arguments)
         return "ok"
 
 
@@ -137,6 +141,7 @@ class ScriptedAgents:
         self.learnings = ScriptedMemory()
         self.blocks: list[Block] = []
         self.use_tools: Callable[[str, Any], Awaitable[None]] | None = None
+        self.asks: Callable[[str, OnlyAsking], Awaitable[None]] | None = None
 
     def on(self, agent: str, title: str, *answers: Any) -> None:
         self.rules[agent, title] = list(answers)
@@ -157,6 +162,8 @@ class ScriptedAgents:
     ) -> TurnResult:
         if key in self.stored:
             return self.stored[key]
+        if isinstance(tools, OnlyAsking) and self.asks:
+            await self.asks(agent, tools)
         tools = tools if isinstance(tools, Session) else None  # who only asks the caller uses none of the run's
         title = sections(message, "answer_schema")[0].attributes["title"]
         self.turns.append((agent, title, key))

@@ -67,7 +67,7 @@ async def test_going_on_without_it_is_said_in_the_result_with_all_reasons(tmp_pa
     assert result.passed
     assert result.evidence  # its sibling's work is kept
     [lost] = [m for m in result.missing if m.agent == "reader"]
-    assert lost.why == "broken; research_lead decided to go on without it: it goes without"
+    assert lost.why == "broken (then: research_lead decided to go on without it: it goes without)"
     assert story(run) == [("escalated", "reader"), ("decided", "research_lead")]
 
 
@@ -166,7 +166,7 @@ async def test_without_an_answer_in_time_it_goes_on_without_it(tmp_path: Path) -
     result, _ = await do(agents, tmp_path, run=run)
     assert result.passed
     assert [m.why for m in result.missing if m.agent == "reader"] == [
-        "broken; the caller decided to go on without it: the answer to the question what to do"
+        "broken (then: the caller decided to go on without it: the answer to the question what to do)"
     ]
 
 
@@ -177,7 +177,9 @@ async def test_when_nobody_can_decide_the_work_goes_on_and_no_person_is_bothered
     result, _ = await do(agents, tmp_path, run=run)
     assert result.passed
     assert run.questions == {}
-    assert [m.why for m in result.missing if m.agent == "reader"] == ["broken; chief could not decide what to do"]
+    assert [m.why for m in result.missing if m.agent == "reader"] == [
+        "broken (then: chief could not decide what to do)"
+    ]
 
 
 async def test_only_what_may_pass_is_tried_again_before_it_is_escalated(tmp_path: Path) -> None:
