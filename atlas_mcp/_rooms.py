@@ -20,6 +20,7 @@ from atlas_mcp._chats import take_turn
 from atlas_mcp._config import database, destination, model_config
 from atlas_mcp._groups import GroupRuns
 from atlas_mcp._team_tasks import do_team_task
+from atlas_mcp._tidying import tidy
 from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.gate import Gate
 from atlas_mcp.constellation.move_marks import bring_done, has_marks
@@ -319,6 +320,7 @@ class RoomsKeeper:
                 self._settle(None)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self.opened.moves.finish_all)
+                    tasks.start_soon(tidy, self.opened)
                     await self._closing.wait()
                     tasks.cancel_scope.cancel()
                 self.opened = None

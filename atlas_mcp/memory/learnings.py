@@ -23,6 +23,7 @@ from atlas_mcp.store.tables import learning as table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.model.caller import Caller
@@ -118,12 +119,19 @@ class Learnings:
 
 async def expire(record: Record) -> None:
     """Delete what was refused so long ago, of all callers."""
+    async with record.look() as db:
+        if not (await db.execute(select(table.c.id).where(_expired()).limit(1))).first():
+            return
     async with record.write() as db:
         await _expire(db)
 
 
 async def _expire(db: AsyncConnection) -> None:
-    await db.execute(delete(table).where(table.c.expires_at < datetime.now(UTC)))
+    await db.execute(delete(table).where(_expired()))
+
+
+def _expired() -> ColumnElement[bool]:
+    return table.c.expires_at < datetime.now(UTC)
 
 
 def _origin(one: Judged) -> Origin:

@@ -11,6 +11,8 @@ from mcp.types import ListRootsResult
 from pydantic import Field, ValidationError
 
 from atlas_mcp.errors import OverLimit
+from atlas_mcp.model.budget import Budget
+from atlas_mcp.model.plan import Mode
 from atlas_mcp.model.run import Run, RunStatus
 from atlas_mcp.model.task import DEFAULT_CRITERIA, MAX_GOAL, Material, TeamTask
 from atlas_mcp.server.arguments import MAX_WAIT, RunId, WaitSeconds
@@ -67,7 +69,10 @@ class RunTools:
             list[str] | None, Field(description="What the result is rated on, 1 to 5 each; 4.0 passes.")
         ] = None,
         project: Annotated[str | None, Field(description="A name that groups related work.")] = None,
-        max_rounds: Annotated[int, Field(ge=1, le=10, description="Rounds of writing and rating at most.")] = 2,
+        max_rounds: Annotated[int, Field(ge=0, le=10, description="Rounds of rating at most; 0 for none.")] = 2,
+        mode: Annotated[Mode | None, Field(description="A hierarchy of teams, one team alone, or a debate.")] = None,
+        budget_usd: Annotated[float | None, Field(ge=0, description="Dollars it may spend at most.")] = None,
+        budget_tokens: Annotated[int | None, Field(ge=0, description="Tokens it may take at most.")] = None,
         approve_plan: Annotated[bool, Field(description="Ask before the plan is carried out.")] = False,
         wait_seconds: WaitSeconds = 45,
     ) -> Run:
@@ -79,7 +84,8 @@ class RunTools:
         if back := returned(ctx):
             return await asker.came_back(back) or await self._follow(ctx, caller, asker, back, wait_seconds)
         texts = await read_materials(materials or [], self._transport, self._atlas.settings.materials, roots)
-        task = _task(goal, texts, teams, criteria, project, max_rounds, approve_plan)
+        budget = Budget(usd=budget_usd, tokens=budget_tokens)
+        task = _task(goal, texts, teams, criteria, project, max_rounds, mode, budget, approve_plan)
         async with stopped_with_call(self._atlas, caller, ctx) as on_run:
             begin = partial(
                 self._atlas.run_team_task, caller, task, wait_seconds=wait_seconds, on_run=on_run, patient=asker.able
@@ -170,6 +176,8 @@ def _task(
     criteria: list[str] | None,
     project: str | None,
     max_rounds: int,
+    mode: Mode | None,
+    budget: Budget,
     approve_plan: bool,
 ) -> TeamTask:
     if len(goal) > MAX_GOAL:
@@ -182,6 +190,8 @@ def _task(
             criteria=tuple(criteria or DEFAULT_CRITERIA),
             project=project,
             max_rounds=max_rounds,
+            mode=mode,
+            budget=budget,
             approve_plan=approve_plan,
         )
     except ValidationError as error:

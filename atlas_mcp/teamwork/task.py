@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from atlas_mcp.errors import AtlasError, RunLost, Waiting
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.task import DEFAULT_CRITERIA, TeamTask
 from atlas_mcp.runs.outcome import RunOutcome
@@ -44,10 +45,14 @@ async def run_team_task(run: Journal, agents: Agents, task: TeamTask, checkpoint
 
 async def _company(job: Job, checkpoints: Checkpoints) -> Result:
     """Do the work, and send away those who were there for it alone; they stay while the run is to go on."""
-    ended = False
+    ended = False  # cancelled it may have ended too: then that is looked up
     try:
         result = await in_own_task(_work(job, checkpoints))
         ended = True
+    except AtlasError as error:
+        ended = not isinstance(error, RunLost | Waiting)
+        raise
+    else:
         return result
     finally:
         await dismiss(job, ended=ended)
