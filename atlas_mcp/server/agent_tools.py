@@ -32,7 +32,7 @@ class AgentTools:
     def tools(self) -> list[Tool]:
         """The tools, ready to register."""
         return [
-            define(self.list_agents, title="List the agents", read_only=True, depth=2),
+            define(self.list_agents, title="List the agents", read_only=True),
             define(self.chat_with_agent, title="Chat with an agent", open_world=True),
         ]
 

@@ -32,7 +32,7 @@ class MemoryTools:
     def tools(self) -> list[Tool]:
         """The tools, ready to register."""
         return [
-            define(self.get_agent_memory, title="Read an agent's memory", read_only=True, depth=2),
+            define(self.get_agent_memory, title="Read an agent's memory", read_only=True),
             define(self.update_agent_memory, title="Change an agent's memory", destructive=True, brief=True),
             define(self.undo_memory, title="Undo a change of memory", destructive=True, idempotent=True, brief=True),
         ]

@@ -1,8 +1,9 @@
 """JSON Schemas made short, for every client reads all of them in every conversation.
 
-What is left says the same of every valid value: names, types, choices and descriptions. Output schemas allow fields
-that later versions may add, and leave out bounds that only matter on the way in, and what is required: results have
-every field.
+What is left says the same of every valid value: names, types, choices and descriptions. An argument that may be null is
+shown as one that may be left out, which means the same. Output schemas show one level and name the fields below it;
+they allow fields that later versions may add, and leave out bounds that only matter on the way in, and what is
+required: results have every field.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ _NOISE_OUT = _NOISE_IN | {
 _NOISE_BRIEF = _NOISE_OUT | {"description", "enum"}
 _OF_A_MODEL = frozenset({"description", "required"})  # its own docstring; a result has every field
 _NULL = {"type": "null"}
-_ALL = 99
 
 Schema = dict[str, Any]
 
@@ -25,11 +25,11 @@ def input_schema(schema: Schema) -> Schema:
     """The arguments' schema without generated titles, with every model in the place where it is meant."""
     short = _lean(schema, _NOISE_IN)
     definitions = cast("dict[str, Schema]", short.pop("$defs", {}))
-    return cast("Schema", _resolved(short, definitions, _ALL, frozenset()))
+    return cast("Schema", _inlined(short, definitions))
 
 
-def output_schema(schema: Schema, *, depth: int, brief: bool = False) -> Schema:
-    """The result's schema, of which `depth` levels of models are shown; what lies deeper is said to be objects.
+def output_schema(schema: Schema, *, brief: bool = False) -> Schema:
+    """The result's schema; of models within it the fields' names are told.
 
     A `brief` one shows only the fields that are always there, without descriptions: another tool's shows them all.
     """
@@ -38,14 +38,14 @@ def output_schema(schema: Schema, *, depth: int, brief: bool = False) -> Schema:
     if brief:
         always = short.get("required", ())
         short["properties"] = {name: value for name, value in short["properties"].items() if name in always}
-    return cast("Schema", _resolved(_less(short, _OF_A_MODEL), definitions, depth - 1, _OF_A_MODEL))
+    return cast("Schema", _shallow(_less(short, _OF_A_MODEL), definitions))
 
 
 def _lean(schema: Schema, noise: frozenset[str]) -> Schema:
     kept = {key: _lean_value(key, value, noise) for key, value in schema.items() if key not in noise}
     if kept.get("default", ...) is None:  # what may be left out needs no word for it
         del kept["default"]
-    return _with_null(kept)
+    return kept
 
 
 def _lean_value(key: str, value: Any, noise: frozenset[str]) -> Any:
@@ -58,30 +58,52 @@ def _lean_value(key: str, value: Any, noise: frozenset[str]) -> Any:
     return value
 
 
-def _with_null(schema: Schema) -> Schema:
-    """An optional value of a plain type, written as one type list instead of alternatives."""
-    match schema.get("anyOf"):
-        case [{"type": str(plain)} as first, second] if second == _NULL and "enum" not in first:
-            rest = {key: value for key, value in schema.items() if key != "anyOf"}
-            return {**first, **rest, "type": [plain, "null"]}
-        case _:
-            return schema
-
-
-def _resolved(value: Any, definitions: dict[str, Schema], depth: int, without: frozenset[str]) -> Any:
-    """The value with each reference replaced by what it means, less the keywords `without`, `depth` levels deep."""
+def _inlined(value: Any, definitions: dict[str, Schema]) -> Any:
+    """Each reference replaced by what it means, and each alternative to null by itself."""
     if isinstance(value, list):
-        return [_resolved(item, definitions, depth, without) for item in cast("list[Any]", value)]
+        return [_inlined(item, definitions) for item in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
     schema = cast("Schema", value)
     if isinstance(reference := schema.get("$ref"), str):
-        rest = {key: text for key, text in schema.items() if key != "$ref"}
-        if depth < 1:
-            return {**rest, "type": "object"}
-        meant = _less(definitions[reference.rpartition("/")[2]], without)
-        return {**_resolved(meant, definitions, depth - 1, without), **rest}
-    return _with_null({key: _resolved(inner, definitions, depth, without) for key, inner in schema.items()})
+        meant = definitions[reference.rpartition("/")[2]]
+        return {**_inlined(meant, definitions), **_less(schema, frozenset({"$ref"}))}
+    resolved = {key: _inlined(inner, definitions) for key, inner in schema.items()}
+    match resolved.get("anyOf"):
+        case [first, second] if second == _NULL:
+            return {**first, **_less(resolved, frozenset({"anyOf"}))}
+        case _:
+            return resolved
+
+
+def _shallow(value: Any, definitions: dict[str, Schema]) -> Any:
+    """Each reference replaced by the names of its fields."""
+    if isinstance(value, list):
+        return [_shallow(item, definitions) for item in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    schema = cast("Schema", value)
+    if isinstance(reference := schema.get("$ref"), str):
+        rest = _less(schema, frozenset({"$ref"}))
+        return _joined(_named(definitions[reference.rpartition("/")[2]]), rest)
+    resolved = {key: _shallow(inner, definitions) for key, inner in schema.items()}
+    match resolved.get("anyOf"):
+        case [{"type": str(plain)} as first, second] if second == _NULL and "enum" not in first:
+            return {**_joined(first, _less(resolved, frozenset({"anyOf"}))), "type": [plain, "null"]}
+        case _:
+            return resolved
+
+
+def _named(model: Schema) -> Schema:
+    if "properties" not in model:
+        return model
+    return {"type": "object", "description": f"{{{', '.join(model['properties'])}}}"}
+
+
+def _joined(meant: Schema, rest: Schema) -> Schema:
+    """What is said of a thing, with what is said of it in this place before it."""
+    said = [text for text in (rest.get("description"), meant.get("description")) if text]
+    return {**meant, **rest, "description": " ".join(said)} if said else {**meant, **rest}
 
 
 def _less(schema: Schema, without: frozenset[str]) -> Schema:

@@ -45,14 +45,13 @@ def define(
     destructive: bool = False,
     idempotent: bool = False,
     open_world: bool = False,
-    depth: int = 1,
     brief: bool = False,
 ) -> Tool:
     """The function as a tool; its docstring is the description, its annotations the schemas.
 
     `destructive` means that something is overwritten or ended; `open_world` that a model outside may be asked. Of a
-    `read_only` one the protocol asks neither `destructive` nor `idempotent`, and they are not sent. `depth` says how
-    many levels of the result's models its schema shows, `brief` that only what is always there is.
+    `read_only` one the protocol asks neither `destructive` nor `idempotent`, and they are not sent. `brief` says
+    that the result's schema shows only what is always there.
     """
     tool = GuardedTool.from_function(
         function,
@@ -70,5 +69,5 @@ def define(
     model.model_rebuild(force=True)
     tool.parameters = input_schema(model.model_json_schema(by_alias=True))
     if tool.fn_metadata.output_schema is not None:
-        tool.fn_metadata.output_schema = output_schema(tool.fn_metadata.output_schema, depth=depth, brief=brief)
+        tool.fn_metadata.output_schema = output_schema(tool.fn_metadata.output_schema, brief=brief)
     return tool

@@ -72,7 +72,7 @@ async def test_an_unknown_argument_is_named_with_those_there_are(client: Client)
     assert "mesage: there is no such argument. Did you mean 'message'?" in text
     assert "message: this argument is missing" in text
     assert "chat_with_agent takes: agent, message, conversation, wait_seconds" in text
-    assert "budget_usd" in await refused(client, "run_team_task", goal="x", budget_usd=1)
+    assert "budget: there is no such argument" in await refused(client, "run_team_task", goal="x", budget=1)
 
 
 async def test_a_missing_argument_is_named(client: Client) -> None:
@@ -81,7 +81,7 @@ async def test_a_missing_argument_is_named(client: Client) -> None:
 
 async def test_an_argument_of_the_wrong_kind_is_named_with_what_was_given(client: Client) -> None:
     assert "wait_seconds:" in await refused(client, "get_run", run_id="run_x", wait_seconds="soon")
-    assert "max_rounds:" in await refused(client, "run_team_task", goal="x", max_rounds=0)
+    assert "max_rounds:" in await refused(client, "run_team_task", goal="x", max_rounds=-1)
     assert "status:" in await refused(client, "list_runs", status="sleeping")
 
 

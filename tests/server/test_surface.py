@@ -113,14 +113,23 @@ def test_a_property_named_title_survives() -> None:
     assert input_schema(schema) == {"properties": {"title": {"type": "string"}}}
 
 
-def test_an_output_schema_shows_as_many_levels_as_asked() -> None:
+def test_an_output_schema_shows_one_level_and_names_the_fields_below() -> None:
     schema = {
-        "properties": {"inner": {"$ref": "#/$defs/Inner"}},
-        "$defs": {"Inner": {"type": "object", "properties": {"x": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}},
+        "properties": {
+            "inner": {"anyOf": [{"$ref": "#/$defs/Inner"}, {"type": "null"}], "description": "Mine."},
+            "text": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "many": {"type": "array", "items": {"$ref": "#/$defs/Inner"}},
+        },
+        "required": ["inner"],
+        "$defs": {"Inner": {"type": "object", "description": "Long.", "properties": {"x": {}, "y": {}}}},
     }
-    assert output_schema(schema, depth=1) == {"properties": {"inner": {"type": "object"}}}
-    shown = {"type": "object", "properties": {"x": {"type": ["string", "null"]}}}
-    assert output_schema(schema, depth=2) == {"properties": {"inner": shown}}
+    assert output_schema(schema) == {
+        "properties": {
+            "inner": {"type": ["object", "null"], "description": "Mine. {x, y}"},
+            "text": {"type": ["string", "null"]},
+            "many": {"type": "array", "items": {"type": "object", "description": "{x, y}"}},
+        }
+    }
 
 
 def test_a_brief_output_schema_shows_what_is_always_there() -> None:
@@ -128,10 +137,10 @@ def test_a_brief_output_schema_shows_what_is_always_there() -> None:
         "required": ["description"],
         "properties": {"description": {"type": "string", "description": "What."}, "note": {"type": "string"}},
     }
-    assert output_schema(schema, depth=1, brief=True) == {"properties": {"description": {"type": "string"}}}
+    assert output_schema(schema, brief=True) == {"properties": {"description": {"type": "string"}}}
 
 
-def test_an_input_schema_says_each_thing_in_its_place() -> None:
+def test_an_input_schema_says_each_thing_in_its_place_and_null_by_leaving_out() -> None:
     schema = {
         "properties": {"given": {"anyOf": [{"$ref": "#/$defs/Given"}, {"type": "null"}], "description": "Mine."}},
         "$defs": {
@@ -143,5 +152,5 @@ def test_an_input_schema_says_each_thing_in_its_place() -> None:
             }
         },
     }
-    given = {"type": ["object", "null"], "required": ["x"], "properties": {"x": {"type": "string"}}}
+    given = {"type": "object", "required": ["x"], "properties": {"x": {"type": "string"}}}
     assert input_schema(schema) == {"properties": {"given": {**given, "description": "Mine."}}}
