@@ -25,8 +25,12 @@ ARGUMENTS = {
     "list_agents": ["team"],
     "chat_with_agent": ["agent", "message", "conversation", "wait_seconds"],
     "chat_with_group": ["group", "message", "conversation", "wait_seconds"],
-    "run_team_task": ["goal", "materials", "teams", "criteria", "project", "max_rounds", "wait_seconds"],
+    "run_team_task": [
+        *("goal", "materials", "teams", "criteria", "project", "max_rounds", "mode"),
+        *("budget_usd", "budget_tokens", "approve_plan", "wait_seconds"),
+    ],
     "get_run": ["run_id", "since", "wait_seconds"],
+    "answer_run": ["run_id", "answer"],
     "list_runs": ["status", "limit", "cursor"],
     "cancel_run": ["run_id"],
     "get_agent_memory": ["agent", "label", "history"],
