@@ -7,6 +7,9 @@ time; after `close` the next may be. Its database stays small: of a run that is 
 What is avoided here on purpose: DBOS's own recovery (executor ids are never used twice, so it finds nothing; runs are
 taken over by their rows), its queues (picked up by polling, at best in tens of milliseconds), and the same workflow id
 twice (a workflow that another process still holds would not start, or would wait for that process).
+
+The database is a file of the home; or, where the record is on PostgreSQL, the schema DBOS_SCHEMA beside it, which the
+processes of all homes share.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ import anyio.to_thread
 
 from atlas_mcp.errors import ConfigurationError
 from atlas_mcp.store.files import damage_told
+from atlas_mcp.store.postgres import DBOS_SCHEMA, Postgres
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sqlalchemy import Engine as Database
@@ -34,14 +39,15 @@ _VERSION = "atlas-1"  # DBOS leaves workflows of another version alone; ours mus
 _THREADS = 16
 _CLOSE_SECONDS = 5.0
 _BUSY_MS = 30_000
+_CONNECTIONS = 4
 _log = logging.getLogger(__name__)
 
 
 class Engine:
     """Executes runs by calling `execute(run_id)`, which never raises."""
 
-    def __init__(self, database: Path, executor: str, execute: Callable[[str], Awaitable[None]]) -> None:
-        self._path = database
+    def __init__(self, database: Path | Postgres, executor: str, execute: Callable[[str], Awaitable[None]]) -> None:
+        self._where = database
         self._executor = executor
         self._execute = execute
         self._launching = anyio.Lock()
@@ -82,7 +88,7 @@ class Engine:
     async def _launched(self) -> Any:
         async with self._launching:
             if self._workflow is None:
-                with damage_told(self._path):
+                with _told(self._where):
                     await anyio.to_thread.run_sync(self._launch)
             return self._workflow
 
@@ -91,10 +97,10 @@ class Engine:
         from dbos import DBOS, DBOSConfig
 
         _quieten()
-        database = _database(self._path)
+        database = _on_postgresql(self._where) if isinstance(self._where, Postgres) else _in_file(self._where)
         config: DBOSConfig = {
             "name": _APPLICATION,
-            "system_database_url": f"sqlite:///{self._path}",
+            "system_database_url": database.url.render_as_string(),
             "system_database_engine": database,
             "executor_id": self._executor,
             "application_version": _VERSION,
@@ -104,6 +110,9 @@ class Engine:
             "notification_listener_polling_interval_sec": 0.2,
             "scheduler_polling_interval_sec": 3600.0,
         }
+        if isinstance(self._where, Postgres):
+            config["dbos_system_schema"] = DBOS_SCHEMA
+            config["use_listen_notify"] = False  # its connection would only wait for what nobody sends
         DBOS(config=config)
         if DBOS.executor_id != self._executor:
             database.dispose()
@@ -150,7 +159,23 @@ def _quieten() -> None:
         logger.addHandler(logging.NullHandler())
 
 
-def _database(path: Path) -> Database:
+def _told(where: Path | Postgres) -> AbstractContextManager[None]:
+    return where.told() if isinstance(where, Postgres) else damage_told(where)
+
+
+def _on_postgresql(database: Postgres) -> Database:
+    from sqlalchemy import event
+
+    engine = database.engine(pool_size=_CONNECTIONS, max_overflow=_CONNECTIONS, pool_pre_ping=True)
+
+    def begin_itself(connection: Any, _: Any) -> None:
+        connection.autocommit = False  # DBOS leaves the beginning of its transactions to psycopg
+
+    event.listen(engine, "connect", begin_itself)
+    return engine
+
+
+def _in_file(path: Path) -> Database:
     # DBOS's own SQLite engine keeps the rollback journal and syncs every commit: up to sixty times slower.
     from sqlalchemy import create_engine, event
 

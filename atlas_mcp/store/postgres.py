@@ -35,7 +35,7 @@ _SERVER_SIDE = {
     "tcp_keepalives_interval": 2,
     "tcp_keepalives_count": 3,
 }
-_NO_LOCK, _DEADLOCK = "55P03", "40P01"
+_NO_LOCK, _DEADLOCK, _TOO_IDLE = "55P03", "40P01", "25P03"
 _REFUSED = {
     "28P01": ("refuses the password of the user", "Mend the password in {setting}."),
     "28000": ("refuses the user", "Mend the user in {setting}, or let the server admit it (pg_hba.conf)."),
@@ -123,7 +123,7 @@ class Postgres:
             return ConfigurationError(f"{self.shown} {what}.", argument=SETTING, next_step=step.format(**names))
         if state and state.startswith(_FULL):
             return StoreUnavailable(f"{self.shown} has no room: {_said(error)}.", next_step="Make room there.")
-        if isinstance(error, OperationalError | InterfaceError):
+        if isinstance(error, OperationalError | InterfaceError) or state == _TOO_IDLE:
             return StoreUnavailable(
                 f"{self.shown} does not answer: {_said(error)}.",
                 next_step=f"Start it, or mend {SETTING}; then try again.",

@@ -39,7 +39,7 @@ class PostgresRecord:
     """See `record.Record`."""
 
     def __init__(self, database: Postgres, engine: AsyncEngine) -> None:
-        self._database = database
+        self.database = database
         self._engine = engine
         self._reading = anyio.Semaphore(_READERS, fast_acquire=True)
         self._writing = anyio.Semaphore(_WRITERS, fast_acquire=True)
@@ -67,11 +67,11 @@ class PostgresRecord:
         await anyio.lowlevel.checkpoint_if_cancelled()
         connection = await self._begun(begin)
         try:
-            with self._database.told():
+            with self.database.told():
                 yield connection
             if commit:
                 ended, cancelled = await unbroken(connection.commit())
-                with self._database.told():
+                with self.database.told():
                     ended.result()
                 if cancelled is not None:
                     raise cancelled
@@ -83,7 +83,7 @@ class PostgresRecord:
         deadline = anyio.current_time() + PATIENCE
         while True:
             try:
-                with self._database.told():
+                with self.database.told():
                     return await self._begin(begin)
             except StoreUnavailable:
                 if anyio.current_time() > deadline:

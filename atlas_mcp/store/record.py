@@ -31,6 +31,11 @@ class Record(Protocol):
     when the database is gone or full: then nothing was changed.
     """
 
+    @property
+    def database(self) -> Postgres | None:
+        """The PostgreSQL that it is in; None for a file of the home."""
+        ...
+
     def look(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """As `read`, for a few rows found by their keys, which are read in the quickest way there is."""
         ...

@@ -37,6 +37,8 @@ _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 class SqliteRecord:
     """See `record.Record`."""
 
+    database = None
+
     def __init__(self, lookers: Engine, readers: AsyncEngine, writer: AsyncEngine) -> None:
         self._lookers = lookers
         self._readers = readers
