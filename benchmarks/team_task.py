@@ -89,6 +89,12 @@ class InstantAgents:
     async def get_memory(self, agent: str) -> list[Any]:
         return []
 
+    def hosting(self, run_id: str, guests: Any) -> InstantAgents:
+        return self
+
+    async def dismiss(self, run_id: str, *, ended: bool) -> bool:
+        return True
+
     def session(self, agent: AgentSpec, run: Any) -> Any:
         return NoTools()
 

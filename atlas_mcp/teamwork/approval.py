@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from atlas_mcp.errors import NotApproved
 from atlas_mcp.model.plan import Plan
 from atlas_mcp.model.question import Asking
-from atlas_mcp.teamwork import prompts
+from atlas_mcp.teamwork import modes, prompts
 from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.heard import heard
 from atlas_mcp.teamwork.planning import count, plan_again
@@ -63,7 +63,7 @@ async def _asking(job: Job, number: int) -> Asking:
 
 def described(plan: Plan) -> str:
     """The plan for people: a line for each part, with what it waits for, and what is not available."""
-    lines = [count(len(plan.parts), "part")]
+    lines = [modes.described(plan) if plan.mode == "debate" else count(len(plan.parts), "part")]
     for part in plan.parts:
         after = f" (after {', '.join(part.depends_on)})" if part.depends_on else ""
         lines.append(f"- {part.id}, by the {part.team} team{after}: {shorten(part.task, _TASK_SHOWN)}")
@@ -72,5 +72,7 @@ def described(plan: Plan) -> str:
 
 
 def _turns(plan: Plan) -> str:
+    if plan.mode == "debate":
+        return f"{len(plan.debaters)} turns of agents for each of 2 to {plan.rounds} rounds, and two of the moderator"
     # A supervisor splits and merges each part, at least one worker works on it; writing and rating follow.
     return f"at least {3 * len(plan.parts)} turns of agents for the parts, and those of writing and rating"

@@ -110,7 +110,8 @@ async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
     if ready := modes.alone(job.task):
         if problem := refuse(ready, teams):
             raise ConfigurationError(f"{problem}.", argument="teams", next_step="Name another team, or another mode.")
-        return await _settle(job, node, ready, "atlas")
+        planning = {"thread": "new", "asked": [], "to_ask": False}
+        return {**await _settle(job, node, ready, "atlas"), "planning": planning}
     lines, recalled = [t.line() for t in teams], as_sections(await recall(job, node))
     more = (modes.told(job.task), recalled)
     return await _plan(job, node, teams, prompts.plan(job.task, lines, by_tool(lacks(job)), *more), "new")

@@ -172,11 +172,11 @@ def joined(found: list[Findings]) -> Findings:
 
 
 def reports_as_text(reports: Mapping[str, str]) -> Draft:
-    """The teams' reports as they are, one section each."""
+    """The teams' reports as they are, one section each; a single one needs no heading."""
     found = {name: Findings.model_validate_json(text) for name, text in reports.items()}
     return Draft(
         sections=tuple(
-            DraftSection(id=f"s{n}", heading=name, text=f.text) for n, (name, f) in enumerate(found.items(), 1)
+            DraftSection(id=f"s{n}", heading=name if len(found) > 1 else "", text=f.text) for n, (name, f) in enumerate(found.items(), 1)
         )
     )
 

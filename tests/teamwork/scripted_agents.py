@@ -140,11 +140,21 @@ class ScriptedAgents:
         self.pause: Callable[[str, str], Awaitable[None]] | None = None
         self.learnings = ScriptedMemory()
         self.blocks: list[Block] = []
+        self.hosted: list[AgentSpec] = []
+        self.dismissed: list[tuple[str, bool]] = []
         self.use_tools: Callable[[str, Any], Awaitable[None]] | None = None
         self.asks: Callable[[str, OnlyAsking], Awaitable[None]] | None = None
 
     def on(self, agent: str, title: str, *answers: Any) -> None:
         self.rules[agent, title] = list(answers)
+
+    def hosting(self, run_id: str, guests: tuple[AgentSpec, ...]) -> ScriptedAgents:
+        self.hosted += [guest for guest in guests if guest not in self.hosted]
+        return self
+
+    async def dismiss(self, run_id: str, *, ended: bool) -> bool:
+        self.dismissed.append((run_id, ended))
+        return True
 
     async def get_memory(self, agent: str) -> list[Block]:
         return self.blocks
@@ -186,7 +196,7 @@ class ScriptedAgents:
 
     def _answer(self, agent: str, title: str, message: str) -> Any:
         rule = self.rules.get((agent, title)) or self.rules.get(("*", title))
-        answer: Any = DEFAULTS[title]
+        answer: Any = DEFAULTS.get(title)
         if rule:
             place = f"{agent}/{title}"
             answer = rule[min(self.seen[place], len(rule) - 1)]
