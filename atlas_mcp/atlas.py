@@ -347,9 +347,12 @@ class Atlas:
             return run
         return await (self._reply_of if run.kind == "turn" else self.groups.replied)(caller, run)
 
-    async def execute_runs(self) -> None:
-        """Open what executing runs takes, at once: from now on this process does its part of them, whoever asks."""
-        await self._keeper.rooms()
+    async def execute_runs(self) -> str:
+        """Open what executing runs takes, at once: from now on this process does its part of them, whoever asks.
+
+        Gives the name under which the record knows it.
+        """
+        return (await self._keeper.rooms()).runs.executor
 
     async def drain(self, seconds: float) -> None:
         """Make ready to end: nothing begins any more, turns under way have `seconds` to end, and then everybody who

@@ -23,8 +23,8 @@ async def _work() -> None:
     settings = load_settings()
     log_to_stderr()
     async with open_atlas(settings) as atlas:
-        await atlas.execute_runs()
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"[bold]ATLAS[/] executes the runs of [cyan]{settings.home}[/]. Ctrl-C stops it; others go on with them."
-        )
+        name = await atlas.execute_runs()
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"[bold]ATLAS[/] executes runs as {name}, with the home [cyan]{settings.home}[/].")
+        console.print("Ctrl-C stops it; others, or its next start, go on with what is unfinished.", style="dim")
         await stopped(atlas)

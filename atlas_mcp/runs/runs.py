@@ -85,6 +85,11 @@ class Runs:
         self._limits = limits
         self.letting_go = False
 
+    @property
+    def executor(self) -> str:
+        """The name under which the record knows this process."""
+        return self._runner.name
+
     async def submit(
         self,
         caller: Caller,
