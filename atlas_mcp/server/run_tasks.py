@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mcp.types import CallToolResult, ElicitResult, TextContent
+from mcp.types import CallToolResult, ElicitRequest, ElicitResult, TextContent
 from pydantic import ValidationError
 
 from atlas_mcp.errors import AtlasError, UnknownRun
@@ -56,7 +56,7 @@ class RunTasks:
             return None
         status, questions = _STATUS[run.status], dict[str, dict[str, Any]]()
         if run.question is not None and can_ask(request.session):
-            asked = form(run.question).model_dump(mode="json", by_alias=True, exclude_none=True)
+            asked = ElicitRequest(params=form(run.question)).model_dump(mode="json", by_alias=True, exclude_none=True)
             status, questions = "input_required", {run.question.id: asked}
         return Task(
             id=id,
