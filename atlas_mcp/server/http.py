@@ -8,6 +8,7 @@ one.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import re
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from atlas_mcp.atlas import Atlas
     from atlas_mcp.server.app import Toolset
@@ -132,10 +134,30 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _told_of_the_end(app: ASGIApp) -> ASGIApp:
+    """The app; a request that is cut off when the server ends hears why, if it was not being answered yet."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, sending)
+        except asyncio.CancelledError:  # only uvicorn does that, once GRACE_SECONDS are over; it logs what comes out
+            if scope["type"] == "http" and not begun:
+                await JSONResponse({"detail": "the server is being stopped"}, 503)(scope, receive, send)
+
+    return served
+
+
 async def serve_app(app: Starlette, listener: socket.socket, atlas: Atlas | None = None) -> None:
     """Serve until SIGTERM or SIGINT; then `atlas` is drained, and open calls get GRACE_SECONDS to end."""
     config = uvicorn.Config(
-        app,
+        _told_of_the_end(app),
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -199,9 +199,9 @@ async def test_before_2026_a_lost_connection_is_no_cancellation(running: Running
         hello = await http.post("/mcp", json=first)
         session = {"mcp-session-id": hello.headers["mcp-session-id"], "mcp-protocol-version": LEGACY}
         await http.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"}, headers=session)
-        await given_up(http, request("chat_with_agent"), model, **session)
+        await given_up(http, request("chat_with_group"), model, **session)
         await goes_on(running, model)
-        await given_up(http, request("chat_with_agent"), model, **session)
+        await given_up(http, request("chat_with_group"), model, **session)
         assert (await http.delete("/mcp", headers=session)).status_code == 200  # the whole session ends
     await goes_on(running, model)
 
