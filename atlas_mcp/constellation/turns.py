@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -127,7 +128,8 @@ class Turns:
                 if row.result:
                     return row.result
                 if row.conversation == thread and (reserved := await self._noted(row, key, run_id)):
-                    return await self._do(begun, reserved, tools, on_event, on_answer)
+                    with self._ledger.under_way(reserved):
+                        return await self._do(begun, reserved, tools, on_event, on_answer)
             thread = await self._thread(agent, row.conversation, key, run_id)  # another process has just begun it
 
     async def _noted(self, row: TurnRow, key: str, run_id: str | None) -> Reservation | None:
@@ -135,14 +137,17 @@ class Turns:
 
         model = self._keeper.handle(self._roster.agent(row.agent))
         estimate = self._usage(model, *expected_tokens(row.message))
-        try:
-            async with self._record.write() as db:
-                await turn_rows.begin(db, self._caller, row, key, run_id)
-                return await self._ledger.reserve(
-                    db, self._caller, turn=row.id, run_id=run_id, model=model, estimate=estimate, known=not row.fresh
-                )
-        except IntegrityError:  # another process has just begun this turn, in another conversation
-            return None
+        reserve = partial(self._ledger.reserve, turn=row.id, run_id=run_id, model=model, known=not row.fresh)
+        while True:
+            try:
+                async with self._record.write() as db:
+                    await turn_rows.begin(db, self._caller, row, key, run_id)
+                    return await reserve(db, self._caller, estimate=estimate)
+            except IntegrityError:  # another process has just begun this turn, in another conversation
+                return None
+            except BudgetSpent as refused:
+                if not await self._ledger.room_comes(run_id, refused):
+                    raise
 
     async def _thread(self, agent: str, conversation: str | None, key: str, run_id: str | None) -> str:
         async with self._record.look() as db:
@@ -168,19 +173,38 @@ class Turns:
     ) -> TurnResult:
         row = begun.row
         with self._marked_busy(row.agent), self._span(row) as opened:
-            spec = self._roster.agent(row.agent)
-            kept = await self._keeper.agent(row.agent, kept=begun.kept)
-            memory = self._blocks.of_turn(kept, row.id, again=not row.fresh)
-            tools = tools or self._toolbox.session(spec, None)
-            job = Job(row, spec, kept, tools, memory, on_event, on_answer, reserved)
-            if self._letta.kind != "embedded":  # it lets turns queue by itself, and compiles the prompt of each
-                changed = begun.kept is None or begun.kept.fingerprint != kept.fingerprint
-                job.others, job.outdated = begun.others, begun.outdated or changed or bool(begun.others)
-            for limit in reserved.nearly:
-                await job.warn(limit.text, limit.key)
+            try:
+                job = await self._prepared(begun, reserved, tools, on_event, on_answer)
+            except BaseException:  # cancellation, too: nothing of it was sent, unless by an earlier attempt
+                if row.fresh:
+                    with anyio.CancelScope(shield=True):
+                        async with self._record.write() as db:
+                            await self._ledger.settle(db, reserved, _NOTHING)
+                raise
             result = await self._run(job)
-            self._record_usage(opened, spec, result)
+            self._record_usage(opened, job.spec, result)
             return result
+
+    async def _prepared(
+        self,
+        begun: Begun,
+        reserved: Reservation,
+        tools: ToolSession | None,
+        on_event: OnEvent | None,
+        on_answer: OnAnswer | None,
+    ) -> Job:
+        row = begun.row
+        spec = self._roster.agent(row.agent)
+        kept = await self._keeper.agent(row.agent, kept=begun.kept)
+        memory = self._blocks.of_turn(kept, row.id, again=not row.fresh)
+        tools = tools or self._toolbox.session(spec, None)
+        job = Job(row, spec, kept, tools, memory, on_event, on_answer, reserved)
+        if self._letta.kind != "embedded":  # it lets turns queue by itself, and compiles the prompt of each
+            changed = begun.kept is None or begun.kept.fingerprint != kept.fingerprint
+            job.others, job.outdated = begun.others, begun.outdated or changed or bool(begun.others)
+        for limit in reserved.nearly:
+            await job.warn(limit.text, limit.key)
+        return job
 
     async def _run(self, job: Job) -> TurnResult:
         try:

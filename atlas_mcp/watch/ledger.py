@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from sqlalchemy import bindparam, func, insert, literal, select, text
 
 from atlas_mcp.errors import BudgetSpent
@@ -74,6 +75,32 @@ class Ledger:
             if self._accounts.get(run_id) is account:  # else a later attempt has its own
                 del self._accounts[run_id]
 
+    @contextmanager
+    def under_way(self, reserved: Reservation) -> Generator[None]:
+        """The turn runs while the body does: its run's other turns may wait for what it leaves of its reservation."""
+        account = self._accounts.get(reserved.run_id or "") or Account()
+        account.under_way += 1
+        try:
+            yield
+        finally:
+            account.under_way -= 1
+            account.freed.set()
+            account.freed = anyio.Event()
+
+    async def room_comes(self, run_id: str | None, refused: BudgetSpent) -> bool:
+        """Whether a turn that was refused is to be tried again: then one of the run's other turns has ended.
+
+        Estimates are high; while others are under way nobody knows yet that the budget is spent.
+        """
+        account = self._accounts.get(run_id or "")
+        if account is None:
+            return False
+        if account.under_way and not account.refused and refused.limit != "seconds":
+            await account.freed.wait()
+            return True
+        account.refused = account.refused or refused
+        return False
+
     def time_left(self, run_id: str | None) -> float | None:
         """Seconds that a turn of the run may take, or None."""
         account = self._accounts.get(run_id or "")
@@ -123,12 +150,7 @@ class Ledger:
         if account and account.refused:
             raise again(account, _turn(made))
         stand = await self._stand(db, place, account)
-        try:
-            return check(account, self.daily_usd, stand, _turn(made))
-        except BudgetSpent as spent:
-            if account:
-                account.refused = spent
-            raise
+        return check(account, self.daily_usd, stand, _turn(made))
 
     async def _stand(self, db: AsyncConnection, place: dict[str, Any], account: Account | None) -> Stand:
         daily, counts = self.daily_usd is not None, account is not None and account.counts

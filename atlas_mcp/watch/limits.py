@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import anyio
+
 from atlas_mcp.errors import BudgetSpent, UnpricedModel
 from atlas_mcp.model.budget import Budget
 
@@ -57,7 +59,8 @@ class Nearly:
 class Account:
     """A run that this process executes: its budget, how long it was `worked` on before, and why it may spend no more.
 
-    Once a turn was refused all others are: what is done is brought to an end without them.
+    Once a turn was refused all others are: what is done is brought to an end without them. `under_way` counts turns,
+    and `freed` is set when one of them ends, which may free what was reserved for it.
     """
 
     budget: Budget = field(default_factory=Budget)
@@ -65,6 +68,8 @@ class Account:
     begun: float = field(default_factory=time.monotonic)
     refused: BudgetSpent | None = None
     warned: set[str] = field(default_factory=set[str])
+    under_way: int = 0
+    freed: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def seconds(self) -> float:
@@ -102,7 +107,9 @@ class _Limit:
         return self.stands + self.more >= WARN_AT * self.most
 
     def shown(self, amount: float) -> str:
-        return money(amount) if self.unit == "$" else f"{amount:,.0f} {self.unit}"
+        if self.unit == "$":
+            return money(amount)
+        return f"{amount:,.0f} {self.unit if amount != 1 else self.unit.removesuffix('s')}"
 
     def refusal(self, turn: Turn) -> BudgetSpent:
         if self.most <= 0:
@@ -128,8 +135,9 @@ def check(account: Account | None, daily_usd: float | None, stand: Stand, turn: 
         if limit.reached():
             raise limit.refusal(turn)
         if limit.nearly() and not (account and limit.name in account.warned):
-            part = f"{WARN_AT:.0%} of {limit.whose} of {limit.shown(limit.most)}"
-            near.append(Nearly(f"budget:{limit.name}", f"{part} is used up: {limit.shown(limit.stands + limit.more)}"))
+            stood = limit.shown(limit.stands + limit.more)
+            text = f"{limit.whose} of {limit.shown(limit.most)} is nearly used up: {stood} with the turn that begins"
+            near.append(Nearly(f"budget:{limit.name}", text))
     if account:
         account.warned |= {one.key.removeprefix("budget:") for one in near}
     return near
@@ -153,7 +161,13 @@ def money(usd: float) -> str:
     """An amount in dollars as people read it: cents, and of less than a dollar as much as tells something."""
     if usd <= 0 or usd >= 1:
         return f"${usd:,.2f}"
-    return f"${usd:.2f}" if round(usd, 2) == usd else f"${usd:.2g}" if usd >= 0.0001 else "less than $0.0001"
+    return (
+        f"${usd:.2f}"
+        if abs(round(usd, 2) - usd) < _ROUNDING
+        else f"${usd:.2g}"
+        if usd >= 0.0001
+        else "less than $0.0001"
+    )
 
 
 def until_midnight(now: datetime) -> timedelta:
