@@ -35,7 +35,8 @@ async def approve(job: Job, node: str, state: State) -> dict[str, Any]:
         update = await plan_again(job, f"{node}:heard", planning["thread"], prompts.bullets(said))
     number = 0
     while job.task.approve_plan:
-        answer = await job.run.ask(await _asking(job, number), key=f"{node}:approval:{number}")
+        changes = MAX_CHANGES - number if planning["thread"] != "new" else 0  # nobody planned what the caller set
+        answer = await job.run.ask(await _asking(job, changes, again=bool(number)), key=f"{node}:approval:{number}")
         if answer == APPROVE:
             break
         if answer in (REJECT, NOBODY):
@@ -48,15 +49,15 @@ async def approve(job: Job, node: str, state: State) -> dict[str, Any]:
     return {**update, "turns": job.counted(node)}
 
 
-async def _asking(job: Job, number: int) -> Asking:
+async def _asking(job: Job, changes: int, *, again: bool) -> Asking:
     plan = Plan.model_validate_json(await job.text("plan"))
-    again = "The plan, made anew" if number else "The plan"
+    lead = "The plan, made anew" if again else "The plan"
     return Asking(
         asked_by="atlas",
         kind="approval",
-        text=f"{again}: {described(plan)}\nIt takes {_turns(plan)}. Shall it be carried out?",
+        text=f"{lead}: {described(plan)}\nIt takes {_turns(plan)}. Shall it be carried out?",
         options=(APPROVE, REJECT),
-        words="what to change in the plan" if number < MAX_CHANGES else "",
+        words="what to change in the plan" if changes else "",
         safe=NOBODY,
     )
 

@@ -110,7 +110,7 @@ async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
     if ready := modes.alone(job.task):
         if problem := refuse(ready, teams):
             raise ConfigurationError(f"{problem}.", argument="teams", next_step="Name another team, or another mode.")
-        planning = {"thread": "new", "asked": [], "to_ask": False}
+        planning: dict[str, Any] = {"thread": "new", "asked": [], "to_ask": job.task.approve_plan}
         return {**await _settle(job, node, ready, "atlas"), "planning": planning}
     lines, recalled = [t.line() for t in teams], as_sections(await recall(job, node))
     more = (modes.told(job.task), recalled)
@@ -147,7 +147,7 @@ async def _plan(job: Job, node: str, teams: Sequence[Standing], prompt: str, thr
     if first:
         to_ask = job.task.approve_plan or bool(asked.asked)
         update["planning"] = {"thread": asked.conversation, "asked": [*asked.asked], "to_ask": to_ask}
-    return update
+    return {**update, "turns": job.counted(node)}
 
 
 async def _settle(job: Job, node: str, plan: Plan, who: str) -> dict[str, Any]:

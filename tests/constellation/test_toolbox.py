@@ -66,6 +66,9 @@ class Files:
     async def submit(self, result: dict[str, Any]) -> None:
         self.submitted = result
 
+    async def ask_caller(self, question: str, options: list[str]) -> None:
+        self.asked = (question, [*options])
+
     async def escalate(self, reason: str) -> None:
         self.reasons.append(reason)
 
@@ -126,7 +129,7 @@ def test_an_agent_gets_the_tools_of_the_pools_its_roster_names(shipped: Toolbox)
 
 def test_a_role_keeps_an_agent_from_pools_that_are_not_for_it(shipped: Toolbox):
     lead = an_agent(role="global_supervisor", team=None, pools=("planning", "outputs", "evidence"))
-    assert offered(shipped, lead, Files()) == {"calculate", "compare_options"}
+    assert offered(shipped, lead, Files()) == {"ask_caller", "calculate", "compare_options"}
 
 
 def test_a_roster_without_pools_gives_what_role_and_team_say(shipped: Toolbox):
