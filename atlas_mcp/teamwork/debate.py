@@ -115,7 +115,7 @@ async def conclude(job: Job, node: str, state: DebateState) -> dict[str, Any]:
     outcome = Outcome.model_validate_json(await job.find(OUTCOME) or _NO_VOTES.model_dump_json())
     question = Question(
         agent=moderator,
-        prompt=prompts.conclusion(job.task, {who: s.model_dump_json() for who, s in last.items()}, outcome),
+        prompt=prompts.conclusion(job.task, {who: _found(s) for who, s in last.items()}, outcome),
         answer=Findings,
         doing=f"{moderator} sums up",
         done=lambda f: f"{moderator} summed up, with {count(len(f.evidence), 'quotation')}",
@@ -153,6 +153,10 @@ async def outcome_of(job: Job) -> Outcome | None:
 
 
 _NO_VOTES = Outcome(rounds=1, agreement=None)
+
+
+def _found(said: Statement) -> str:
+    return Findings(text=said.text, evidence=said.evidence).model_dump_json()
 
 
 def _moderator(job: Job) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from atlas_mcp.model.debate import MAX_POINTS, Outcome, Points, Statement
 from atlas_mcp.model.sections import section
 from atlas_mcp.model.work import Findings
-from atlas_mcp.teamwork.prompts import bullets, compose, listing, materials_of
+from atlas_mcp.teamwork.prompts import bullets, compose, materials_of
 from atlas_mcp.teamwork.room import fit_texts
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ not."""
 
 
 def conclusion(task: TeamTask, said: Mapping[str, str], outcome: Outcome) -> str:
-    """For the moderator: what came of it."""
+    """For the moderator: what came of it. `said` are the last statements, as findings."""
     level = "not known" if outcome.agreement is None else f"{outcome.agreement:.2f} of 1"
     lead = """The debate about the goal below is over, and you moderated it. Write what it comes to, as the answer to \
 the goal: what all hold, what the better grounds speak for, and what stays open and why. Say who holds what where \
@@ -63,8 +63,7 @@ nobody said. Raters who did not take part will judge it by every one of the <cri
         section("goal", task.goal),
         section("criteria", bullets(task.criteria)),
         section("context", f"Level of agreement: {level}. Still in dispute:\n{bullets(outcome.disagreements)}"),
-        section("materials", listing(task.materials)),
-        *_said(said),
+        said,
         answer=Findings,
     )
 

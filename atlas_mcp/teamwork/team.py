@@ -176,7 +176,8 @@ def reports_as_text(reports: Mapping[str, str]) -> Draft:
     found = {name: Findings.model_validate_json(text) for name, text in reports.items()}
     return Draft(
         sections=tuple(
-            DraftSection(id=f"s{n}", heading=name if len(found) > 1 else "", text=f.text) for n, (name, f) in enumerate(found.items(), 1)
+            DraftSection(id=f"s{n}", heading=name if len(found) > 1 else "", text=f.text)
+            for n, (name, f) in enumerate(found.items(), 1)
         )
     )
 

@@ -13,6 +13,7 @@ from atlas_mcp.model.plan import Lack, Part, Plan
 from atlas_mcp.model.work import Assignment, Delegation
 from atlas_mcp.models.offline import goal as goals
 from atlas_mcp.models.offline.angle import Angle, angle_of
+from atlas_mcp.models.offline.debate import sides
 from atlas_mcp.models.offline.prompt import Prompt
 from atlas_mcp.models.offline.words import asked_terms, terms
 
@@ -43,6 +44,7 @@ class Team:
     kind: str
     purpose: str
     why_not: str = ""
+    workers: tuple[str, ...] = ()
 
     @property
     def follows(self) -> bool:
@@ -56,12 +58,18 @@ def plan(prompt: Prompt) -> Plan:
     goal = prompt.one("goal")
     teams = [team for line in prompt.lines("teams") if (team := _team(line))]
     working = [t for t in teams if t.kind == "work" and not t.why_not]
+    if prompt.one("mode") == "debate":
+        return _debate(goal, working)
     size = goals.complexity(goal, _characters(prompt), len(prompt.materials()))
     finders = [t for t in working if not t.follows]
     followers = [t for t in working if t.follows]
-    if size == "simple" and finders:
+    if prompt.one("mode") == "team":
+        finders, followers = [max(working, key=lambda t: _fit(t.purpose, goal))], []
+    elif size == "simple" and finders:
         finders, followers = [max(finders, key=lambda t: _fit(t.purpose, goal))], []
     asked = goals.aspects(goal)
+    if prompt.one("mode") == "team":
+        asked = ["; ".join(asked)]
     first = _finding(finders or followers, asked)
     last = _following(followers if finders else [], asked, [p.id for p in first])
     return Plan(
@@ -72,6 +80,11 @@ def plan(prompt: Prompt) -> Plan:
         parts=(*first, *last),
         lacks=(*_lacks(prompt), *(Lack(what=f"team {t.name}", why=t.why_not) for t in teams if t.why_not)),
     )
+
+
+def _debate(goal: str, teams: list[Team]) -> Plan:
+    workers = [worker for team in teams for worker in team.workers]
+    return Plan(summary=f"A debate on: {goal[:200]}", mode="debate", debaters=sides(workers), rounds=2)
 
 
 def delegation(prompt: Prompt) -> Delegation:
@@ -100,7 +113,9 @@ def _team(line: str) -> Team | None:
     if not match:
         return None
     purpose, _, why_not = match["rest"].partition("not available:")
-    return Team(match["name"], match["kind"], purpose.split("; workers:")[0].strip(), why_not.strip())
+    purpose, _, workers = purpose.partition("; workers:")
+    names = tuple(w.strip() for w in workers.split(",") if w.strip())
+    return Team(match["name"], match["kind"], purpose.strip(), why_not.strip(), names)
 
 
 def _finding(teams: list[Team], asked: list[str]) -> list[Part]:

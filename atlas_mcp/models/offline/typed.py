@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from atlas_mcp.models.offline import decision, draft, findings, librarian, measures, plan, revision
+from atlas_mcp.models.offline import debate, decision, draft, findings, librarian, measures, plan, revision
 from atlas_mcp.models.offline.prompt import Prompt
 from atlas_mcp.models.offline.tools import Call, Tools, check_call, next_call
 from atlas_mcp.models.offline.verdict import read, verdict
 
-KNOWN = ("Plan", "Delegation", "Findings", "Draft", "Verdict", "Decision", "Proposals")
+KNOWN = ("Plan", "Delegation", "Findings", "Draft", "Verdict", "Decision", "Proposals", "Statement", "Points")
 
 
 def respond(prompt: Prompt, tools: Tools) -> Call | str:
     """The next tool call, or the typed answer as JSON; for an answer nobody here knows, a sentence that says so."""
     merging = prompt.answer == "Findings" and not prompt.every("materials")
-    if prompt.answer == "Findings" and not merging and (call := next_call(prompt, tools)):
+    looking = prompt.answer == "Statement" or (prompt.answer == "Findings" and not merging)
+    if looking and (call := next_call(prompt, tools)):
         return call
     if prompt.answer == "Verdict" and (call := _check(prompt, tools)):
         return call
@@ -39,6 +40,10 @@ def _answer(prompt: Prompt, merging: bool) -> BaseModel | None:
             return verdict(prompt)
         case "Decision":
             return decision.decide(prompt)
+        case "Statement":
+            return debate.statement(prompt)
+        case "Points":
+            return debate.points(prompt)
         case "Proposals":
             return librarian.proposals(prompt)
         case _:
