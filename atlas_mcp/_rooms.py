@@ -19,6 +19,7 @@ import anyio
 from atlas_mcp._chats import take_turn
 from atlas_mcp._config import database, destination, model_config
 from atlas_mcp._groups import GroupRuns
+from atlas_mcp._ratings import do_rating
 from atlas_mcp._team_tasks import do_team_task
 from atlas_mcp._tidying import tidy
 from atlas_mcp.constellation.agents import shown_model
@@ -354,7 +355,7 @@ class RoomsKeeper:
         )
         executor = new_executor()
         fence = Fence(self.home.record, executor)
-        checkpoints = await stack.enter_async_context(Checkpoints(self.home.checkpoints, fence))
+        checkpoints = await stack.enter_async_context(Checkpoints(record.database or self.home.checkpoints, fence))
         rooms = Rooms(record, lettas, checkpoints, self, Ledger(self.settings.daily_usd))
         rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
         await stack.enter_async_context(copying(rooms))
@@ -362,6 +363,7 @@ class RoomsKeeper:
             "turn": partial(take_turn, rooms),
             "team_task": partial(do_team_task, rooms),
             "group": GroupRuns(rooms).execute,
+            "rating": partial(do_rating, rooms),
         }
         runs = open_runs(
             self.home,

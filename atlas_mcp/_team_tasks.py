@@ -5,17 +5,33 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from atlas_mcp.errors import AtlasError
+from atlas_mcp.errors import AtlasError, InvalidInput
 from atlas_mcp.model.task import TeamTask
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from atlas_mcp._rooms import Rooms
     from atlas_mcp.constellation.constellation import Constellation
+    from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.result import Result
     from atlas_mcp.runs import RunOutcome
     from atlas_mcp.runs.context import RunContext
 
 log = logging.getLogger(__name__)
+
+
+def check_teams(roster: Roster, teams: Sequence[str]) -> None:
+    """Raises UnknownTeam, and InvalidInput for one that gets no part of a plan: writers and raters always work."""
+    for name in teams:
+        if roster.team(name).kind != "work":
+            able = [team.name for team in roster.teams if team.kind == "work"]
+            raise InvalidInput(
+                f"{name!r} takes part in every task, and is not to be chosen.",
+                argument="teams",
+                allowed=able,
+                next_step=f"Choose among: {', '.join(able)}; or leave it out for all.",
+            )
 
 
 async def do_team_task(rooms: Rooms, run: RunContext) -> RunOutcome:

@@ -21,10 +21,12 @@ from atlas_mcp._groups import Groups
 from atlas_mcp._history import open_history
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._portable import Portable
+from atlas_mcp._ratings import rate_text, rating_of
 from atlas_mcp._refusing import refusing
 from atlas_mcp._rooms import RoomsKeeper, open_rooms
 from atlas_mcp._status import describe_status
 from atlas_mcp._survey import counted, survey
+from atlas_mcp._team_tasks import check_teams
 from atlas_mcp._waiting import MAX_WAIT_SECONDS, bounded, deadline_of, each, follow, left, noted
 from atlas_mcp.constellation.agents import describe_agents
 from atlas_mcp.constellation.warming import warm_all
@@ -38,13 +40,16 @@ from atlas_mcp.watch.calls import CallTracing
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from pathlib import Path
+    from typing import Unpack
 
+    from atlas_mcp._ratings import Call
     from atlas_mcp.constellation.warming import Tell
     from atlas_mcp.model.agent import AgentInfo
     from atlas_mcp.model.group import GroupReply
     from atlas_mcp.model.knowledge import Document, MemoryKind, Recalled
     from atlas_mcp.model.memory import Block, Replacement
     from atlas_mcp.model.portable import Carried
+    from atlas_mcp.model.rating import TextRating
     from atlas_mcp.model.run import RunStatus
     from atlas_mcp.model.server import ServerInfo
     from atlas_mcp.model.status import Status
@@ -285,7 +290,7 @@ class Atlas:
         A run that waits for an answer is given at once, unless `patient`: then somebody may be about to answer it.
         """
         deadline = deadline_of(wait_seconds)
-        self._check_teams(task.teams)
+        check_teams(self._keeper.roster, task.teams)
         check_prices(self._keeper, task.budget)
         rooms = await self._keeper.rooms()
         run_id = await rooms.runs.submit(
@@ -297,6 +302,15 @@ class Atlas:
             on_run=on_run,
         )
         return await follow(rooms, caller, run_id, deadline, on_news, patient=patient)
+
+    async def rate_text(
+        self, caller: Caller, text: str, criteria: Sequence[str] | None = None, **call: Unpack[Call]
+    ) -> TextRating:
+        """Have a text rated by agents that did not write it; or after `wait_seconds` the handle of the run that does.
+
+        Raises InvalidInput for an empty text or unfit criteria, OverLimit, and ModelFailed when the run failed.
+        """
+        return await rate_text(self._keeper, caller, text, criteria, **call)
 
     async def get_run(self, caller: Caller, run_id: str, *, since: int = 0, wait_seconds: float = 30.0) -> Run:
         """The run with its events after `since`; waits up to `wait_seconds` for news or the end. UnknownRun."""
@@ -340,11 +354,13 @@ class Atlas:
         rooms = await self._keeper.rooms()
         return await rooms.runs.cancel(caller, run_id)
 
-    async def outcome(self, caller: Caller, run_id: str) -> Run | ChatReply | GroupReply:
+    async def outcome(self, caller: Caller, run_id: str) -> Run | ChatReply | GroupReply | TextRating:
         """What the call that began the run gives once it has ended. UnknownRun, and ModelFailed for a failed turn."""
         run = await self.get_run(caller, run_id, wait_seconds=0)
         if run.status not in ENDED or run.kind == "team_task":
             return run
+        if run.kind == "rating":
+            return rating_of(run)
         return await (self._reply_of if run.kind == "turn" else self.groups.replied)(caller, run)
 
     async def execute_runs(self) -> str:
@@ -374,15 +390,3 @@ class Atlas:
         The models there are listed, and what keeps ATLAS from using one is told; nothing is raised for that.
         """
         return await counted(self._keeper, await survey(self._keeper))
-
-    def _check_teams(self, teams: Sequence[str]) -> None:
-        """Raises UnknownTeam, and InvalidInput for one that gets no part of a plan: writers and raters always work."""
-        for name in teams:
-            if self._keeper.roster.team(name).kind != "work":
-                able = [team.name for team in self._keeper.roster.teams if team.kind == "work"]
-                raise InvalidInput(
-                    f"{name!r} takes part in every task, and is not to be chosen.",
-                    argument="teams",
-                    allowed=able,
-                    next_step=f"Choose among: {', '.join(able)}; or leave it out for all.",
-                )

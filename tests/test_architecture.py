@@ -44,6 +44,7 @@ ROOTS = {
     "_history",
     "_pages",
     "_portable",
+    "_ratings",
     "_refusing",
     "_rooms",
     "_status",

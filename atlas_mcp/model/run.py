@@ -15,7 +15,7 @@ from atlas_mcp.model.question import Question
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.usage import Usage
 
-RunKind = Literal["team_task", "turn", "group"]
+RunKind = Literal["team_task", "turn", "group", "rating"]
 RunStatus = Literal["queued", "working", "awaiting_answer", "completed", "failed", "cancelled"]
 
 LEGAL: dict[RunStatus, frozenset[RunStatus]] = {

@@ -22,6 +22,7 @@ from atlas_mcp.server.caller import KeyVerifier, Transport
 from atlas_mcp.server.group_tools import GroupTools
 from atlas_mcp.server.knowledge_tools import KnowledgeTools
 from atlas_mcp.server.memory_tools import MemoryTools
+from atlas_mcp.server.rating_tools import RatingTools
 from atlas_mcp.server.resources import RunResources, watching
 from atlas_mcp.server.run_tasks import RunTasks
 from atlas_mcp.server.run_tools import RunTools
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool
 
     from atlas_mcp.atlas import Atlas
+    from atlas_mcp.server.conformance import Fixtures
     from atlas_mcp.server.tasks import Work
 
 Toolset = Literal["core", "admin", "all"]
@@ -46,12 +48,13 @@ analysis, writing and rating. They remember across conversations.
 run_id; follow it with get_run until its status is completed, failed or cancelled. The work goes on meanwhile.
 - What an agent knows: get_agent_memory; correct it with update_agent_memory. What all of them remember of something: \
 search_memory. A text that all agents should know: share_knowledge.
+- A judgement of a text: rate_text.
 - Something does not work: get_status says what and what to do."""
 
 
 def core_tools(atlas: Atlas, transport: Transport) -> list[Tool]:
     """The tools that every client gets."""
-    nouns = (AgentTools, GroupTools, RunTools, MemoryTools, KnowledgeTools, StatusTools)
+    nouns = (AgentTools, GroupTools, RunTools, MemoryTools, KnowledgeTools, RatingTools, StatusTools)
     return [tool for noun in nouns for tool in noun(atlas, transport).tools()]
 
 
@@ -76,12 +79,10 @@ def create_server(
     news = InMemorySubscriptionBus()
     works: list[Work] = [RunTasks(atlas, transport)]
     tools = tools_of(atlas, transport, toolset)
-    if conformance:
-        from atlas_mcp.server.conformance.jobs import Jobs
-        from atlas_mcp.server.conformance.tasks import TaskFixtures
-
-        works.append(jobs := Jobs())
-        tools += TaskFixtures(jobs).tools()
+    fixtures = _fixtures() if conformance else None
+    if fixtures:
+        works.append(fixtures.jobs)
+        tools += fixtures.tools()
     server: MCPServer[Any] = MCPServer(
         "atlas",
         title="ATLAS",
@@ -102,4 +103,12 @@ def create_server(
     caller = atlas.key_caller() if guarded else atlas.local_caller()
     server.middleware[0] = atlas.tracing_of(caller)
     RunResources(atlas, transport).offer(server, news)
+    if fixtures:
+        fixtures.offer(server)
     return server
+
+
+def _fixtures() -> Fixtures:
+    from atlas_mcp.server.conformance import Fixtures
+
+    return Fixtures()

@@ -23,6 +23,8 @@ from atlas_mcp.teamwork.stopping import stopped
 from atlas_mcp.teamwork.team import reports_as_text, team_reports
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from atlas_mcp.teamwork.state import State
 
 NOT_WRITTEN = Missing(agent="writing", what="the text", why="it was not written yet: these are the teams' reports")
@@ -35,8 +37,11 @@ async def gather(job: Job, state: State, first: Draft | None = None) -> Result |
     What is not rated yet is neither met nor unmet: it is missing, as is a text that is not written yet.
     """
     reports = await team_reports(job, state)
-    if not reports:
-        return None
+    return await result_of(job, state, reports, first) if reports else None
+
+
+async def result_of(job: Job, state: State, reports: Mapping[str, str], first: Draft | None = None) -> Result:
+    """The same, from these reports; there may be none where there is a text."""
     rounds = state.get("round", 0)
     numbers = range(1, rounds + 1)
     checks = {n: await load_checks(job, n) for n in numbers}

@@ -24,6 +24,8 @@ MAJORITY = 2
 PASSES_ALL = "it passed a text that had been damaged on purpose as well"
 FAILS_ALL = "it failed everything alike, which all others passed"
 FALSE_CLAIM = "As everybody knows, this had happened 4,711 times by the year 1397."
+ENDLESS, MOST_SPOILT = 120, 2_000
+"""Words that are more than a sentence can have; and characters that a damaged section may have where it had fewer."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
@@ -38,12 +40,16 @@ def passes(verdict: Verdict, criteria: Sequence[str]) -> bool:
 
 
 def damaged(draft: Draft) -> Draft:
-    """The text as nobody may pass it: sentences in reverse, every other one backwards, other numbers, a false claim."""
+    """The text as nobody may pass it, whatever the criteria: false in what it says, and hardly to be read.
+
+    It begins with a false claim; numbers are others; sentences come in reverse, every other one backwards, as a single
+    one without end, and again and again; no section has a heading.
+    """
     sections = [
-        DraftSection(id=s.id, heading=s.heading, text=_spoilt(s.text, first=n == 0))
+        DraftSection(id=s.id, text=_spoilt(s.text, claim=FALSE_CLAIM if n == 0 else ""))
         for n, s in enumerate(draft.sections)
     ]
-    return Draft(title=draft.title, sections=tuple(sections))
+    return Draft(sections=tuple(sections))
 
 
 def contrary(verdicts: Mapping[str, Verdict], before: Mapping[str, Verdict], criteria: Sequence[str]) -> list[str]:
@@ -75,8 +81,9 @@ def _one_reason(verdict: Verdict, criteria: Sequence[str]) -> bool:
     return len(reasons) > 1 and all(guards.same(a, b) for a, b in combinations(reasons.values(), 2))
 
 
-def _spoilt(text: str, *, first: bool) -> str:
-    sentences = [s for s in _SENTENCE.split(text) if s.strip()]
+def _spoilt(text: str, claim: str) -> str:
+    sentences = [s.strip(" .!?#") for s in _SENTENCE.split(text) if s.strip(" .!?#")]
     turned = [" ".join(reversed(s.split())) if n % 2 == 0 else s for n, s in enumerate(reversed(sentences))]
-    numbered = [re.sub(r"\d+", lambda m: str(int(m.group()[:9]) * 7 + 13), s) for s in turned]
-    return " ".join([*([FALSE_CLAIM] if first else []), *numbered])
+    once = re.sub(r"\d+", lambda m: str(int(m.group()[:9]) * 7 + 13), " and ".join(turned))
+    times = max(2, ENDLESS // max(1, len(once.split())))
+    return f"{claim} {' and '.join([once] * times)[: max(len(text), MOST_SPOILT)]}".strip()

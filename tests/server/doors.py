@@ -39,6 +39,7 @@ TOOLS = {
     "update_agent_memory",
     "search_memory",
     "share_knowledge",
+    "rate_text",
     "get_status",
 }
 COMMAND = [sys.executable, "-m", "atlas_mcp"]

@@ -38,6 +38,7 @@ ARGUMENTS = {
     "undo_memory": ["agent", "label", "revision"],
     "search_memory": ["query", "agent", "kinds", "project", "limit"],
     "share_knowledge": ["name", "text", "path", "project"],
+    "rate_text": ["text", "criteria", "wait_seconds"],
     "get_status": [],
 }
 READ_ONLY = {"list_agents", "get_run", "list_runs", "get_agent_memory", "search_memory", "get_status"}

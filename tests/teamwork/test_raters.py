@@ -48,7 +48,7 @@ async def test_a_rater_that_gives_full_marks_is_put_to_the_test_once_and_counts_
     assert {r.rater for r in result.ratings} == {"rater_a", "rater_b"}
     tests = [p for a, p in agents.prompts if a == "rater_a" and DAMAGED in p]
     assert len(tests) == 1
-    assert "things. Two" in sections(tests[0], "draft")[0].body
+    assert "things Two and One thing" in sections(tests[0], "draft")[0].body
     assert not sections(tests[0], "checks")  # nothing says that it is a test
 
 
@@ -144,8 +144,14 @@ def test_a_damaged_text_is_the_same_each_time_and_no_longer_the_text() -> None:
     assert bad == fitness.damaged(good)
     assert [s.id for s in bad.sections] == ["s1", "s2"]
     assert DAMAGED in bad.sections[0].text
-    assert "4 lamps" not in bad.sections[0].text
-    assert "It was dusk." in bad.sections[0].text  # every other sentence can still be read
+    assert "came Nobody and It was dusk and lamps 41 lit He and came Nobody and It was dusk" in bad.sections[0].text
+    assert len(bad.sections[0].text.split(DAMAGED)[1].split()) > 60
+    assert not any(s.heading for s in bad.sections)
+
+
+def test_a_damaged_text_is_no_longer_than_a_message_may_be() -> None:
+    long = Draft(sections=tuple(DraftSection(id=f"s{n}", text="It was so. " * 900) for n in range(6)))
+    assert len(fitness.damaged(long).model_dump_json()) < 1.1 * len(long.model_dump_json())
 
 
 def _with_a_third_rater(agents: ScriptedAgents) -> Any:

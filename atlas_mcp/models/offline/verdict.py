@@ -120,6 +120,8 @@ def _support(_: str, reading: Reading) -> Judgement:
     count, bad = len(reading.lines), reading.unsupported
     if not count:
         return Judgement(1, "There is no sentence that claims anything.")
+    if not reading.base.passages:
+        return Judgement(3, f"Nothing is at hand to compare it with, such as {_quoted(reading.lines[0])}.")
     if all(reading.base.is_gap(line.text) for line in reading.lines):
         return Judgement(3, f"The text claims nothing; it only says what is missing: {_quoted(reading.lines[0])}.")
     share = 1 - len(bad) / count
@@ -139,7 +141,7 @@ def _coverage(_: str, reading: Reading) -> Judgement:
     found = reading.coverage
     asked = asked_terms(reading.goal)
     score = 1 + 4 * found.share
-    if len(reading.lines) - len(reading.unsupported) < 2:
+    if reading.base.passages and len(reading.lines) - len(reading.unsupported) < 2:
         score = min(score, 2.5)
     text = f"{len(asked) - len(found.missing)} of {len(asked)} telling words of the goal are taken up"
     if not asked:
