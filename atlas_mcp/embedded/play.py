@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from atlas_mcp.embedded.asks import Ask
     from atlas_mcp.embedded.entries import Entry
     from atlas_mcp.embedded.loop import Emit
-    from atlas_mcp.embedded.services import Services
+    from atlas_mcp.embedded.services import ActiveRun, Services
 
 
 async def play(
-    services: Services, ask: Ask, opening: Opening, resumed: list[Entry], emit: Emit, created_at: str
+    services: Services, ask: Ask, opening: Opening, resumed: list[Entry], emit: Emit, active: ActiveRun
 ) -> Result:
     """Runs the loop and writes the turn, or its part until it pauses. Raises Fault; then nothing was written."""
     started = time.perf_counter_ns()
     turn = _turn(services, ask, opening, emit)
+    active.used = turn.usage
     agent = opening.agent
     with spans.span(
         f"agent {agent['name']}",
@@ -45,7 +46,8 @@ async def play(
             await turn.send(entries.wire(entry)[0])
         short = await _run(services, ask, opening, turn, resumed)
         duration = time.perf_counter_ns() - started
-        result = replace(_result(ask, opening, turn, resumed, short), created_at=created_at, duration_ns=duration)
+        made = _result(ask, opening, turn, resumed, short)
+        result = replace(made, created_at=active.created_at, duration_ns=duration)
         await services.database.write(lambda c: threads.finish(c, ask, result))
         span.outputs(lambda: [entry.content for entry in turn.made if entry.kind == "assistant"][-1:])
     return result

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.embedded.database import Database
     from atlas_mcp.embedded.doors import LockFactory, ModelSource, ToolRunner
+    from atlas_mcp.embedded.usage import Usage
 
 _MOST_GRAPHS = 64
 _MOST_OWNERS = 10_000
@@ -49,7 +50,7 @@ class ThreadLocks:
 
 @dataclass
 class ActiveRun:
-    """A run that this process works on now, or that waits for its thread."""
+    """A run that this process works on now, or that waits for its thread; `used` is what its models took so far."""
 
     id: str
     agent_id: str
@@ -58,6 +59,7 @@ class ActiveRun:
     background: bool
     scope: anyio.CancelScope
     started: bool = False
+    used: Usage | None = None
 
 
 @dataclass

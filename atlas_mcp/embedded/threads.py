@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.embedded import agents, blocks, entries, memory, tools
 from atlas_mcp.embedded.asks import Ask
@@ -17,6 +17,9 @@ from atlas_mcp.embedded.database import now
 from atlas_mcp.embedded.entries import Entry
 from atlas_mcp.embedded.faults import Refused, not_found
 from atlas_mcp.embedded.recent import Past, Recent
+
+if TYPE_CHECKING:
+    from atlas_mcp.embedded.usage import Usage
 
 _PENDING = "PENDING_APPROVAL"
 
@@ -137,8 +140,9 @@ def write_run(
     error: dict[str, Any] | None = None,
     stop_reason: str | None = None,
     created_at: str | None = None,
+    used: Usage | None = None,
 ) -> None:
-    """Notes how a run ended; nothing when its agent is gone."""
+    """Notes how a run ended, and of one without a result what its models took; nothing when its agent is gone."""
     done = status in {"completed", "failed", "cancelled"}
     connection.execute(
         "INSERT INTO run (id, agent_id, conversation_id, turn_id, status, stop_reason, background, usage, steps, error,"
@@ -153,7 +157,7 @@ def write_run(
             status,
             result.stop_reason if result else stop_reason,
             ask.background,
-            json.dumps(result.usage if result else {}),
+            json.dumps(result.usage if result else used.stored() if used else {}),
             json.dumps(result.steps if result else []),
             json.dumps(error) if error else None,
             result.created_at if result else created_at or now(),
@@ -208,10 +212,9 @@ def _replay(connection: sqlite3.Connection, ask: Ask) -> Replay | None:
         (ask.thread_id, one),
     )
     ids = "id" if column == "run_id" else "turn_id"
-    runs = connection.execute(f"SELECT stop_reason, usage FROM run WHERE {ids} = ? ORDER BY seq", (one,)).fetchall()  # noqa: S608
-    reason = next(
-        (run["stop_reason"] for run in reversed(runs) if run["stop_reason"] and run["usage"] != "{}"), "end_turn"
-    )
+    query = f"SELECT stop_reason, usage FROM run WHERE {ids} = ? AND status = 'completed' ORDER BY seq"  # noqa: S608
+    runs = connection.execute(query, (one,)).fetchall()
+    reason = next((run["stop_reason"] for run in reversed(runs) if run["stop_reason"]), "end_turn")
     usages = [json.loads(run["usage"]) for run in runs]
     return Replay(row["run_id"], [entries.load(entry) for entry in rows], reason, [one for one in usages if one])
 

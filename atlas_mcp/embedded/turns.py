@@ -70,7 +70,9 @@ async def _note(
     reason = "cancelled" if status == "cancelled" else "llm_api_error" if error and "error" in error else "error"
     with anyio.move_on_after(_NOTE_SECONDS, shield=True):
         await services.database.write(
-            lambda c: threads.write_run(c, ask, status, error=error, stop_reason=reason, created_at=active.created_at)
+            lambda c: threads.write_run(
+                c, ask, status, error=error, stop_reason=reason, created_at=active.created_at, used=active.used
+            )
         )
 
 
@@ -83,7 +85,7 @@ async def _locked(services: Services, active: ActiveRun, ask: Ask, emit: Emit) -
     resumed = asks.resumed(ask, opening.paused, opening.past.entries)
     active.started = True
     await emit(ping(ask.run_id))
-    result: Result = await playing.play(services, ask, opening, resumed, emit, active.created_at)
+    result: Result = await playing.play(services, ask, opening, resumed, emit, active)
     return Reply(ask.run_id, result.stop_reason, Usage(**result.usage))
 
 
