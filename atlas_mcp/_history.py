@@ -1,10 +1,11 @@
-"""The runs of a home as they are written, for one who only reads: nothing is executed, and nobody's work taken over."""
+"""The runs of a home as they are written, read and thrown away: nothing is executed, and nobody's work taken over."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast, get_args
 
+from atlas_mcp._config import database
 from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.run import ENDED, RunStatus
@@ -12,8 +13,10 @@ from atlas_mcp.store.home import open_home
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from datetime import timedelta
 
     from atlas_mcp.model.run import Run
+    from atlas_mcp.runs.pruning import Pruned
     from atlas_mcp.settings import Settings
     from atlas_mcp.store.record import Record
 
@@ -23,9 +26,10 @@ async def open_history(settings: Settings, *, http: bool = False) -> AsyncGenera
     """The runs of whoever may start ATLAS on this home; with `http`, those of the holders of its key."""
     from atlas_mcp.store.record import open_record
 
-    home = open_home(settings.home)
-    home.prepare_databases()
-    async with open_record(home.path) as record:
+    home, elsewhere = open_home(settings.home), database(settings)
+    if elsewhere is None:
+        home.prepare_databases()
+    async with open_record(home.path, elsewhere) as record:
         yield History(record, "key:http" if http else f"local:{home.local_id}")
 
 
@@ -56,3 +60,9 @@ class History:
             events = await journal.after(connection, run_id, 0)
             asked = await questions.open_of(connection, [run_id]) if row.status not in ENDED else {}
         return view.shown(row, events, asked.get(run_id))
+
+    async def prune(self, older_than: timedelta, *, keep: int = 0) -> Pruned:
+        """Delete every caller's runs that ended longer ago than that, but for the newest `keep` of each."""
+        from atlas_mcp.runs.pruning import prune
+
+        return await prune(self._record, older_than, keep=keep)

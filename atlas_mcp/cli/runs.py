@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.run import Run
 
 FILE_WIDTH = 160
+_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
 runs = typer.Typer(
     name="runs", help="The runs of this home: what was asked for, and what came of it.", no_args_is_help=True,
     add_completion=False,
@@ -69,6 +70,26 @@ def show(
     console.print(f"Written to {html}", soft_wrap=True, markup=False)
 
 
+@runs.command()
+def prune(
+    older_than: Annotated[str, typer.Option(metavar="TIME", help="How long ago they ended, as 30d or 12h.")] = "30d",
+    keep: Annotated[int, typer.Option(min=0, help="Keep so many of each caller's newest.")] = 0,
+) -> None:
+    """Delete old runs of every caller, with their journals and results. What goes on, and what was learned, stays."""
+    import anyio
+
+    deleted, size = anyio.run(_prune, _length(older_than), keep)
+    typer.echo(f"{deleted} runs deleted, which held {size:,} bytes.")
+
+
+def _length(text: str) -> timedelta:
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not (number.isascii() and number.isdigit() and len(number) < 6):
+        step = "Give a number with d for days or h for hours: 30d, 12h, 0d."
+        raise InvalidInput(f"{text!r} is not a length of time.", argument="--older-than", next_step=step)
+    return int(number) * _UNITS[unit]
+
+
 def _console() -> Console:
     from rich.console import Console
 
@@ -89,3 +110,12 @@ async def _show(run_id: str, http: bool) -> Run:
 
     async with open_history(load_settings(), http=http) as history:
         return await history.run(run_id)
+
+
+async def _prune(older_than: timedelta, keep: int) -> tuple[int, int]:
+    from atlas_mcp.atlas import open_history
+    from atlas_mcp.settings import load_settings
+
+    async with open_history(load_settings()) as history:
+        done = await history.prune(older_than, keep=keep)
+    return done.runs, done.bytes

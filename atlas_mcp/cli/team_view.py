@@ -17,6 +17,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from atlas_mcp.server.narration import Narration
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -51,6 +53,8 @@ class TeamView:
         self._rows: dict[str, _Row] = {}
         self._feed: list[Text] = []
         self._progress = (0, 0)
+        self._narration = Narration()
+        self._standing: list[str] = []
         self._started = time.monotonic()
         self._live = Live(get_renderable=self._frame, console=console, refresh_per_second=10, transient=True)
 
@@ -69,10 +73,11 @@ class TeamView:
     def show(self, run: Run) -> None:
         """Take in the run's news."""
         self._progress = (run.progress.done, run.progress.total)
-        for event in run.events:
-            self._take(event)
+        for event, line in zip(run.events, self._narration.lines(run), strict=True):
+            self._take(event, line)
+        self._standing = self._narration.standing(run)
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, told: str) -> None:
         text = event.text.removeprefix(event.actor).lstrip(" :")
         if event.type == "turn_started":
             row = self._rows.setdefault(event.actor, _Row())
@@ -82,15 +87,16 @@ class TeamView:
                 row.working, row.turns, row.text = max(0, row.working - 1), row.turns + 1, text
             elif event.type.endswith("failed"):
                 row.working, row.failed, row.text = max(0, row.working - 1), True, text
-        line = Text.assemble((f"{time.monotonic() - self._started:6.1f} s  ", "dim"), _short(event.text))
+        when = (f"{time.monotonic() - self._started:6.1f} s  ", "dim")
         if self._console.is_terminal:
-            self._feed = [*self._feed, line][-_FEED:]
+            self._feed = [*self._feed, Text.assemble(when, _short(event.text))][-_FEED:]
         else:
-            self._console.print(line, soft_wrap=True)
+            self._console.print(Text.assemble(when, told), soft_wrap=True)
 
     def _frame(self) -> RenderableType:
         done, total = self._progress
-        elapsed = Text(f"{done} of {total or '?'} turns, {time.monotonic() - self._started:.0f} s", "dim")
+        standing = [f"{done} of {total or '?'} turns", *self._standing, f"{time.monotonic() - self._started:.0f} s"]
+        elapsed = Text("; ".join(standing), "dim")
         return Group(ProgressBar(total=max(total, 1), completed=done, width=60), elapsed, self._table(), *self._feed)
 
     def _table(self) -> Table:

@@ -13,14 +13,17 @@ PART_DONE = "part_finished"
 
 
 class Narration:
-    """Tells one run to somebody who hears of it from its first event on."""
+    """Tells one run to somebody; how many teams are done is told to those who hear of it from its first event on."""
 
     def __init__(self) -> None:
         self._done = 0
+        self._from_the_start: bool | None = None
 
     def lines(self, run: Run) -> list[str]:
         """A line for each new event of the run, with how far the run is then and what it has cost so far."""
         told: list[str] = []
+        if self._from_the_start is None and run.events:
+            self._from_the_start = run.events[0].seq == 1
         for event in run.events:
             self._done += event.type == PART_DONE
             told.append("; ".join([in_a_line(event.text).rstrip("."), *self.standing(run)]))
@@ -30,7 +33,11 @@ class Narration:
         """How far the run is and what it has cost, as far as there is something to say."""
         parts = run.plan.parts if run.plan else ()
         noun = "teams" if len({part.team for part in parts}) == len(parts) else "parts"
-        far = f"{min(self._done, len(parts))} of {len(parts)} {noun} done" if len(parts) > 1 else ""
+        far = (
+            f"{min(self._done, len(parts))} of {len(parts)} {noun} done"
+            if self._from_the_start and len(parts) > 1
+            else ""
+        )
         return [said for said in (far, spent(run.usage)) if said]
 
 

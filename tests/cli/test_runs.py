@@ -239,3 +239,20 @@ def test_telling_runs_takes_nobodys_work_over() -> None:
     for _ in range(2):
         listed = runs("list", "--status", "queued")
         assert run_id in listed.stdout, listed.stderr
+
+
+def test_old_runs_are_thrown_away(done: Run) -> None:
+    assert runs("prune").stdout.startswith("0 runs deleted")
+    assert runs("prune", "--older-than", "0d", "--keep", "1").stdout.startswith("0 runs deleted")
+    gone = runs("prune", "--older-than", "0h")
+    assert gone.stdout.startswith("1 runs deleted, which held "), gone.stderr
+    assert runs("list").stdout.strip() == "There are none."
+    assert runs("show", done.run_id).returncode == 2
+
+
+@pytest.mark.parametrize("text", ["", "30", "-1d", "1.5d"])
+def test_what_is_no_length_of_time_is_refused(text: str) -> None:
+    refused = runs("prune", f"--older-than={text}")
+    assert refused.returncode == 2
+    assert "--older-than" in refused.stderr
+    assert "30d" in refused.stderr
