@@ -78,8 +78,8 @@ async def test_a_waiting_client_hears_the_story_and_signs_of_life(
 ) -> None:
     heard: list[tuple[float, str]] = []
 
-    async def hear(number: float, total: float | None, message: str | None) -> None:
-        heard.append((number, message or ""))
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, message or ""))
 
     async with Client(create_server(atlas, transport="stdio"), mode=ERAS[era]) as client:
         arguments = {"goal": "Where is tea grown?", "materials": [{"name": "tea", "text": "Tea grows in Assam."}]}
