@@ -83,9 +83,12 @@ class RunResources:
         async def listen(ctx: Request, params: SubscriptionsListenRequestParams) -> HandlerResult:
             return await self._listen(ctx, params, news)
 
+        async def subscribe(ctx: Request, params: SubscribeRequestParams) -> HandlerResult:
+            return await self._subscribe(ctx, params, {str(one.uri) for one in await server.list_resources()})
+
         low = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]  # MCPServer has no door for these
         low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, listen)
-        low.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
+        low.add_request_handler("resources/subscribe", SubscribeRequestParams, subscribe)
         low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
 
     async def _run(self, run_id: str, ctx: Context) -> str:
@@ -134,7 +137,7 @@ class RunResources:
 
     # -- before: a subscription belongs to the connection
 
-    async def _subscribe(self, ctx: Request, params: SubscribeRequestParams) -> EmptyResult:
+    async def _subscribe(self, ctx: Request, params: SubscribeRequestParams, unchanging: set[str]) -> EmptyResult:
         address = str(params.uri)
         connection = ctx.session._connection  # pyright: ignore[reportPrivateUsage]  # nothing else knows when it closes
         watches = cast("dict[str, anyio.CancelScope]", connection.state.setdefault(_WATCHES, {}))
@@ -144,6 +147,8 @@ class RunResources:
             raise MCPError(INVALID_PARAMS, f"{MAX_ADDRESSES} addresses are watched: unsubscribe from one first.")
         watch = await self._watch(caller_of(self._atlas, self._transport, ctx), address)
         if watch is None:
+            if address in unchanging:
+                return EmptyResult()
             raise MCPError(INVALID_PARAMS, f"there is no resource {address!r}", data={"uri": address})
         scope = watches[address] = anyio.CancelScope()
         connection.exit_stack.callback(scope.cancel)

