@@ -11,7 +11,7 @@ A reply is a text, or a dict with one of
     status + message (an HTTP error that clients may retry at once; `headers` too),
     raw (a body that is no valid answer), call (a function from the request body to a reply; this process only),
 and with any of `hold: true` (this reply waits for release()), `hold_after: n` (a stream waits after n chunks),
-`break_after: n` (the connection breaks after n chunks of a stream).
+`break_after: n` (the connection breaks after n chunks of a stream), `delay: s` (the model takes s seconds to think).
 
 Which reply: the first rule of `on` that matches, else the next of `script`, else the directives in the last user
 message, else "ok: " and the end of that message. A rule's or a message's steps are counted by the tool results since
@@ -298,6 +298,8 @@ class ScriptedModel:
         since, reply = self._take(request, key)
         if reply.get("hold") and not await self._released(since, receive):
             return None
+        if reply.get("delay"):
+            await asyncio.sleep(reply["delay"])
         if "status" in reply:
             error = {"error": {"message": reply.get("message", "scripted failure"), "type": "scripted", "code": None}}
             return await answer.json(error, reply["status"], {"retry-after-ms": "1", **reply.get("headers", {})})
