@@ -19,7 +19,7 @@ IN_A_THREAD = 1_000_000
 """Quotations times characters to look them up in; a million takes about ten milliseconds."""
 _SAME = ('"“”„«»', "'‘’‚`", "-‐‑‒–—−")
 _CLASSES = {c: f"[{re.escape(group)}]" for group in _SAME for c in group}
-_PLAIN = str.maketrans({c: group[0] for group in _SAME for c in group} | dict.fromkeys("*_#`\\"))
+_PLAIN = str.maketrans(dict.fromkeys(_SAME[0] + _SAME[1], "'") | dict.fromkeys(_SAME[2], "-") | dict.fromkeys("*_#`\\"))
 _GAP = re.compile(r"\s*(?:\.\.\.|…|\[[^\]]*\])\s*")
 _ELLIPSIS = ("...", "…")
 

@@ -18,7 +18,7 @@ import anyio.to_thread
 from pydantic import TypeAdapter
 
 from atlas_mcp.model.lengths import length_of
-from atlas_mcp.model.orders import is_order, pleas
+from atlas_mcp.model.orders import pleas
 from atlas_mcp.model.result import Check
 from atlas_mcp.model.work import Draft, Findings
 from atlas_mcp.runs.changes import Kept
@@ -43,6 +43,8 @@ _BRACKETS = re.compile(r"\[([^\[\]\n]{2,200})\](?!\()")
 _URL = re.compile(r"https?://[^\s)\]>\"”]+")
 _SOURCE_LIKE = re.compile(r"\.[A-Za-z]{2,5}$|^https?://|^source\b|\b(?:1[5-9]|20)\d\d[a-z]?$", re.IGNORECASE)
 _NAMES = re.compile(r"^(?:mentions?|names?|includes?|covers?|contains?|addresse?s?|discusse?s?) ", re.IGNORECASE)
+_ABOUT_ORDERS = re.compile(r"\binject|\bprompts?\b|\binstructions?\b", re.IGNORECASE)
+"""Goals whose subject orders may be: then a text may speak of them."""
 _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
@@ -109,7 +111,7 @@ def _inspect(task: TeamTask, draft: Draft, base: Grounds) -> list[Check]:
         found += _by_section("sources", draft, lambda text: _sources(text, base), "cites nothing that is not there")
         found += _by_section("quotations", draft, lambda text: _quotations(text, base), "every quotation was found")
         found += _by_section("numbers", draft, lambda text: _numbers(text, base), "every number was found")
-    if not is_order(task.goal):  # where orders are the subject, they may be spoken of
+    if not _ABOUT_ORDERS.search(task.goal):
         found += _by_section("orders", draft, _orders, "gives its raters no orders")
     return [*found, *_length(draft, task.criteria), *_criteria(draft, task.criteria)]
 
