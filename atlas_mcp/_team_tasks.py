@@ -22,12 +22,15 @@ log = logging.getLogger(__name__)
 
 
 def check_teams(roster: Roster, teams: Sequence[str]) -> None:
-    """Raises UnknownTeam, and InvalidInput for one that gets no part of a plan: writers and raters always work."""
+    """Raises UnknownTeam, and InvalidInput for one that gets no part of a plan: writers and raters always work, and a
+    team within another gets its work from that one."""
     for name in teams:
-        if roster.team(name).kind != "work":
-            able = [team.name for team in roster.teams if team.kind == "work"]
+        above = roster.above(name)
+        if above or roster.team(name).kind != "work":
+            able = [team.name for team in roster.teams if team.kind == "work" and not roster.above(team.name)]
+            takes_part = f"gets its work from {above.name!r}" if above else "takes part in every task"
             raise InvalidInput(
-                f"{name!r} takes part in every task, and is not to be chosen.",
+                f"{name!r} {takes_part}, and is not to be chosen.",
                 argument="teams",
                 allowed=able,
                 next_step=f"Choose among: {', '.join(able)}; or leave it out for all.",

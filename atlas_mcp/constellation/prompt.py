@@ -33,7 +33,8 @@ def _place(agent: AgentSpec, roster: Roster) -> str:
     team = roster.team(agent.team)
     others = ", ".join(m for m in (team.supervisor, *team.workers) if m != agent.name)
     part = "You lead" if agent.role == "supervisor" else "You belong to"
-    return f"{part} the {team.name} team, which {team.purpose}; with you in it: {others}."
+    inner = f" Teams of its own: {', '.join(team.teams)}." if team.teams else ""
+    return f"{part} the {team.name} team, which {team.purpose}; with you in it: {others or 'nobody'}.{inner}"
 
 
 @cache

@@ -1,8 +1,8 @@
 """The roster: which agents a constellation has, read from data.
 
 Promise: what `load_roster` gives is consistent. There is one global supervisor and one librarian, every team has a
-supervisor and at least one worker, nobody works in two places, groups are of agents that there are, and every persona
-fits its block. Anything else is BrokenRoster, with the file and the line. Nothing is loaded in part.
+supervisor and at least one worker or team of its own, nobody works in two places, groups are of agents that there are,
+and every persona fits its block. Anything else is BrokenRoster, with the file and the line. Nothing is loaded in part.
 
 A roster of one's own is a TOML file like `rosters/default.toml`. With `extends = "default"` it starts from that one:
 `[remove]` takes agents, teams, groups and blocks away, `[rename.agents]`, `[rename.teams]` and `[rename.groups]` give
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from atlas_mcp.constellation.roster_checks import check_models, check_roster, check_teams, role_of
+from atlas_mcp.constellation.roster_checks import check_models, check_nesting, check_roster, check_teams, role_of
 from atlas_mcp.constellation.roster_file import RosterFile
 from atlas_mcp.constellation.roster_groups import check_groups, left_of, renamed
 from atlas_mcp.model.agent import AgentSpec, BlockSpec, Roster, TeamSpec
@@ -80,6 +80,7 @@ class _Draft:
     def roster(self) -> Roster:
         teams = tuple(self._made(TeamSpec, "teams", name, table) for name, table in self.teams.items())
         check_teams(teams, list(self.agents), self.file)
+        check_nesting(teams, self.file)
         agents = [self._agent(name, table, teams) for name, table in self.agents.items()]
         blocks = [self._made(BlockSpec, "blocks", label, table) for label, table in self.blocks.items()]
         groups = [self._made(GroupSpec, "groups", name, table) for name, table in self.groups.items()]
@@ -110,11 +111,12 @@ class _Draft:
             raise self.file.broken(f"there is no {kind[:-1]} {name!r} to remove.", "remove", kind)
         removed = tables.pop(name)
         if kind == "teams":
-            for agent in (removed["supervisor"], *removed["workers"]):
+            for agent in (removed["supervisor"], *removed.get("workers", ())):
                 self.agents.pop(agent, None)
+            self._each_within(lambda names: tuple(n for n in names if n != name))
         if kind == "agents":
             for team in self.teams.values():
-                team["workers"] = tuple(w for w in team["workers"] if w != name)
+                team["workers"] = tuple(w for w in team.get("workers", ()) if w != name)
 
     def _rename(self, kind: str, old: str, new: str) -> None:
         tables: _Tables = getattr(self, kind)
@@ -123,11 +125,19 @@ class _Draft:
         if new in tables:
             raise self.file.broken(f"the name {new!r} is taken: it cannot be {old!r}'s new one.", "rename", kind, old)
         setattr(self, kind, {new if name == old else name: table for name, table in tables.items()})
+        if kind == "teams":
+            self._each_within(lambda names: tuple(new if n == old else n for n in names))
         if kind == "agents":
             for team in self.teams.values():
                 team["supervisor"] = new if team["supervisor"] == old else team["supervisor"]
-                team["workers"] = tuple(new if w == old else w for w in team["workers"])
+                team["workers"] = tuple(new if w == old else w for w in team.get("workers", ()))
             self.groups = {name: renamed(group, old, new) for name, group in self.groups.items()}
+
+    def _each_within(self, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> None:
+        """Change which teams stand in other ones."""
+        for team in self.teams.values():
+            if "teams" in team:
+                team["teams"] = change(team["teams"])
 
     def _made(self, kind: type[_Spec], table: str, name: str, given: dict[str, Any]) -> _Spec:
         try:

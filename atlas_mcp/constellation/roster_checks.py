@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.roster_file import RosterFile
     from atlas_mcp.model.agent import AgentSpec, Role, Roster, TeamSpec
 
+MAX_LEVELS = 3
+"""So deep may teams stand in teams."""
 ALONE: tuple[Role, ...] = ("global_supervisor", "librarian")
 
 
@@ -43,7 +45,7 @@ def check_teams(teams: tuple[TeamSpec, ...], names: list[str], file: RosterFile)
                 if member not in names:
                     problem = f"the {key.rstrip('s')} {member!r} of team {team.name!r} is no agent"
                     raise file.broken(f"{problem}{_nearest(member, names)}.", "teams", team.name, key)
-        if not team.workers:
+        if not team.workers and not team.teams:
             raise file.broken(f"team {team.name!r} has no workers.", "teams", team.name, "workers")
     places = Counter(m for t in teams for m in (t.supervisor, *t.workers))
     for member, times in places.items():
@@ -51,6 +53,45 @@ def check_teams(teams: tuple[TeamSpec, ...], names: list[str], file: RosterFile)
             where = [t.name for t in teams if member in (t.supervisor, *t.workers)]
             problem = f"{member!r} has {times} places in teams ({', '.join(where)}); an agent has one."
             raise file.broken(problem, "teams", where[-1], "workers")
+
+
+def check_nesting(teams: tuple[TeamSpec, ...], file: RosterFile) -> None:
+    """Raise BrokenRoster unless teams within teams are working teams, each in one other, without a cycle."""
+    by_name = {t.name: t for t in teams}
+    for team in teams:
+        for name in team.teams:
+            problem = _misplaced(team, by_name.get(name), name, by_name)
+            if problem:
+                raise file.broken(problem, "teams", team.name, "teams")
+    places = Counter(name for t in teams for name in t.teams)
+    for name, times in places.items():
+        if times > 1:
+            where = [t.name for t in teams if name in t.teams]
+            problem = f"team {name!r} belongs to {times} teams ({', '.join(where)}); it can belong to one."
+            raise file.broken(problem, "teams", where[-1], "teams")
+    for team in teams:
+        _check_depth(team, by_name, file)
+
+
+def _misplaced(team: TeamSpec, inner: TeamSpec | None, name: str, by_name: dict[str, TeamSpec]) -> str:
+    """Why that team cannot stand in this one, or nothing."""
+    if inner is None:
+        return f"team {team.name!r}: there is no team {name!r}{_nearest(name, list(by_name))}."
+    if team.kind != "work" or inner.kind != "work":
+        other = team if team.kind != "work" else inner
+        return f"{name!r} cannot belong to team {team.name!r}: {other.name!r} is a {other.kind} team."
+    return ""
+
+
+def _check_depth(team: TeamSpec, by_name: dict[str, TeamSpec], file: RosterFile) -> None:
+    way, below = [team.name], [team]
+    while below := [by_name[name] for one in below for name in one.teams]:
+        if any(one.name == team.name for one in below):
+            raise file.broken(f"team {team.name!r} belongs to itself, by way of others.", "teams", team.name, "teams")
+        way.append(below[0].name)
+        if len(way) > MAX_LEVELS:
+            problem = f"teams stand in each other more than {MAX_LEVELS} deep: {' > '.join(way)}."
+            raise file.broken(problem, "teams", team.name, "teams")
 
 
 def check_roster(roster: Roster, file: RosterFile) -> None:

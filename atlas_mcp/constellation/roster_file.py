@@ -54,6 +54,7 @@ class TeamEntry(Frozen):
     purpose: str | None = None
     supervisor: str | None = None
     workers: tuple[str, ...] | None = None
+    teams: tuple[str, ...] | None = None
 
 
 class GroupEntry(Frozen):

@@ -51,13 +51,16 @@ class AgentSpec(Frozen):
 
 
 class TeamSpec(Frozen):
-    """A team: what it is for, who leads it and who works in it."""
+    """A team: what it is for, who leads it and who works in it. `teams` are others to which its supervisor may give
+    work; they belong to it alone.
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     kind: TeamKind = "work"
     purpose: str
     supervisor: str
-    workers: tuple[str, ...]
+    workers: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
 
 
 class Roster(Frozen):
@@ -82,6 +85,23 @@ class Roster(Frozen):
             if team.name == name:
                 return team
         raise UnknownTeam(name, [t.name for t in self.teams])
+
+    def above(self, team: str) -> TeamSpec | None:
+        """The team that this one belongs to; None for one that stands by itself."""
+        return next((t for t in self.teams if team in t.teams), None)
+
+    def within(self, team: str) -> tuple[TeamSpec, ...]:
+        """The team and all that belong to it, from the top down."""
+        found = self.team(team)
+        return (found, *(t for name in found.teams for t in self.within(name)))
+
+    @property
+    def levels(self) -> int:
+        """How deep teams stand in teams; 1 where none does."""
+        return max((self._depth(t.name) for t in self.teams), default=1)
+
+    def _depth(self, team: str) -> int:
+        return 1 + max((self._depth(name) for name in self.team(team).teams), default=0)
 
     def group(self, name: str) -> GroupSpec:
         """The group of that name, or UnknownGroup with the names there are."""

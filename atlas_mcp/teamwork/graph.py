@@ -4,7 +4,7 @@
     dispatch -> team (one for each part that can start, all at once) -> dispatch -> ... -> write
     write -> rate (one for each rater, all at once) -> judge -> write | finish
     debate (in the place of teams): open -> argue (all sides at once) -> moderate -> argue | conclude
-    team:   delegate -> work (one for each assignment, all at once) -> merge
+    team:   delegate -> work, or a team of its own (one for each assignment, all at once) -> merge
 
 LangGraph is imported when a graph is first built. Where the ways part is decided in coroutines: what is no coroutine
 would be sent to a thread. A node that failed is the node that runs again at a resume.
@@ -34,7 +34,7 @@ from atlas_mcp.teamwork.state import (
     WorkerState,
     merge,
 )
-from atlas_mcp.teamwork.team import delegate, work
+from atlas_mcp.teamwork.team import delegate, part_of, work
 from atlas_mcp.teamwork.team import merge as merge_reports
 from atlas_mcp.teamwork.writing import write
 from atlas_mcp.watch.spans import outputs, span
@@ -52,20 +52,20 @@ def steps(max_rounds: int) -> int:
 
 
 @lru_cache(maxsize=1)  # compiling takes as long as three turns of agents that answer at once
-def build(saver: BaseCheckpointSaver[str] | None) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """The graph, on the given checkpoints."""
-    return _draw().compile(checkpointer=saver, name="team_task")
+def build(saver: BaseCheckpointSaver[str] | None, levels: int = 1) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The graph, on the given checkpoints, for teams that stand in each other so deep."""
+    return _draw(levels).compile(checkpointer=saver, name="team_task")
 
 
 @cache
-def _draw() -> Any:
+def _draw(levels: int) -> Any:
     from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
 
     graph: Any = StateGraph(State, context_schema=Job)
     graph.add_node("plan", _node("plan", make_plan))
     graph.add_node("approve", _node("approve", approve))
     graph.add_node("dispatch", _node("dispatch", dispatch))
-    graph.add_node("team", _draw_team())
+    graph.add_node("team", _draw_team(levels))
     graph.add_node("debate", _draw_debate())
     graph.add_node("write", _node("write", write))
     graph.add_node("rate", _node("rate", rate), input_schema=RaterState)
@@ -84,7 +84,7 @@ def _draw() -> Any:
     return graph
 
 
-def _draw_team() -> Any:
+def _draw_team(levels: int) -> Any:
     from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
 
     team: Any = StateGraph(TeamState, context_schema=Job, output_schema=TeamOutput)
@@ -92,8 +92,11 @@ def _draw_team() -> Any:
     team.add_node("work", _node("work", work), input_schema=WorkerState)
     team.add_node("merge", _node("merge", merge_reports))
     team.add_edge(START, "delegate")
-    team.add_conditional_edges("delegate", after_delegate, ["work", END])
+    team.add_conditional_edges("delegate", after_delegate, ["work", *(["nested"] if levels > 1 else []), END])
     team.add_edge("work", "merge")
+    if levels > 1:
+        team.add_node("nested", _draw_team(levels - 1))
+        team.add_edge("nested", "merge")
     team.add_edge("merge", END)
     return team.compile(name="team")
 
@@ -184,13 +187,18 @@ async def next_round(state: DebateState) -> list[Any] | str:
 
 
 async def after_delegate(state: TeamState) -> list[Any] | str:
-    """The workers with an assignment; the end for a part that was not delegated."""
+    """The workers and teams with an assignment; the end for a part that was not delegated."""
     from langgraph.graph import END  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
     from langgraph.types import Send
 
-    part = state["part"]
-    workers = [WorkerState(part=part, index=i, worker=w) for i, w in enumerate(state.get("assigned", []))]
-    return [Send("work", worker) for worker in workers] or END
+    part, nested = state["part"], state.get("nested", [])
+    given = enumerate(state.get("assigned", []))
+    return [
+        Send("nested", {"part": part_of(part, i, who)})
+        if i in nested
+        else Send("work", WorkerState(part=part, index=i, worker=who))
+        for i, who in given
+    ] or END
 
 
 async def after_judge(state: State) -> str:

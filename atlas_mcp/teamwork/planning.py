@@ -32,10 +32,12 @@ THEN = " (then: "
 
 @dataclass(frozen=True)
 class Standing:
-    """A team as this task finds it: `able` are the workers that can work here, `why_not` says why none may."""
+    """A team as this task finds it: `able` are the workers that can work here and `teams` those of its own that can,
+    `why_not` says why none may."""
 
     team: TeamSpec
     able: tuple[AgentSpec, ...]
+    teams: tuple[TeamSpec, ...] = ()
     why_not: str = ""
 
     def line(self) -> str:
@@ -43,7 +45,8 @@ class Standing:
         head = f"{self.team.name} ({self.team.kind}): "
         if self.why_not:
             return f"{head}not available: {self.why_not}"
-        return f"{head}{self.team.purpose}; workers: {', '.join(w.name for w in self.able)}"
+        inner = "".join(f"; has a team of its own: {t.name}, which {t.purpose}" for t in self.teams)
+        return f"{head}{self.team.purpose}; workers: {', '.join(w.name for w in self.able)}{inner}"
 
 
 def standings(roster: Roster, available: frozenset[str], chosen: Sequence[str]) -> list[Standing]:
@@ -52,23 +55,32 @@ def standings(roster: Roster, available: frozenset[str], chosen: Sequence[str]) 
     The caller's choice is among the working teams: writing and rating are part of every task.
     """
     found: list[Standing] = []
-    for team in roster.teams:
-        members = [roster.agent(name) for name in team.workers]
-        able = tuple(w for w in members if available.issuperset(w.needs))
+    for team in (t for t in roster.teams if not roster.above(t.name)):
+        members = [roster.agent(name) for inner in roster.within(team.name) for name in inner.workers]
+        able = tuple(w for w in members if w.name in team.workers and available.issuperset(w.needs))
+        teams = able_teams(roster, available, team)
         why_not = ""
         if team.kind == "work" and chosen and team.name not in chosen:
             why_not = "the caller left it out"
-        elif not able:
+        elif not able and not teams:
             absent = sorted({tool for w in members for tool in w.needs if tool not in available})
             why_not = f"its workers need {', '.join(absent)}" if absent else "it has no workers"
-        found.append(Standing(team, able, why_not))
+        found.append(Standing(team, able, teams, why_not))
     return found
+
+
+def able_teams(roster: Roster, available: frozenset[str], team: TeamSpec) -> tuple[TeamSpec, ...]:
+    """The teams that belong to this one and have anybody who can work here."""
+    inner = {name: [roster.agent(w) for t in roster.within(name) for w in t.workers] for name in team.teams}
+    return tuple(roster.team(n) for n, who in inner.items() if any(available.issuperset(w.needs) for w in who))
 
 
 def lacks(job: Job) -> dict[str, list[Lack]]:
     """The workers that get no part because their tools are absent: which, and how to add them."""
     roster, chosen = job.agents.roster, job.task.teams
-    teams = [t for t in roster.teams if t.kind != "work" or not chosen or t.name in chosen]
+    tops = [t for t in roster.teams if not roster.above(t.name)]
+    tops = [t for t in tops if t.kind != "work" or not chosen or t.name in chosen]
+    teams = [inner for top in tops for inner in roster.within(top.name)]
     workers = (roster.agent(name) for team in teams for name in team.workers)
     return {worker.name: found for worker in workers if (found := job.agents.toolbox.lacks(worker))}
 
@@ -96,6 +108,13 @@ def able_workers(job: Job, team: str) -> dict[str, str]:
     roster, available = job.agents.roster, job.agents.toolbox.available
     members = map(roster.agent, roster.team(team).workers)
     return {w.name: w.description for w in members if available.issuperset(w.needs)}
+
+
+def able_members(job: Job, team: str) -> dict[str, str]:
+    """Whom a team's supervisor may give work to: the workers, and the teams of its own, with what they do."""
+    roster = job.agents.roster
+    inner = able_teams(roster, job.agents.toolbox.available, roster.team(team))
+    return able_workers(job, team) | {t.name: f"a team, which {t.purpose}" for t in inner}
 
 
 async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
@@ -154,7 +173,7 @@ async def _settle(job: Job, node: str, plan: Plan, who: str) -> dict[str, Any]:
     """Record the plan, and the names of the agents that it describes before any of them is made."""
     without = {} if plan.mode == "debate" else lacks(job)
     if plan.mode == "team":
-        members = job.agents.roster.team(plan.parts[0].team).workers
+        members = {w for t in job.agents.roster.within(plan.parts[0].team) for w in t.workers}
         without = {worker: found for worker, found in without.items() if worker in members}
     plan = with_lacks(plan, by_tool(without))
     voices = [plain(one.name) for one in plan.debaters if one.persona.strip()]

@@ -6,7 +6,7 @@ nothing twice. A key that no node has written yet is not there: it is read with 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 Json = dict[str, Any]
 
@@ -24,11 +24,16 @@ def unite(old: list[Any] | None, new: list[Any] | None) -> list[Any]:
 
 
 class PartState(TypedDict):
-    """A part of the plan; its task is in the artifact `plan`."""
+    """A part of the plan; its task is in the artifact `plan`.
+
+    `inside` is there for an assignment that a team got from the one it belongs to: the part that it is made of. The
+    task stands in that one's delegation, under the number that ends the id.
+    """
 
     id: str
     team: str
     depends_on: list[str]
+    inside: NotRequired[str]
 
 
 DEBATE = "debate"
@@ -61,12 +66,14 @@ class State(TypedDict):
 class TeamState(TypedDict):
     """One part in the hands of its team. `reports` says of each assignment who did it; nobody where it is empty.
 
-    `asked` are the questions that its supervisor put to the caller.
+    `nested` are the numbers of those assignments that a team of its own got; `asked` are the questions that its
+    supervisor put to the caller.
     """
 
     part: PartState
     thread: str
     assigned: list[str]
+    nested: list[int]
     asked: list[Json]
     reports: Annotated[dict[str, str], merge]
     done: Annotated[dict[str, str], merge]

@@ -61,7 +61,7 @@ async def _company(job: Job, checkpoints: Checkpoints) -> Result:
 async def _work(job: Job, checkpoints: Checkpoints) -> Result:
     saver = await checkpoints.saver()
     # Building the graph imports LangGraph, which takes a third of a second: in a thread, so that nobody else waits.
-    graph, steps = await anyio.to_thread.run_sync(_graph, saver)
+    graph, steps = await anyio.to_thread.run_sync(_graph, saver, job.agents.roster.levels)
     config: Any = {"configurable": {"thread_id": job.run.run_id}, "recursion_limit": steps(job.task.max_rounds)}
     stand = await graph.aget_state(config)
     if not stand.next and (done := await job.find(RESULT)):
@@ -71,7 +71,7 @@ async def _work(job: Job, checkpoints: Checkpoints) -> Result:
     return Result.model_validate_json(await job.text(RESULT))
 
 
-def _graph(saver: Any) -> tuple[Any, Any]:
+def _graph(saver: Any, levels: int) -> tuple[Any, Any]:
     from atlas_mcp.teamwork.graph import build, steps
 
-    return build(saver), steps
+    return build(saver, levels), steps

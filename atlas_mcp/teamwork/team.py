@@ -19,7 +19,7 @@ from atlas_mcp.teamwork.checks import shorten, verify_all
 from atlas_mcp.teamwork.escalation import Errand, see_through
 from atlas_mcp.teamwork.heard import heard
 from atlas_mcp.teamwork.job import kept
-from atlas_mcp.teamwork.planning import NOBODY_DELIVERED, able_workers, count
+from atlas_mcp.teamwork.planning import NOBODY_DELIVERED, able_members, count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,10 +35,10 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     place = state["part"]
     team = job.agents.roster.team(place["team"])
     part = await _part(job, place)
-    workers = able_workers(job, team.name)
+    workers = able_members(job, team.name)
     text = f"{named(place)} starts: {shorten(part.task, 160)}"
     job.run.tell(Entry(team.supervisor, "part_started", text, key=_started(place)))
-    job.expect(2 + len(workers))
+    job.expect((1 if "inside" in place else 2) + len(workers))  # the part that it is made of counted it as one turn
     question = Question(
         agent=team.supervisor,
         prompt=prompts.delegation(
@@ -58,7 +58,8 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     told = Entry(team.supervisor, "delegated", f"{team.supervisor} delegated: {who}", key=f"{node}:delegated")
     await job.write(kept(f"part/{part.id}/delegation", given.answer), told)
     assigned = [a.worker for a in given.answer.assignments]
-    return {"thread": given.conversation, "assigned": assigned, "asked": list(given.asked)}
+    nested = [i for i, name in enumerate(assigned) if name in team.teams]
+    return {"thread": given.conversation, "assigned": assigned, "nested": nested, "asked": list(given.asked)}
 
 
 async def work(job: Job, node: str, state: WorkerState) -> dict[str, Any]:
@@ -103,7 +104,7 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     """The supervisor merges what was delivered."""
     place = state["part"]
     team = job.agents.roster.team(place["team"])
-    delivered = {i: w for i in range(len(state["assigned"])) if (w := state["reports"].get(str(i)))}
+    delivered = {i: w for i in range(len(state["assigned"])) if (w := _who_delivered(state, i))}
     if not delivered:
         return await _lose_part(job, node, place, team.name, NOBODY_DELIVERED)
     reports = {i: Findings.model_validate_json(await job.text(f"part/{place['id']}/{i}")) for i in delivered}
@@ -140,6 +141,24 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
         "missing": [m.model_dump() for m in missing],
         "turns": job.counted(node),
     }
+
+
+def part_of(place: PartState, number: int, team: str) -> PartState:
+    """An assignment of a part as a part of its own, for a team that belongs to the one that has the part."""
+    return {
+        "id": f"{place['id']}/{number}",
+        "team": team,
+        "depends_on": place["depends_on"],
+        "inside": place["id"],
+    }
+
+
+def _who_delivered(state: TeamState, number: int) -> str:
+    """The worker or the team whose findings on that assignment are there; nobody's name is empty."""
+    if number in state.get("nested", []):
+        done = state.get("done", {}).get(part_of(state["part"], number, "")["id"])
+        return state["assigned"][number] if done == "done" else ""
+    return state.get("reports", {}).get(str(number), "")
 
 
 def refuse(delegation: Delegation, workers: list[str]) -> str | None:
@@ -193,6 +212,12 @@ async def team_reports(job: Job, state: State | RaterState) -> dict[str, str]:
 
 
 async def _part(job: Job, place: PartState) -> Part:
+    if above := place.get("inside"):
+        given = Delegation.model_validate_json(await job.text(f"part/{above}/delegation"))
+        one = given.assignments[int(place["id"].rsplit("/", 1)[1])]
+        restrictions = prompts.bullets(one.restrictions) if one.restrictions else ""
+        task = "\n\n".join(text for text in (one.task, one.context, restrictions) if text)
+        return Part.model_construct(id=place["id"], team=place["team"], task=task, depends_on=())
     plan = Plan.model_validate_json(await job.text("plan"))
     return next(p for p in plan.parts if p.id == place["id"])
 

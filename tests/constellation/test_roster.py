@@ -294,3 +294,83 @@ def test_a_mistake_in_an_extension_is_named(tmp_path: Path, text: str, says: str
     path = tmp_path / "mine.toml"
     path.write_text(f'extends = "default"\n\n{text}\n')
     assert says in str(broken(path))
+
+
+NESTED = (
+    OWN
+    + """
+    teams = ["checks"]
+
+    [agents.examiner]
+    description = "leads the checks"
+    persona = "I lead the checks."
+
+    [agents.tester]
+    description = "tests"
+    persona = "I test."
+
+    [teams.checks]
+    purpose = "checks it"
+    supervisor = "examiner"
+    workers = ["tester"]
+"""
+)
+
+
+def test_a_team_may_have_teams_of_its_own(tmp_path: Path) -> None:
+    roster = load_roster(written(tmp_path, NESTED))
+    assert roster.team("desk").teams == ("checks",)
+    assert [t.name for t in roster.within("desk")] == ["desk", "checks"]
+    above = roster.above("checks")
+    assert above is not None
+    assert (above.name, roster.above("desk"), roster.levels) == ("desk", None, 2)
+    assert load_roster().levels == 1
+    assert "Teams of its own: checks." in system_prompt(roster.agent("head"), roster)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says", "at"),
+    [
+        ('teams = ["checks"]', 'teams = ["cheks"]', "there is no team 'cheks' (did you mean 'checks'?)", "cheks"),
+        ('workers = ["tester"]', 'workers = ["tester"]\n    teams = ["desk"]', "belongs to itself", '["checks"]'),
+        ('teams = ["checks"]', 'teams = ["desk"]', "belongs to itself", '["desk"]'),
+        ('purpose = "checks it"', 'purpose = "checks it"\n    kind = "rating"', "is a rating team", '["checks"]'),
+    ],
+)
+def test_teams_that_stand_in_each_other_wrongly_are_refused_with_the_line(
+    tmp_path: Path, old: str, new: str, says: str, at: str
+) -> None:
+    assert NESTED.count(old) == 1
+    path = written(tmp_path, NESTED.replace(old, new))
+    failure = broken(path)
+    assert says in str(failure)
+    assert failure.line == line_of(path, at)
+
+
+def test_a_team_belongs_to_one_other_and_stands_three_deep_at_most(tmp_path: Path) -> None:
+    def team(name: str, inner: str) -> str:
+        agents = "".join(f'[agents.{who}_{name}]\ndescription = "d"\npersona = "I am."\n' for who in ("lead", "work"))
+        more = f"teams = [{inner}]\n" if inner else ""
+        return f'{agents}[teams.{name}]\npurpose = "p"\nsupervisor = "lead_{name}"\nworkers = ["work_{name}"]\n{more}'
+
+    own = dedent(OWN)
+    twice = written(tmp_path, own + team("a", '"c"') + team("b", '"c"') + team("c", ""))
+    assert "team 'c' belongs to 2 teams (a, b)" in str(broken(twice))
+    chain = team("a", '"b"') + team("b", '"c"') + team("c", '"d"') + team("d", "")
+    assert "more than 3 deep: a > b > c > d" in str(broken(written(tmp_path, own + chain)))
+    load_roster(written(tmp_path, own + team("b", '"c"') + team("c", '"d"') + team("d", "")))
+
+
+def test_renaming_and_removing_teams_reaches_those_that_have_them(tmp_path: Path) -> None:
+    text = """
+        extends = "default"
+
+        [rename.teams]
+        analysis = "thinking"
+
+        [teams.research]
+        teams = ["thinking"]
+    """
+    roster = load_roster(written(tmp_path, text))
+    assert roster.team("research").teams == ("thinking",)
+    assert load_roster(written(tmp_path, 'extends = "default"\n[remove]\nteams = ["analysis"]\n')).levels == 1
