@@ -213,6 +213,19 @@ async def test_what_runs_is_listed_as_active_until_it_is_cancelled_and_the_threa
     assert answer.text == "ok: next"
 
 
+async def test_a_turn_whose_sender_is_cancelled_is_cancelled_in_letta_as_well(house: House) -> None:
+    thread = await house.thread()
+    house.scripted.hold()
+    runs = Runs()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_quietly, house, thread, runs)
+        await house.scripted.arrived(1, 60)
+        tasks.cancel_scope.cancel()
+    assert (await house.client.runs.retrieve(runs[0])).status == "cancelled"
+    assert not (await house.client.runs.list(conversation_id=thread, active=True)).items
+    house.scripted.release()
+
+
 async def test_on_purpose_a_cancelled_step_comes_to_its_end_on_a_server_and_leaves_nothing_on_the_embedded(
     house: House,
 ) -> None:
