@@ -100,6 +100,8 @@ def good_answer(prompt: str) -> dict[str, Any]:
             return {"text": "The lamp was lit at dusk.", "evidence": evidence}
         case "Draft":
             return {"title": "The light", "sections": [{"id": "s1", "heading": "Lamp", "text": "It was lit at dusk."}]}
+        case "Decision":
+            return {"action": "without", "reason": "It goes without."}
         case "Proposals":
             return {"learnings": []}
         case _:
