@@ -140,7 +140,7 @@ class Turns:
         reserve = partial(self._ledger.reserve, turn=row.id, run_id=run_id, model=model, known=not row.fresh)
         while True:
             try:
-                async with self._record.write() as db:
+                async with self._record.write(self._caller.id) as db:
                     await turn_rows.begin(db, self._caller, row, key, run_id)
                     return await reserve(db, self._caller, estimate=estimate)
             except IntegrityError:  # another process has just begun this turn, in another conversation
@@ -178,7 +178,7 @@ class Turns:
             except BaseException:  # cancellation, too: nothing of it was sent, unless by an earlier attempt
                 if row.fresh:
                     with anyio.CancelScope(shield=True):
-                        async with self._record.write() as db:
+                        async with self._record.write(self._caller.id) as db:
                             await self._ledger.settle(db, reserved, _NOTHING)
                 raise
             result = await self._run(job)
@@ -222,7 +222,7 @@ class Turns:
             raise
         if job.on_answer:
             job.on_answer(result)
-        async with self._record.write() as db:
+        async with self._record.write(self._caller.id) as db:
             await turn_rows.finish(db, self._caller, result, job.letta_run)
             await self._ledger.settle(db, job.reserved, result.usage)
         return result
@@ -244,7 +244,7 @@ class Turns:
         Where that is not known, what was reserved for it stands.
         """
         note = turn_rows.fail if known else turn_rows.doubt
-        async with self._record.write() as db:
+        async with self._record.write(self._caller.id) as db:
             await note(db, self._caller, job.row.id, job.row.conversation, error)
             if used is not None:
                 await self._ledger.settle(db, job.reserved, used)
@@ -293,7 +293,7 @@ class Turns:
     async def _settle_others(self, job: Job) -> None:
         for other in job.others:
             await self._letta.settle(job.row.conversation, other)
-            async with self._record.write() as db:
+            async with self._record.write(self._caller.id) as db:
                 await turn_rows.fail(db, self._caller, other, job.row.conversation, _UNKNOWN)
 
     async def _replace_lost(self, job: Job) -> None:
@@ -308,7 +308,7 @@ class Turns:
         log.warning(text)
         await job.tell("agent_recreated", text, "recreated")
         thread = await self._threads.replace(name, job.row.conversation)
-        async with self._record.write() as db:
+        async with self._record.write(self._caller.id) as db:
             await turn_rows.change(db, self._caller, job.row.id, conversation=thread)
         job.row = replace(job.row, conversation=thread, fresh=True)
         job.others, job.outdated = (), False

@@ -1,11 +1,11 @@
 """The ledger: what turns cost, and what is reserved for those under way, in the record and so for all processes.
 
 Promise: before a turn is sent what it will probably take is reserved, in the transaction that notes the turn, and only
-if that stays within the limits of its run and of its caller's day; so turns that begin at once, in several processes,
-cannot go beyond a limit by more than their estimates were wrong. When the turn is over its entry is put right in the
-transaction that notes its end. Nothing is ever changed here, only added: what a turn's entries come to is what it
-costs. A reservation that a process left when it died is that of its turn when that is taken up again; if it never is,
-it stands, for the turn may have cost as much.
+if that stays within the limits of its run and of its caller's day. A caller's writes follow one another, so turns that
+begin at once, in several processes, cannot go beyond a limit by more than their estimates were wrong. When the turn is
+over its entry is put right in the transaction that notes its end. Nothing is ever changed here, only added: what a
+turn's entries come to is what it costs. A reservation that a process left when it died is that of its turn when that is
+taken up again; if it never is, it stands, for the turn may have cost as much.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from sqlalchemy import bindparam, func, insert, literal, select, text
+from sqlalchemy import bindparam, func, insert, literal, select
 
 from atlas_mcp.errors import BudgetSpent
 from atlas_mcp.store.tables import ledger
@@ -41,7 +41,6 @@ _OF_RUN = select(*_SUMS, literal(0.0)).where(_MINE, _IN_RUN)
 _OF_DAY = select(literal(0), literal(0), literal(0.0), _DAY)
 _OF_BOTH = select(*_SUMS, _DAY).where(_MINE, _IN_RUN)
 _OF_TURN = select(*_SUMS, func.max(ledger.c.day)).where(_MINE, _IN_RUN, ledger.c.turn == bindparam("called"))
-_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:mine, 7))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +155,6 @@ class Ledger:
         daily, counts = self.daily_usd is not None, account is not None and account.counts
         if not (daily or counts):
             return Stand()
-        if db.dialect.name == "postgresql":  # there writers do not wait for each other by themselves
-            await db.execute(_ONE_AT_A_TIME, {"mine": place["mine"]})
         query = _OF_BOTH if daily and counts else _OF_DAY if daily else _OF_RUN
         turns, tokens, usd, day_usd = (await db.execute(query, place)).one()
         return Stand(int(turns), int(tokens), float(usd), float(day_usd))

@@ -19,20 +19,28 @@ from atlas_mcp.model.budget import Budget
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.store import tables
+from atlas_mcp.store.postgres import Postgres
 from atlas_mcp.store.record import Record, open_record
 from atlas_mcp.watch.ledger import Ledger, Reservation
 from atlas_mcp.watch.limits import money
 from atlas_mcp.watch.spending import spending
+from tests.postgres import session_postgres
 
 pytestmark = pytest.mark.anyio
 ME, OTHER = Caller(id="local:me"), Caller(id="local:other")
 TURN = Usage(turns=1, input_tokens=900, output_tokens=100, cost_usd=0.1)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest) -> str:
+    """Where the record is: in the home, or in a PostgreSQL at that address."""
+    return "" if request.param == "sqlite" else session_postgres().new_database()
+
+
 @pytest.fixture
-async def record(home: Path) -> AsyncIterator[Record]:
+async def record(home: Path, address: str) -> AsyncIterator[Record]:
     home.mkdir()
-    async with open_record(home) as opened:
+    async with open_record(home, Postgres(address) if address else None) as opened:
         yield opened
 
 
@@ -47,11 +55,11 @@ class Desk:
     async def reserve(self, caller: Caller = ME, estimate: Usage = TURN, **known: Any) -> Reservation:
         self.count += 1
         given = {"turn": f"turn-{self.count}", "run_id": "run-1", "model": "x/m", **known}
-        async with self.record.write() as db:
+        async with self.record.write(caller.id) as db:
             return await self.ledger.reserve(db, caller, estimate=estimate, **given)
 
     async def settle(self, reserved: Reservation, used: Usage) -> None:
-        async with self.record.write() as db:
+        async with self.record.write(reserved.caller) as db:
             await self.ledger.settle(db, reserved, used)
 
     async def spent(self, caller: Caller = ME) -> tuple[int, float]:
@@ -184,9 +192,9 @@ async def test_a_refused_turn_waits_for_others_of_its_run_and_then_ends_all(reco
             await desk.reserve(estimate=Usage(turns=1, cost_usd=0.0))
 
 
-def spend_at_once(home: Path, processes: int) -> list[int]:
+def spend_at_once(home: Path, address: str, processes: int) -> list[int]:
     """How many turns each of them got."""
-    command = [sys.executable, "-m", "tests.budgets.spender", str(home), "1.0", "0.01"]
+    command = [sys.executable, "-m", "tests.budgets.spender", str(home), address, "1.0", "0.01"]
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     spenders = [subprocess.Popen(command, **pipes) for _ in range(processes)]
     try:
@@ -203,9 +211,11 @@ def spend_at_once(home: Path, processes: int) -> list[int]:
             spender.kill()
 
 
-async def test_processes_that_spend_at_once_never_exceed_a_day_together(record: Record, home: Path) -> None:
+async def test_processes_that_spend_at_once_never_exceed_a_day_together(
+    record: Record, home: Path, address: str
+) -> None:
     """Four processes reserve until they are refused, let go at the same moment; nothing of it is settled."""
-    told = await anyio.to_thread.run_sync(spend_at_once, home, 4)
+    told = await anyio.to_thread.run_sync(spend_at_once, home, address, 4)
     assert sum(told) == 100
     assert sum(count > 0 for count in told) > 1, "they were to spend at the same time"
     async with record.read() as db:
