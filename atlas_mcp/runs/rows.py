@@ -216,21 +216,21 @@ async def end(
     connection: AsyncConnection, run_id: str, executor: str, to: RunStatus, entry: Entry, **values: Any
 ) -> None:
     """End a run that `executor` is working on; RunLost if it is not."""
-    row = await find(connection, run_id)
+    row = await find(connection, run_id, lock=True)
     if row.executor != executor or row.status in ENDED:
         raise RunLost(run_id)
     await move(connection, row, to, entry, **values)
 
 
-async def cancel(connection: AsyncConnection, run_id: str, caller: str) -> bool:
-    """Cancel the caller's run; False, and no change, if it had ended. UnknownRun."""
-    row = await find(connection, run_id, caller)
+async def cancel(connection: AsyncConnection, run_id: str, caller: str) -> RunRow | None:
+    """Cancel the caller's run, and give it as it was; None, and no change, if it had ended. UnknownRun."""
+    row = await find(connection, run_id, caller, lock=True)
     if row.status in ENDED:
-        return False
+        return None
     done, total = row.progress.get("done", 0), row.progress.get("total", 0)
     kept = f" {done} of {total} turns were done; what they gave is kept." if total else ""
     await move(connection, row, "cancelled", Entry("caller", "run_cancelled", f"Cancelled.{kept}"))
-    return True
+    return row
 
 
 async def release(connection: AsyncConnection, run_id: str, executor: str) -> None:

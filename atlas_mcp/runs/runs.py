@@ -243,6 +243,8 @@ class Runs:
             cancelled = await rows.cancel(connection, run_id, caller.id)
         self._runner.stop(run_id)
         self._bells.ring(run_id)
+        if cancelled and cancelled.executor is None:  # else the process that executes it does so
+            self._watch.forget_soon(cancelled)
         run = await self.get(caller, run_id)
         if cancelled or run.status == "cancelled":
             return run

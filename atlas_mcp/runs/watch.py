@@ -105,6 +105,11 @@ class Watch:
                 with anyio.CancelScope(shield=True):
                     await self.forget(taken.run_id)
 
+    def forget_soon(self, row: RunRow) -> None:
+        """As `forget`, for a run that nobody executed when it was ended; nobody waits for it."""
+        if row.kind != "turn" and row.status != "queued":
+            self._tasks.start_soon(self.forget, row.id)
+
     async def forget(self, run_id: str) -> None:
         """See to it that nothing is kept of where the run stands, if it has ended."""
         if self._forget is None:

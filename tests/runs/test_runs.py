@@ -236,6 +236,20 @@ async def test_a_run_that_has_ended_is_not_cancelled(opening: Any, me: Caller) -
     assert after.model_copy(update={"note": None}) == before
 
 
+async def test_of_cancellations_at_once_one_is_told(opening: Any, me: Caller) -> None:
+    gate = Gate()
+    async with opening(gate) as runs:
+        run_id = await runs.submit(me, "turn", "g", {})
+        with anyio.fail_after(DEADLINE):
+            await gate.begun.wait()
+            async with anyio.create_task_group() as group:
+                for _ in range(5):
+                    group.start_soon(runs.cancel, me, run_id)
+            await gate.stopped.wait()
+        run = await runs.get(me, run_id)
+    assert [e.type for e in run.events] == ["run_queued", "run_started", "run_cancelled"]
+
+
 async def test_a_run_of_another_caller_does_not_exist(opening: Any, me: Caller) -> None:
     other = Caller(id="key:other", kind="key")
     gate = Gate()
