@@ -105,15 +105,20 @@ class RunTools:
         ratings, what is unmet or missing) or reply. Waits for news: call it again with since set to the last seq until
         status is completed, failed or cancelled.
         """
-        caller, began = caller_of(self._atlas, self._transport, ctx), anyio.current_time()
+        caller, end = caller_of(self._atlas, self._transport, ctx), anyio.current_time() + wait_seconds
         asker = self._asker(ctx, caller, wait_seconds)
         if (back := returned(ctx)) and (run := await asker.came_back(back)):
             return run
         look = partial(self._atlas.get_run, caller, run_id, since=since)
-        run = await narrated(ctx, "waiting for news", lambda _: look(wait_seconds=wait_seconds))
-        if await asker.asked(run, began + wait_seconds - anyio.current_time()):
-            return await look(wait_seconds=0)
-        return run
+
+        async def looked(_: Narrator) -> Run:
+            if asker.able and await asker.asked(await look(wait_seconds=0), wait_seconds):
+                return await look(wait_seconds=0)
+            run = await look(wait_seconds=max(0.0, end - anyio.current_time()))
+            answered = await asker.asked(run, end - anyio.current_time())
+            return await look(wait_seconds=0) if answered else run
+
+        return await narrated(ctx, "waiting for news", looked)
 
     async def answer_run(
         self,
