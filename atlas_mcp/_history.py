@@ -61,6 +61,16 @@ class History:
             asked = await questions.open_of(connection, [run_id]) if row.status not in ENDED else {}
         return view.shown(row, events, asked.get(run_id))
 
+    async def answer(self, run_id: str, answer: str) -> str:
+        """Answer what the run asks, as `Atlas.answer_run` does: what came of it, in words."""
+        from atlas_mcp.runs import answering
+        from atlas_mcp.runs.bells import Bells
+
+        given = await answering.give(self._record, Bells(), self._caller, run_id, answer)
+        if given.goes_on:
+            return "Answered: it goes on in the server that runs, or in the next that is started."
+        return given.note or "Answered. It asks more, or goes on without having waited."
+
     async def prune(self, older_than: timedelta, *, keep: int = 0) -> Pruned:
         """Delete every caller's runs that ended longer ago than that, but for the newest `keep` of each."""
         from atlas_mcp.runs.pruning import prune

@@ -1,4 +1,4 @@
-"""`atlas-mcp runs`: the runs of this home, listed, told, and thrown away when they are old."""
+"""`atlas-mcp runs`: the runs of this home, listed, told, answered, and thrown away when they are old."""
 
 from __future__ import annotations
 
@@ -71,6 +71,18 @@ def show(
 
 
 @runs.command()
+def answer(
+    run_id: Annotated[str, typer.Argument(metavar="ID", help="The run, as list shows it.")],
+    answer: Annotated[str, typer.Argument(help="One of the options that show tells, or words where words fit.")],
+    http: Http = False,
+) -> None:
+    """Answer what a run asks; the first answer counts."""
+    import anyio
+
+    typer.echo(anyio.run(_answer, run_id, answer, http))
+
+
+@runs.command()
 def prune(
     older_than: Annotated[str, typer.Option(metavar="TIME", help="How long ago they ended, as 30d or 12h.")] = "30d",
     keep: Annotated[int, typer.Option(min=0, help="Keep so many of each caller's newest.")] = 0,
@@ -110,6 +122,14 @@ async def _show(run_id: str, http: bool) -> Run:
 
     async with open_history(load_settings(), http=http) as history:
         return await history.run(run_id)
+
+
+async def _answer(run_id: str, answer: str, http: bool) -> str:
+    from atlas_mcp.atlas import open_history
+    from atlas_mcp.settings import load_settings
+
+    async with open_history(load_settings(), http=http) as history:
+        return await history.answer(run_id, answer)
 
 
 async def _prune(older_than: timedelta, keep: int) -> tuple[int, int]:

@@ -35,7 +35,7 @@ class Question(Asking):
 
 
 def fitting(question: Asking, answer: str) -> str:
-    """The answer as the question takes it: one of its options, as it is written there, or words of one's own.
+    """The answer as the question takes it: one of its options, as it is written there, words of one's own, or `safe`.
 
     Raises InvalidInput for one that does not fit, which says what would, and OverLimit.
     """
@@ -45,6 +45,8 @@ def fitting(question: Asking, answer: str) -> str:
     for option in question.options:
         if given.rstrip(".!").casefold() == option.casefold():
             return option
+    if given == question.safe:
+        return given
     # A word alone beside options is a mistyped option, or a "yes" of which nobody knows what it means.
     if question.words and given and (not question.options or len(given.split()) > 1):
         return given
