@@ -39,13 +39,14 @@ WITHOUT = "go on without it"
 
 @dataclass
 class Errand:
-    """An assignment on its way: who tried and why they failed, and who decided to go on without it."""
+    """An assignment on its way: who tried and why they failed, the key of the `last` of them, and who gave it up."""
 
     assignment: Assignment
     team: str
     ask: Callable[[str], Question[Findings]]
     failed: dict[str, str] = field(default_factory=dict[str, str])
     given_up: str = ""
+    last: str = ""
 
     @property
     def why(self) -> str:
@@ -94,7 +95,9 @@ async def _escalate(job: Job, node: str, errand: Errand) -> tuple[str, Answered[
                 errand.given_up = f"{level.agent or 'the caller'} decided to go on without it: {decision.reason}"
                 return None
             text = f"{level.agent or 'the caller'} gives {_who_failed(errand)}'s assignment to {decision.worker}"
-            job.run.tell(Entry(level.agent or "caller", "reassigned", text, key=f"{key}:reassigned"))
+            job.run.tell(
+                Entry(level.agent or "caller", "reassigned", text, key=f"{key}:reassigned", cause_key=f"{key}:decided")
+            )
             found = await _try(job, f"{key}:work", decision.worker, errand)
             if not isinstance(found, Failed):
                 return decision.worker, found
@@ -118,7 +121,7 @@ async def _try(job: Job, key: str, worker: str, errand: Errand) -> Answered[Find
     """One worker's try."""
     found = await _ask(job, key, errand.ask(worker))
     if isinstance(found, Failed):
-        errand.failed[worker] = found.why
+        errand.failed[worker], errand.last = found.why, key
     return found
 
 
@@ -137,7 +140,8 @@ async def _decide(job: Job, key: str, level: Level, errand: Errand) -> Decision 
     """The agent's decision; None if it could not make one."""
     untried = {w: about for w, about in level.able.items() if w not in errand.failed}
     text = f"{level.agent} is asked what to do: {shorten(_last_failure(errand), 300)}"
-    job.run.tell(Entry(_who_failed(errand), "escalated", text, key=f"{key}:escalated"))
+    why = f"{errand.last}:failed"
+    job.run.tell(Entry(_who_failed(errand), "escalated", text, key=f"{key}:escalated", cause_key=why))
     job.expect(1)
     question = Question(
         agent=level.agent,
@@ -151,7 +155,7 @@ async def _decide(job: Job, key: str, level: Level, errand: Errand) -> Decision 
     if isinstance(asked, Failed):
         return None
     told = f"{level.agent}: {_in_words(asked.answer)}: {shorten(asked.answer.reason, 300)}"
-    job.run.tell(Entry(level.agent, "decided", told, key=f"{key}:decided"))
+    job.run.tell(Entry(level.agent, "decided", told, key=f"{key}:decided", cause_key=f"{key}:escalated"))
     return asked.answer
 
 

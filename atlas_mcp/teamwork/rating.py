@@ -92,7 +92,8 @@ async def _replaced(
     job: Job, key: str, judged: Judged, substitute: str, number: int, reports: Mapping[str, str]
 ) -> Judged:
     text = f"{judged.rater} is replaced by {substitute}: {judged.why}"
-    job.run.tell(Entry("atlas", "rater_replaced", text, key=f"{key}:replaced"))
+    why = f"{key.removesuffix(':substitute')}:{'test:1:finished' if judged.unfit else 'failed'}"
+    job.run.tell(Entry("atlas", "rater_replaced", text, key=f"{key}:replaced", cause_key=why))
     job.expect(1)
     return await _judge_by(job, key, substitute, number, reports)
 

@@ -139,7 +139,7 @@ def _killed_while_held(home: Path, model: ScriptedModel, title: str, finished: i
         for event in _events(process):
             seen[event["type"]] += 1
             if seen["turn_finished"] == finished:
-                model.wait_for_calls(finished + 1)  # the one that is held back
+                model.wait_for_calls(finished + 1, 60)  # the one that is held back
                 return event["run_id"]
     raise AssertionError(f"the process ended early: {seen}")
 
@@ -163,7 +163,7 @@ async def test_a_task_whose_process_is_killed_is_finished_by_the_next_without_re
         scripted_model.hold()
         with _process(home, scripted_model) as process:
             run_id = next(_events(process))["run_id"]
-            scripted_model.wait_for_calls(1)
+            scripted_model.wait_for_calls(1, 60)
         scripted_model.on(lambda request: 'answer_schema title="' in last_user_text(request), {"call": _answer})
     scripted_model.release()
     with anyio.fail_after(60):
