@@ -60,6 +60,16 @@ class LettaProcess:
             self._process.communicate(timeout=20)
             self._process = None
 
+    def freeze(self) -> None:
+        """Let it answer nothing any more, as a machine that hangs."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on, if it was frozen."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
+
 
 @contextmanager
 def letta_process(home: Path) -> Iterator[LettaProcess]:

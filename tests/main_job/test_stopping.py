@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,7 +16,9 @@ import anyio.to_thread
 import pytest
 from letta_client import APIStatusError, Letta
 
+from tests.letta_process import letta_process
 from tests.main_job.hosts import DEADLINE, ended, host, until_event
+from tests.scripted_model import ScriptedModel, last_user_text
 from tests.server.doors import ERAS, MODERN, call, http_server, over_http, over_stdio, until_ended
 
 if TYPE_CHECKING:
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mcp.client import Client
-
-    from tests.scripted_model import ScriptedModel
 
 pytestmark = [
     pytest.mark.anyio,
@@ -89,6 +90,26 @@ async def test_a_turn_under_way_ends_and_nothing_else_begins(model: ScriptedMode
     assert model.calls == 2
 
 
+async def test_a_team_task_begins_no_further_turn_and_repeats_none_that_ended(model: ScriptedModel) -> None:
+    model.hold()
+    with http_server() as (address, key, process):
+        async with over_http(address, key, "/mcp", MODERN) as client:
+            run = await call(client, "run_team_task", goal="How was the light kept?", wait_seconds=0)
+            await model.arrived(1, DEADLINE)
+            process.send_signal(signal.SIGTERM)
+            await until_draining(client, run["run_id"])
+            model.release()
+        await over(process)
+    assert model.calls == 1, "the first turn ended, and no other was begun"
+    first = last_user_text(model.requests[0])
+    with http_server() as (address, key, _):
+        async with over_http(address, key, "/mcp", MODERN) as client:
+            run = await until_ended(client, await call(client, "get_run", run_id=run["run_id"]))
+    assert model.calls > 1
+    assert [last_user_text(request) for request in model.requests].count(first) == 1
+    assert any(event["type"] == "run_resumed" for event in run["events"])
+
+
 @pytest.mark.parametrize("era", list(ERAS))
 async def test_who_waits_for_a_turn_that_hangs_gets_its_handle_and_the_next_start_its_reply(
     model: ScriptedModel, era: str
@@ -115,15 +136,95 @@ async def test_who_waits_for_a_turn_that_hangs_gets_its_handle_and_the_next_star
     assert model.calls == 2
 
 
+@pytest.fixture
+def serving(model: ScriptedModel) -> Iterator[subprocess.Popen[str]]:
+    """A server over stdio as a host starts it."""
+    command = [sys.executable, "-m", "atlas_mcp", "serve"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        yield process
+        process.kill()
+
+
+def ask(process: subprocess.Popen[str], *messages: dict[str, Any]) -> None:
+    """Write the messages to the server."""
+    assert process.stdin is not None
+    for message in messages:
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    process.stdin.flush()
+
+
+def waiting_chat(process: subprocess.Popen[str], era: str) -> None:
+    """Ask for a chat in that era, to which the host does not listen yet."""
+    params: dict[str, Any] = {"name": "chat_with_agent", "arguments": CHAT}
+    if era == MODERN:
+        named = {"protocolVersion": MODERN, "clientInfo": {"name": "raw", "version": "1"}, "clientCapabilities": {}}
+        params["_meta"] = {f"io.modelcontextprotocol/{name}": value for name, value in named.items()}
+    else:
+        hello = {"protocolVersion": era, "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+        ask(process, {"id": 1, "method": "initialize", "params": hello}, {"method": "notifications/initialized"})
+    ask(process, {"id": 7, "method": "tools/call", "params": params})
+
+
+async def completes_at_the_next_start(era: str) -> None:
+    async with over_stdio(era) as client:
+        [run] = (await call(client, "list_runs"))["runs"]
+        run = await until_ended(client, await call(client, "get_run", run_id=run["run_id"]))
+    assert (run["status"], run["reply"]) == ("completed", "Well thought.")
+
+
 @pytest.mark.parametrize("era", list(ERAS))
-async def test_a_host_that_goes_while_a_call_waits_cancels_nothing(model: ScriptedModel, era: str) -> None:
+async def test_a_host_that_closes_the_pipe_while_a_call_waits_cancels_nothing(
+    serving: subprocess.Popen[str], model: ScriptedModel, era: str
+) -> None:
     model.hold()
-    async with over_stdio(era) as client:
-        handle = await call(client, "chat_with_agent", **CHAT, wait_seconds=0)
-        await model.arrived(1, DEADLINE)
+    waiting_chat(serving, era)
+    await model.arrived(1, DEADLINE)
+    assert serving.stdin is not None
+    serving.stdin.close()
+    await over(serving)
     model.release()
-    async with over_stdio(era) as client:
-        run = await until_ended(client, await call(client, "get_run", run_id=handle["run_id"]))
+    await completes_at_the_next_start(era)
+
+
+@pytest.mark.parametrize("era", list(ERAS))
+async def test_a_host_that_is_told_to_stop_hears_of_the_run_and_cancels_nothing(
+    serving: subprocess.Popen[str], model: ScriptedModel, era: str
+) -> None:
+    model.hold()
+    waiting_chat(serving, era)
+    await model.arrived(1, DEADLINE)
+    serving.send_signal(signal.SIGTERM)
+    await over(serving)
+    assert serving.stdout is not None
+    answers = [json.loads(line) for line in await anyio.to_thread.run_sync(serving.stdout.readlines)]
+    [reply] = [answer["result"]["structuredContent"] for answer in answers if answer.get("id") == 7]
+    assert reply["status"] == "working"
+    assert "is being stopped" in reply["note"]
+    model.release()
+    await completes_at_the_next_start(era)
+
+
+async def test_it_ends_in_time_also_when_its_letta_answers_nothing_any_more(
+    model: ScriptedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with letta_process(tmp_path / "letta") as letta:
+        monkeypatch.setenv("LETTA_BASE_URL", letta.address)
+        monkeypatch.setenv("LETTA_API_KEY", letta.key)
+        model.hold()
+        with http_server() as (address, key, process):
+            async with over_http(address, key, "/mcp", MODERN) as client:
+                handle = await call(client, "chat_with_agent", **CHAT, wait_seconds=0)
+                await model.arrived(1, DEADLINE)
+                letta.freeze()
+                process.send_signal(signal.SIGTERM)
+                await anyio.to_thread.run_sync(process.wait, END_SECONDS)
+            await over(process)
+        letta.thaw()
+        model.release()
+        with http_server() as (address, key, _):
+            async with over_http(address, key, "/mcp", MODERN) as client:
+                run = await until_ended(client, await call(client, "get_run", run_id=handle["run_id"]))
     assert (run["status"], run["reply"]) == ("completed", "Well thought.")
 
 
