@@ -22,8 +22,8 @@ def compare(
     return [
         Round(
             round=number,
-            mean=fmean(scores.values()) if (scores := means.get(str(number), {})) else None,
-            criteria=dict(scores),
+            mean=round(fmean(scores.values()), 2) if (scores := means.get(str(number), {})) else None,
+            criteria={criterion: round(score, 2) for criterion, score in scores.items()},
             checks_failed=len(failed(checks.get(number, ()))),
             changed=_changed(drafts.get(number - 1), draft, means.get(str(number - 1), {}), scores),
         )

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from atlas_mcp.model.task import Material
     from atlas_mcp.teamwork.job import Job
 
+OFFLINE = "atlas:"
+"""How the name of the offline model begins, which likes nothing: it measures."""
+
 IN_A_THREAD = 50_000
 """Characters of materials from which they are gone through in a thread: as many take ten milliseconds."""
 
@@ -45,7 +48,7 @@ async def _orders(job: Job) -> list[str]:
 
 
 def _one_model(models: Mapping[str, str], rated: Collection[str]) -> list[str]:
-    wrote = {model for who, model in models.items() if who.startswith("writer/")}
+    wrote = {model for who, model in models.items() if who.startswith("writer/") and not model.startswith(OFFLINE)}
     both = sorted(wrote & {models[f"rater/{name}"] for name in rated if f"rater/{name}" in models})
     if not both:
         return []

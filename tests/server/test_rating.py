@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -69,9 +71,7 @@ async def test_a_rating_that_takes_longer_is_a_run_that_goes_on(
         lambda request: 'title="Verdict"' in last_user_text(request),
         {"call": lambda request: {"json": good_answer(last_user_text(request))}},
     )
-    monkeypatch.setenv("OPENAI_BASE_URL", scripted_model.url)
-    monkeypatch.setenv("OPENAI_API_KEY", "test")
-    monkeypatch.setenv("ATLAS_MODEL", "openai:scripted-1")
+    _use(monkeypatch, scripted_model)
     with anyio.fail_after(60):
         async with open_atlas(load_settings()) as atlas:
             caller = atlas.local_caller()
@@ -84,6 +84,42 @@ async def test_a_rating_that_takes_longer_is_a_run_that_goes_on(
             assert run.kind == "rating"
             again = await atlas.outcome(caller, rated.run_id)
     assert again.model_dump()["passed"] is True
+
+
+async def test_a_rating_whose_process_ended_goes_on_in_the_next_without_repeating_a_finished_turn(
+    monkeypatch: pytest.MonkeyPatch, scripted_model: ScriptedModel
+) -> None:
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        held = {"hold": True} if len(scripted_model.requests) == 3 else {}
+        return {"json": good_answer(last_user_text(request)), **held}
+
+    scripted_model.on(lambda request: 'title="Verdict"' in last_user_text(request), {"call": answer})
+    _use(monkeypatch, scripted_model)
+    with anyio.fail_after(90):
+        async with open_atlas(load_settings()) as atlas:
+            rated = await atlas.rate_text(atlas.local_caller(), GOOD, wait_seconds=0)
+            finished = 0
+            since = 0
+            while finished < 2:
+                run = await atlas.get_run(atlas.local_caller(), rated.run_id, since=since, wait_seconds=20)
+                finished += sum(e.type == "turn_finished" for e in run.events)
+                since = run.events[-1].seq if run.events else since
+            await scripted_model.arrived(3, 60)
+        scripted_model.release()
+        async with open_atlas(load_settings()) as atlas:
+            run = await _ended(atlas, rated.run_id)
+    assert run.result is not None
+    assert run.result.passed
+    assert len({r.rater for r in run.result.ratings}) == 3
+    asked = Counter(json.dumps(r["messages"]) for r in scripted_model.requests)
+    assert sorted(asked.values()) == [1, 1, 2]  # only the turn that was cut short
+    assert run.usage.turns == 3
+
+
+def _use(monkeypatch: pytest.MonkeyPatch, model: ScriptedModel) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", model.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    monkeypatch.setenv("ATLAS_MODEL", "openai:scripted-1")
 
 
 async def _ended(atlas: Atlas, run_id: str):
