@@ -156,7 +156,7 @@ def _initialise(bins: Path, data: Path) -> None:
     if (account := _account()) is not None:
         shutil.chown(data, user=account)
     init = [str(bins / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "--encoding=utf8", "--no-sync"]
-    subprocess.run(init, check=True, stdout=sys.stderr, user=_account(), cwd=data)
+    subprocess.run(init, check=True, stdout=subprocess.DEVNULL, user=_account(), cwd=data)
 
 
 def _free_port() -> int:

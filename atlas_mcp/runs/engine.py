@@ -100,7 +100,6 @@ class Engine:
         database = _on_postgresql(self._where) if isinstance(self._where, Postgres) else _in_file(self._where)
         config: DBOSConfig = {
             "name": _APPLICATION,
-            "system_database_url": database.url.render_as_string(),
             "system_database_engine": database,
             "executor_id": self._executor,
             "application_version": _VERSION,
@@ -113,6 +112,8 @@ class Engine:
         if isinstance(self._where, Postgres):
             config["dbos_system_schema"] = DBOS_SCHEMA
             config["use_listen_notify"] = False  # its connection would only wait for what nobody sends
+        else:
+            config["system_database_url"] = f"sqlite:///{self._where}"
         DBOS(config=config)
         if DBOS.executor_id != self._executor:
             database.dispose()

@@ -100,13 +100,18 @@ class AdvisoryLocks:
     async def opened(self) -> AsyncGenerator[Self]:
         """Connected, and connected again whenever that breaks. Raises as `Postgres.connect` when it cannot be."""
         await self._connect()
+        failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch)
             try:
                 yield self
+            except Exception as error:  # noqa: BLE001 - raised again below: a task group would wrap it in a group
+                failure = error
             finally:
                 tasks.cancel_scope.cancel()
                 self._hang_up()
+        if failure is not None:
+            raise failure
 
     def take(self, name: str, *, gate: str | None = None) -> AdvisoryHeld | None:
         """The lock if it is free, and nobody stands at the gate. StoreUnavailable while there is no connection."""

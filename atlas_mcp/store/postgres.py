@@ -60,8 +60,8 @@ class Postgres:
         port = f":{parts.port}" if parts.port else ""
         return f"postgresql://{user}{parts.hostname or 'localhost'}{port}{parts.path}"
 
-    def options(self) -> dict[str, Any]:
-        """How to connect, for psycopg: deadlines, and the schema that everything is in."""
+    def options(self, **settings: str) -> dict[str, Any]:
+        """How to connect, for psycopg: deadlines, the schema that everything is in, and settings of the session."""
         return {
             "conninfo": self.url,
             "autocommit": True,
@@ -71,7 +71,7 @@ class Postgres:
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "application_name": "atlas-mcp",
-            "options": " ".join(f"-c {name}={value}" for name, value in _SERVER_SIDE.items()),
+            "options": " ".join(f"-c {name}={value}" for name, value in (_SERVER_SIDE | settings).items()),
         }
 
     def connect(self) -> Any:

@@ -1,9 +1,10 @@
-"""Where team tasks stand: LangGraph's checkpoints in one SQLite file, which several processes may use at once.
+"""Where team tasks stand: LangGraph's checkpoints in one SQLite file, which several processes may use at once, or on
+the PostgreSQL that has the record.
 
-One connection for a process, opened when a task first needs it. Each write is over when its statement is, so a task
-that is cancelled in the middle leaves nothing locked. A commit survives the death of the process; it may be lost with
-the machine's power, and then the turns after it are found again by their keys. With a fence, only the process that
-executes a run writes where it stands, and what is left of runs that have ended is swept away at the opening.
+In the file, one connection for a process, opened when a task first needs it. Each write is over when its statement is,
+so a task that is cancelled in the middle leaves nothing locked. A commit survives the death of the process; it may be
+lost with the machine's power, and then the turns after it are found again by their keys. With a fence, only the process
+that executes a run writes where it stands, and what is left of runs that have ended is swept away at the opening.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from atlas_mcp.store.files import damage_told
+from atlas_mcp.store.postgres import Postgres
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+    from atlas_mcp.teamwork.fenced_postgres import FencedPostgresSaver
+
+    Saver = AsyncSqliteSaver | FencedPostgresSaver
 
 BUSY_SECONDS = 10.0
 OPEN_TRIES = 20
@@ -35,16 +41,16 @@ class Fence:
 
 
 class Checkpoints:
-    """Owns the connection. Enter it; `saver()` opens it; leaving closes it."""
+    """Owns the connections. Enter it; `saver()` opens them; leaving closes them."""
 
-    def __init__(self, path: Path, fence: Fence | None = None) -> None:
-        self.path = path
+    def __init__(self, where: Path | Postgres, fence: Fence | None = None) -> None:
+        self._where = where
         self._fence = fence
-        self._saver: AsyncSqliteSaver | None = None
+        self._saver: Saver | None = None
         self._opening = anyio.Lock()
 
-    async def saver(self) -> AsyncSqliteSaver:
-        """LangGraph's saver on the file, with its tables."""
+    async def saver(self) -> Saver:
+        """LangGraph's saver there, with its tables."""
         async with self._opening:
             if self._saver is None:
                 self._saver = await self._open()
@@ -66,12 +72,18 @@ class Checkpoints:
                 await self._saver.conn.close()
             self._saver = None
 
-    async def _open(self) -> AsyncSqliteSaver:
+    async def _open(self) -> Saver:
+        if isinstance(self._where, Postgres):
+            opened = await anyio.to_thread.run_sync(_import_postgres)
+            return await opened(self._where, self._fence.executor if self._fence else None)
+        return await self._open_file(self._where)
+
+    async def _open_file(self, path: Path) -> AsyncSqliteSaver:
         connect, saver_class, put_up = await anyio.to_thread.run_sync(_import)
-        connection = await connect(self.path, busy_seconds=BUSY_SECONDS)
+        connection = await connect(path, busy_seconds=BUSY_SECONDS)
         try:
             saver = saver_class(connection)
-            with damage_told(self.path):
+            with damage_told(path):
                 await _set_up(saver)
                 if self._fence is not None:
                     await put_up(connection, self._fence)
@@ -100,3 +112,9 @@ def _import():  # noqa: ANN202  the types are private to the packages
     from atlas_mcp.teamwork.fenced import FencedSaver, put_up
 
     return connect, FencedSaver, put_up
+
+
+def _import_postgres():  # noqa: ANN202  the types are private to the packages
+    from atlas_mcp.teamwork.fenced_postgres import opened
+
+    return opened

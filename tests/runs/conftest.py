@@ -10,8 +10,10 @@ import pytest
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.runs import open_runs
 from atlas_mcp.store.home import Home, open_home
-from atlas_mcp.store.locks import Locks
+from atlas_mcp.store.postgres import Postgres
 from atlas_mcp.store.record import Record, open_record
+from tests.postgres import session_postgres
+from tests.runs.means import DATABASE, locks_beside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -35,8 +37,18 @@ def opened_home(home: Path) -> Home:
 
 
 @pytest.fixture
-async def record(opened_home: Home) -> AsyncGenerator[Record]:
-    async with open_record(opened_home.path) as record:
+def database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Postgres | None:
+    """Where the record is: on PostgreSQL for tests that are parametrised so, else in the home."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return None
+    address = session_postgres().new_database()
+    monkeypatch.setenv(DATABASE, address)  # for processes that the test starts
+    return Postgres(address)
+
+
+@pytest.fixture
+async def record(opened_home: Home, database: Postgres | None) -> AsyncGenerator[Record]:
+    async with open_record(opened_home.path, database) as record:
         yield record
 
 
@@ -46,7 +58,10 @@ def opening(opened_home: Home, record: Record) -> Opening:
 
     @asynccontextmanager
     async def opening(executor: Executor, **options: Any) -> AsyncGenerator[Runs]:
-        async with open_runs(opened_home, record, Locks(opened_home.locks), {"turn": executor}, **options) as runs:
+        async with (
+            locks_beside(record, opened_home) as locks,
+            open_runs(opened_home, record, locks, {"turn": executor}, **options) as runs,
+        ):
             yield runs
 
     return opening

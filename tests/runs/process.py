@@ -20,8 +20,11 @@ from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs import RunOutcome, open_runs
 from atlas_mcp.runs.context import RunContext
 from atlas_mcp.store.home import open_home
-from atlas_mcp.store.locks import Locks
 from atlas_mcp.store.record import open_record
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # run by its path
+
+from tests.runs.means import database_told, locks_beside
 
 ME = Caller(id="local:me", client="desk")
 GO = Asking(asked_by="worker", kind="choice", text="Left or right?", options=("left", "right"), safe="stop")
@@ -67,10 +70,12 @@ async def one(run: RunContext, step: int) -> None:
 
 
 async def main(path: str, providers: list[str]) -> None:
-    home = open_home(Path(path))
+    database = database_told()
+    home = open_home(Path(path, str(os.getpid())) if database else Path(path))  # who shares a PostgreSQL shares no home
     async with (
-        open_record(home.path) as record,
-        open_runs(home, record, Locks(home.locks), {"team_task": steps}, providers=providers) as runs,
+        open_record(home.path, database) as record,
+        locks_beside(record, home) as locks,
+        open_runs(home, record, locks, {"team_task": steps}, providers=providers) as runs,
     ):
         tell(event="ready", pid=os.getpid())
         while line := await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):

@@ -1,4 +1,6 @@
-"""Runs across processes that are killed, leave, and work side by side on one home."""
+"""Runs across processes that are killed, leave, and work side by side: on one home, or with homes of their own on one
+PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from anyio.streams.text import TextReceiveStream
 
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.runs import open_runs
-from atlas_mcp.store.locks import Locks
+from tests.runs.means import locks_beside
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from atlas_mcp.store.home import Home
     from atlas_mcp.store.record import Record
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)]
 DEADLINE = 60
 ME = Caller(id="local:me")
 
@@ -92,7 +94,7 @@ async def another(home: Home, *providers: str) -> AsyncGenerator[Other]:
 @asynccontextmanager
 async def looking(home: Home, record: Record) -> AsyncGenerator[Any]:
     """Runs of this process, which executes none."""
-    async with open_runs(home, record, Locks(home.locks), {}) as runs:
+    async with locks_beside(record, home) as locks, open_runs(home, record, locks, {}) as runs:
         yield runs
 
 
