@@ -24,6 +24,7 @@ from atlas_mcp.teamwork.asking import Failed, Question, try_ask
 from atlas_mcp.teamwork.checks import find_quote, shorten
 from atlas_mcp.teamwork.planning import count
 from atlas_mcp.teamwork.recalling import recalled_before
+from atlas_mcp.teamwork.stopping import stopped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,8 @@ _NOT_SHOWN = frozenset({"run_started", "turn_started", "tool_called", "recalled"
 async def learn(job: Job, node: str, result: Result) -> tuple[list[Learning], Entry]:
     """Have the librarian propose what to remember, and keep what is worth it; what was kept, and what to tell of it."""
     librarian = job.agents.roster.with_role("librarian").name
+    if stop := await stopped(job):
+        return [], _told(librarian, node, f"nothing was learned: {stop.reason}")
     try:
         events = [e for e in await job.run.history() if e.type not in _NOT_SHOWN][-MOST_EVENTS:]
         asked = await _propose(job, node, librarian, result, events)

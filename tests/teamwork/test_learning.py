@@ -147,3 +147,12 @@ async def test_a_run_that_dies_while_the_librarian_works_has_its_result_and_lear
     result, _ = await do(agents, tmp_path, run=run)
     assert len(result.learned) == 1
     assert len(agents.turns) == turns + 1
+
+
+async def test_without_budget_left_the_librarian_is_not_asked_and_the_journal_says_so(tmp_path: Path) -> None:
+    agents = ScriptedAgents()
+    agents.on("*", "Verdict", BudgetSpent("the dollars of the run are spent."))
+    result, run = await do(agents, tmp_path)
+    assert result.stopped is not None
+    assert agents.asked("Proposals") == 0
+    assert run.texts("learned") == ["nothing was learned: the dollars of the run are spent."]
