@@ -67,8 +67,9 @@ def delegation(
     materials: Sequence[Material],
     reports: Mapping[str, str],
     feedback: str = "",
+    recalled: str = "",
 ) -> str:
-    """For a team's supervisor: who of the team does what."""
+    """For a team's supervisor: who of the team does what. `recalled`: what earlier runs taught."""
     lead = """You supervise a team. Split the task below among your workers.
 
 Each assignment goes to one of the <workers>, by name, and starts a fresh conversation: the worker sees the goal and \
@@ -83,6 +84,7 @@ task needs; do not give two the same work. They work at the same time."""
         section("materials", listing(materials)),
         reports,
         section("feedback", feedback) if feedback else "",
+        recalled,
         answer=Delegation,
     )
 
@@ -258,5 +260,5 @@ def compose(lead: str, *sections: str | Mapping[str, str], answer: type[BaseMode
 
 
 def _reports(reports: Mapping[str, str], room: int) -> list[str]:
-    tags = sum(len(name) + 40 for name in reports)
+    tags = sum(len(name) + 64 for name in reports)
     return [section("report", text, **{"from": name}) for name, text in fit(reports, room - tags).items()]

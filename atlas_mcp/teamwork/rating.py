@@ -110,9 +110,12 @@ async def _judge_by(job: Job, key: str, rater: str, number: int, reports: Mappin
         spoilt = _question(job, rater, fitness.damaged(draft), reports, "rates a text that was damaged on purpose")
         job.expect(1)
         test = await try_ask(job, f"{key}:test", spoilt)
-        if isinstance(test, Failed) or fitness.passes(test.answer, criteria):
-            return Judged(rater, why=fitness.PASSES_ALL, unfit=True)
-        await job.write(Kept(tested, "it failed a damaged text"))
+        if isinstance(test, Failed) and not test.stopped:
+            return Judged(rater, why=f"it gave full marks, and could not be put to the test: {test.why}")
+        if not isinstance(test, Failed):
+            if fitness.passes(test.answer, criteria):
+                return Judged(rater, why=fitness.PASSES_ALL, unfit=True)
+            await job.write(Kept(tested, "it failed a damaged text"))
     return Judged(rater, verdict, model=asked.model)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from atlas_mcp.errors import BudgetSpent, ModelFailed
 from atlas_mcp.model.sections import sections
 from atlas_mcp.model.work import Draft, DraftSection
 from atlas_mcp.teamwork import fitness
@@ -62,6 +63,21 @@ async def test_a_rater_that_passes_a_damaged_text_too_is_replaced_and_none_of_it
     [lost] = [m for m in result.missing if m.agent == "rater_a"]
     assert lost.why == f"{fitness.PASSES_ALL}; rating_lead rated it instead"
     assert run.texts("rater_replaced")
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"), [(ModelFailed("down"), False), (BudgetSpent("no more turns", limit="turns"), True)]
+)
+async def test_full_marks_that_could_not_be_tested_count_only_where_a_budget_prevented_it(
+    tmp_path: Path, error: Exception, counts: bool
+) -> None:
+    agents = ScriptedAgents()
+    agents.on("rater_a", "Verdict", rate_all(5), error)
+    result, _ = await do(agents, tmp_path)
+    assert ("rater_a" in {r.rater for r in result.ratings}) is counts
+    assert [m.why for m in result.missing if m.agent == "rater_a"] == (
+        [] if counts else ["it gave full marks, and could not be put to the test: down; rating_lead rated it instead"]
+    )
 
 
 async def test_who_was_replaced_is_not_asked_again_and_who_stood_in_stays(tmp_path: Path) -> None:
