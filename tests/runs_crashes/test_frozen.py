@@ -10,13 +10,11 @@ import pytest
 from sqlalchemy import select
 
 from atlas_mcp.store import tables
-from atlas_mcp.store.home import open_home
-from atlas_mcp.store.record import open_record
-from tests.runs_crashes.world import DEADLINE, World, answers, looking_on, outcome
+from tests.runs_crashes.world import DEADLINE, World, answer, looking_on, outcome
 from tests.scripted_model import ScriptedModel, last_user_text
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.runs_crashes.world import Place
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -28,8 +26,8 @@ class Held:
         self.on = True
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
-        answer = answers(0.01)["call"](request)
-        return {**answer, "hold": True} if self.on and 'title="Delegation"' in last_user_text(request) else answer
+        given = answer(request)
+        return {**given, "hold": True} if self.on and 'title="Delegation"' in last_user_text(request) else given
 
 
 async def stand(world: World, run_id: str) -> tuple[Any, ...]:
@@ -42,37 +40,39 @@ async def stand(world: World, run_id: str) -> tuple[Any, ...]:
     return tuple(found)
 
 
-async def test_a_frozen_workers_run_is_taken_over_and_it_can_write_nothing_when_it_comes_back(home: Path) -> None:
+async def test_a_frozen_workers_run_is_taken_over_and_it_can_write_nothing_when_it_comes_back(
+    place: Place, model: ScriptedModel
+) -> None:
     held = Held()
-    with ScriptedModel() as model:
-        model.on(lambda _: True, {"call": held})
-        async with open_record(home) as record, looking_on(open_home(home), record, model) as world:
-            frozen = await world.start(home)
-            run_id = await world.submit()
-            begun = Counter[str]()
-            with anyio.fail_after(DEADLINE):
-                async for event in world.runs.follow(run_id):
-                    begun[event.type] += 1
-                    if begun["turn_started"] == 3:  # the plan, and how two teams split their parts
-                        break
-                await model.arrived(3, DEADLINE)
-            frozen.freeze()
-            held.on = False
-            other = await world.start(home)
-            resumed = await world.until(run_id, "run_resumed")
-            assert resumed.data["attempt"] == 2
-            run = await world.ended(run_id)
-            assert outcome(run)[0] == "completed"
-            assert titles(model)["Plan"] == 1, "a finished turn is not taken again"
-            before = await stand(world, run_id)
-            model.release()
-            frozen.thaw()
-            other.kill()
-            world.workers.remove(other)
-            again = await world.ended(await world.submit())
-            assert outcome(again) == outcome(run), "the one that was frozen is as good as new"
-            assert (await world.executor(again.run_id)) is frozen
-            assert await stand(world, run_id) == before
+    model.reset()
+    model.on(lambda _: True, {"call": held})
+    async with looking_on(place, model) as world:
+        frozen = await world.start(place.homes[0])
+        run_id = await world.submit()
+        begun = Counter[str]()
+        with anyio.fail_after(DEADLINE):
+            async for event in world.runs.follow(run_id):
+                begun[event.type] += 1
+                if begun["turn_started"] == 3:  # the plan, and how two teams split their parts
+                    break
+            await model.arrived(3, DEADLINE)
+        frozen.freeze()
+        held.on = False
+        other = await world.start(place.homes[1])
+        resumed = await world.until(run_id, "run_resumed")
+        assert resumed.data["attempt"] == 2
+        run = await world.ended(run_id)
+        assert outcome(run)[0] == "completed"
+        assert titles(model)["Plan"] == 1, "a finished turn is not taken again"
+        before = await stand(world, run_id)
+        model.release()
+        frozen.thaw()
+        other.kill()
+        world.workers.remove(other)
+        again = await world.ended(await world.submit())
+        assert outcome(again) == outcome(run), "the one that was frozen is as good as new"
+        assert (await world.executor(again.run_id)) is frozen
+        assert await stand(world, run_id) == before
 
 
 def titles(model: ScriptedModel) -> Counter[str]:

@@ -15,12 +15,11 @@ import anyio
 import pytest
 
 from atlas_mcp.model.run import ENDED, Run
-from atlas_mcp.store.home import open_home
-from atlas_mcp.store.record import open_record
-from tests.runs_crashes.world import DEADLINE, ME, World, counting_model, looking_on, outcome
+from tests.runs_crashes.world import DEADLINE, ME, World, looking_on, outcome
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.runs_crashes.world import Place
+    from tests.scripted_model import ScriptedModel
 
 KILLS = int(os.environ.get("ATLAS_TEST_KILLS", "10"))
 SEED = int(os.environ.get("ATLAS_TEST_SEED", "4"))
@@ -111,15 +110,15 @@ def check(world: World, run: Run, taken: Counter[str], kills: list[Kill], first:
     count.repeated += (world.asked(first) - taken).total()
 
 
-async def test_killed_at_random_moments_a_run_repeats_no_finished_turn_and_comes_to_the_same(home: Path) -> None:
+async def test_killed_at_random_moments_a_run_repeats_no_finished_turn_and_comes_to_the_same(
+    place: Place, model: ScriptedModel
+) -> None:
     chance, count = random.Random(SEED), Count()
-    opened = open_home(home)
-    with counting_model() as model:
-        async with open_record(home) as record, looking_on(opened, record, model) as world:
-            await world.staff([home] * 3)
-            undisturbed = outcome(await world.ended(await world.submit()))
-            calls = model.calls
-            while count.kills < KILLS:
-                assert await one_run(world, chance, count, calls // MOST_A_RUN) == undisturbed
-                await world.staff([home] * 3)
+    async with looking_on(place, model) as world:
+        await world.staff(place)
+        undisturbed = outcome(await world.ended(await world.submit()))
+        calls = model.calls
+        while count.kills < KILLS:
+            assert await one_run(world, chance, count, calls // MOST_A_RUN) == undisturbed
+            await world.staff(place)
     sys.stdout.write(f"\n{count}\n")

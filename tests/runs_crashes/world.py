@@ -12,8 +12,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,10 @@ from atlas_mcp.model.task import TeamTask
 from atlas_mcp.runs import open_runs
 from atlas_mcp.runs.runs import Runs
 from atlas_mcp.store import tables
-from atlas_mcp.store.home import Home
-from atlas_mcp.store.locks import Locks
-from atlas_mcp.store.record import Record
+from atlas_mcp.store.home import open_home
+from atlas_mcp.store.postgres import Postgres
+from atlas_mcp.store.record import Record, open_record
+from tests.runs.means import locks_beside
 from tests.scripted_model import ScriptedModel, last_user_text
 from tests.teamwork.house import TASK, good_answer
 
@@ -42,31 +43,35 @@ PARTS = [
 ]
 
 
-def answers(thinking: float) -> Any:
-    """How the model answers: decently, after so many seconds."""
-
-    def answer(request: dict[str, Any]) -> dict[str, Any]:
-        given = good_answer(last_user_text(request))
-        return {"json": {**given, "parts": PARTS} if "parts" in given else given, "delay": thinking}
-
-    return {"call": answer}
+THINKING = 0.04
+"""Seconds that the model takes for an answer."""
 
 
-@contextmanager
-def counting_model(thinking: float = 0.04) -> Iterator[ScriptedModel]:
-    """A model that answers all of a team task and counts."""
-    with ScriptedModel() as model:
-        model.on(lambda request: True, answers(thinking))
-        yield model
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """How the model answers: decently."""
+    given = good_answer(last_user_text(request))
+    return {"json": {**given, "parts": PARTS} if "parts" in given else given, "delay": THINKING}
+
+
+ANSWERS = {"call": answer}
+
+
+@dataclass(frozen=True)
+class Place:
+    """The homes of the workers, the PostgreSQL that has the record if it is in none of them, and who looks on."""
+
+    homes: list[Path]
+    database: Postgres | None
+    onlooker: Path
 
 
 class Worker:
     """An `atlas-mcp worker`, known to the record as `name` once it is `ready`."""
 
-    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+    def __init__(self, home: Path) -> None:
         command = [sys.executable, "-m", "atlas_mcp", "worker"]
         self.home = home
-        given = {**os.environ, "ATLAS_HOME": str(home), **environment}
+        given = {**os.environ, "ATLAS_HOME": str(home)}
         self.process = subprocess.Popen(
             command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True, env=given
         )
@@ -110,18 +115,18 @@ class World:
     runs: Runs
     record: Record
     model: ScriptedModel
-    environment: dict[str, str]
     workers: list[Worker] = field(default_factory=list[Worker])
 
     async def start(self, home: Path) -> Worker:
         """Another worker, ready to work."""
-        worker = Worker(home, self.environment)
+        worker = Worker(home)
         self.workers.append(worker)
         await worker.ready()
         return worker
 
-    async def staff(self, homes: list[Path]) -> None:
+    async def staff(self, place: Place) -> None:
         """See to it that each of the homes has a worker."""
+        homes = [*place.homes]
         for worker in self.workers:
             homes.remove(worker.home)
         async with anyio.create_task_group() as group:
@@ -163,11 +168,15 @@ class World:
 
 
 @asynccontextmanager
-async def looking_on(home: Home, record: Record, model: ScriptedModel, **environment: str) -> AsyncGenerator[World]:
+async def looking_on(place: Place, model: ScriptedModel) -> AsyncGenerator[World]:
     """The world; its workers are killed at the end."""
-    given = {"ATLAS_MODEL": "openai:scripted-1", "OPENAI_BASE_URL": model.url, "OPENAI_API_KEY": "k", **environment}
-    async with open_runs(home, record, Locks(home.locks), {}) as runs:
-        world = World(runs, record, model, given)
+    home = open_home(place.onlooker)
+    async with (
+        open_record(home.path, place.database) as record,
+        locks_beside(record, home) as locks,
+        open_runs(home, record, locks, {}) as runs,
+    ):
+        world = World(runs, record, model)
         try:
             yield world
         finally:
