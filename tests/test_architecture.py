@@ -49,6 +49,7 @@ ROOTS = {
     "_rooms",
     "_status",
     "_survey",
+    "_tidying",
 }
 """The composition root: every room but server and cli."""
 

@@ -129,6 +129,7 @@ async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
     if ready := modes.alone(job.task):
         if problem := refuse(ready, teams):
             raise ConfigurationError(f"{problem}.", argument="teams", next_step="Name another team, or another mode.")
+        await recall(job, node)
         planning: dict[str, Any] = {"thread": "new", "asked": [], "to_ask": job.task.approve_plan}
         return {**await _settle(job, node, ready, "atlas"), "planning": planning}
     lines, recalled = [t.line() for t in teams], as_sections(await recall(job, node))

@@ -20,6 +20,7 @@ from atlas_mcp.teamwork.escalation import Errand, see_through
 from atlas_mcp.teamwork.heard import heard
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import NOBODY_DELIVERED, able_members, count
+from atlas_mcp.teamwork.recalling import as_sections, recalled_before
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,10 +40,12 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     text = f"{named(place)} starts: {shorten(part.task, 160)}"
     job.run.tell(Entry(team.supervisor, "part_started", text, key=_started(place)))
     job.expect((1 if "inside" in place else 2) + len(workers))  # the part that it is made of counted it as one turn
+    recalled = await recalled_before(job) if job.task.mode == "team" else []  # else the planner was given it
+    reports = await _reports(job, place["depends_on"])
     question = Question(
         agent=team.supervisor,
         prompt=prompts.delegation(
-            job.task.goal, part.task, workers, job.task.materials, await _reports(job, place["depends_on"])
+            job.task.goal, part.task, workers, job.task.materials, reports, recalled=as_sections(recalled)
         ),
         answer=Delegation,
         doing=f"{team.supervisor} splits the work",

@@ -10,7 +10,7 @@ import pytest
 from atlas_mcp.errors import BudgetSpent, ModelFailed, RunLost
 from atlas_mcp.model.memory import Block
 from atlas_mcp.model.sections import sections
-from tests.teamwork.scripted_agents import QUOTE, MemoryRun, ScriptedAgents, do
+from tests.teamwork.scripted_agents import QUOTE, MemoryRun, ScriptedAgents, do, task
 
 pytestmark = pytest.mark.anyio
 KEPT = "The Harbour Act of 1887 says when the keeper lit the lamp: at dusk, in every lighthouse."
@@ -156,3 +156,11 @@ async def test_without_budget_left_the_librarian_is_not_asked_and_the_journal_sa
     assert result.stopped is not None
     assert agents.asked("Proposals") == 0
     assert run.texts("learned") == ["nothing was learned: the dollars of the run are spent."]
+
+
+async def test_a_team_that_works_alone_without_a_planner_is_given_it_too(tmp_path: Path) -> None:
+    agents = proposing(fact())
+    await do(agents, tmp_path)
+    await do(agents, tmp_path, task(mode="team", teams=("research",)), run=MemoryRun("run-2"))
+    asked = [prompt for agent, prompt in agents.prompts if agent == "research_lead"]
+    assert [s.body for s in sections(asked[-2], "recalled")] == [KEPT]
