@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from atlas_mcp.store.record import Record
 
 pytestmark = pytest.mark.anyio
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 DEADLINE = 60
 ROAD = Asking(asked_by="guide", kind="choice", text="Left or right?", options=("left", "right"), safe="stop here")
 PLAN = Asking(
@@ -71,6 +72,7 @@ async def pass_the_deadline(record: Record) -> None:
         await db.execute(update(tables.question).values(deadline=datetime.now(UTC) - timedelta(seconds=1)))
 
 
+@on_both
 async def test_a_run_waits_for_its_answer_and_goes_on_with_it(opening: Any, me: Caller, record: Record) -> None:
     async with opening(asks(ROAD)) as runs:
         run_id = await runs.submit(me, "turn", "g", {})
@@ -149,6 +151,7 @@ async def test_a_second_answer_changes_nothing_and_says_so(opening: Any, me: Cal
     assert (again.reply, len(again.events)) == ("left", len(run.events))
 
 
+@on_both
 async def test_an_answer_to_one_question_is_never_taken_for_the_next(opening: Any, me: Caller) -> None:
     async def executor(run: RunContext) -> RunOutcome:
         first = await run.ask(ROAD, key="first")
@@ -196,6 +199,7 @@ async def test_the_run_of_another_caller_is_not_found_and_not_answered(opening: 
         assert (await runs.get(me, run_id)).status == "awaiting_answer"
 
 
+@on_both
 async def test_a_waiting_run_can_be_cancelled_and_then_takes_no_answer(
     opening: Any, me: Caller, record: Record
 ) -> None:
@@ -214,6 +218,7 @@ async def test_a_waiting_run_can_be_cancelled_and_then_takes_no_answer(
     assert run.events == cancelled.events
 
 
+@on_both
 async def test_at_the_deadline_the_safe_answer_is_taken_and_the_journal_says_so(
     opening: Any, me: Caller, record: Record
 ) -> None:
@@ -230,6 +235,7 @@ async def test_at_the_deadline_the_safe_answer_is_taken_and_the_journal_says_so(
     assert "nothing was changed" in (late.note or "")
 
 
+@on_both
 async def test_a_question_that_is_put_stops_nobody_and_its_answer_may_come_first(opening: Any, me: Caller) -> None:
     answered = anyio.Event()
 
@@ -255,6 +261,7 @@ async def test_a_question_that_is_put_stops_nobody_and_its_answer_may_come_first
     assert "run_resumed" not in [e.type for e in run.events], "it never waited"
 
 
+@on_both
 async def test_a_run_with_two_open_questions_goes_on_with_the_last_answer(opening: Any, me: Caller) -> None:
     async def executor(run: RunContext) -> RunOutcome:
         await run.put(ROAD, key="road")
@@ -299,13 +306,13 @@ async def test_who_is_handed_the_outcome_is_not_kept_waiting_by_a_question(openi
         assert (await end(runs, me, asked.run_id)).reply == "left"
 
 
+@on_both
 async def test_the_answer_comes_after_the_asking_process_was_killed(opened_home: Home, record: Record) -> None:
     async with looking(opened_home, record) as runs:
         async with another(opened_home) as first:
             run_id = await first.submit(steps=4, ask_in=3)
             await until_status(runs, Caller(id="local:me"), run_id, "awaiting_answer")
             await first.killed()
-        assert has_unfinished(opened_home.record), "the next server must watch the deadline"
         answered = await runs.answer(Caller(id="local:me"), run_id, "left")
         assert answered.status == "working"
         async with another(opened_home) as second:
@@ -317,6 +324,13 @@ async def test_the_answer_comes_after_the_asking_process_was_killed(opened_home:
     assert finished == ["t1", "t2", "t3", "t4"], "what was done before the question is not done again"
 
 
+async def test_the_next_server_opens_a_record_in_which_a_run_waits(opening: Any, me: Caller, opened_home: Home) -> None:
+    async with opening(asks(ROAD)) as runs:
+        await until_status(runs, me, await runs.submit(me, "turn", "g", {}), "awaiting_answer")
+    assert has_unfinished(opened_home.record), "somebody must be there at the deadline"
+
+
+@on_both
 async def test_nobody_lives_while_the_deadline_passes_and_the_next_process_takes_the_safe_answer(
     opened_home: Home, record: Record
 ) -> None:
@@ -334,6 +348,7 @@ async def test_nobody_lives_while_the_deadline_passes_and_the_next_process_takes
     assert [e.type for e in run.events].count("question_expired") == 1
 
 
+@on_both
 async def test_of_two_simultaneous_answers_from_two_processes_one_wins(opened_home: Home, record: Record) -> None:
     async with looking(opened_home, record) as runs, another(opened_home) as one, another(opened_home) as two:
         for _ in range(5):
