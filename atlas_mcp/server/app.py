@@ -64,9 +64,15 @@ def tools_of(atlas: Atlas, transport: Transport, toolset: Toolset) -> list[Tool]
     return core_tools(atlas, transport) + more
 
 
+class Server(MCPServer[Any]):
+    """The SDK's server, with what must be told when it stops."""
+
+    resources: RunResources
+
+
 def create_server(
     atlas: Atlas, *, transport: Transport, toolset: Toolset = "core", conformance: bool = False
-) -> MCPServer[Any]:
+) -> Server:
     """The server, ready to run on stdio or to be mounted by `create_app`.
 
     With "http" every request needs the home's bearer key, which this creates when there is none yet. `conformance` adds
@@ -83,7 +89,7 @@ def create_server(
     if fixtures:
         works.append(fixtures.jobs)
         tools += fixtures.tools()
-    server: MCPServer[Any] = MCPServer(
+    server = Server(
         "atlas",
         title="ATLAS",
         description="A constellation of persistent agents: talk to one, set teams to work, read what they remember.",
@@ -99,10 +105,11 @@ def create_server(
         # The SDK asks for an issuer; nothing is issued here and no address of one is published.
         auth=AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None) if guarded else None,
     )
+    server.resources = RunResources(atlas, transport)
     # The first place is the SDK's own tracing, which ours replaces.
     caller = atlas.key_caller() if guarded else atlas.local_caller()
     server.middleware[0] = atlas.tracing_of(caller)
-    RunResources(atlas, transport).offer(server, news)
+    server.resources.offer(server, news)
     if fixtures:
         fixtures.offer(server)
     return server

@@ -72,7 +72,9 @@ def create_app(
             yield
 
     routes: list[BaseRoute] = [*streamable.routes, *sse.routes, Route("/health", health, methods=["GET"])]
-    return Starlette(routes=routes, middleware=streamable.user_middleware, lifespan=lifespan)
+    app = Starlette(routes=routes, middleware=streamable.user_middleware, lifespan=lifespan)
+    app.state.end_streams = server.resources.end
+    return app
 
 
 def _security(port: int, more: Sequence[str]) -> TransportSecuritySettings:
@@ -167,7 +169,10 @@ async def serve_app(app: Starlette, listener: socket.socket, atlas: Atlas | None
     server = _Server(config)
 
     async def stop() -> None:
-        server.handle_exit(await stopped(atlas), None)  # open streams end as well: sse-starlette listens here
+        number = await stopped(atlas)
+        if atlas is not None:
+            app.state.end_streams()
+        server.handle_exit(number, None)  # streams of older clients end as well: sse-starlette listens here
 
     async with anyio.create_task_group() as group:
         group.start_soon(stop)

@@ -65,7 +65,7 @@ class RunResources:
     def __init__(self, atlas: Atlas, transport: Transport) -> None:
         self._atlas = atlas
         self._transport: Transport = transport
-        self._listening = 0
+        self._streams: set[ListenHandler] = set()
 
     def offer(self, server: MCPServer[Any], news: SubscriptionBus) -> None:
         """Register all of it; `news` is the server's own, of which everybody who listens hears too."""
@@ -90,6 +90,11 @@ class RunResources:
         low.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, listen)
         low.add_request_handler("resources/subscribe", SubscribeRequestParams, subscribe)
         low.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
+
+    def end(self) -> None:
+        """End the streams of all who listen, and tell them so: the server is about to stop, and waits for nobody."""
+        for stream in self._streams:
+            stream.close()
 
     async def _run(self, run_id: str, ctx: Context) -> str:
         return (await self._found(run_id, ctx)).model_dump_json()
@@ -116,10 +121,11 @@ class RunResources:
             raise MCPError(
                 INVALID_PARAMS, f"{len(addresses)} addresses are too many: listen to {MAX_ADDRESSES} at most."
             )
-        if self._listening >= MAX_LISTENING:
+        if len(self._streams) >= MAX_LISTENING:
             raise MCPError(INTERNAL_ERROR, "too many are listening: close a stream and listen again")
         caller, own = caller_of(self._atlas, self._transport, ctx), _OwnNews(news)
-        self._listening += 1
+        stream = ListenHandler(own)
+        self._streams.add(stream)
         try:
             watches = {address: await self._watch(caller, address) for address in addresses}
             done: list[HandlerResult] = []
@@ -127,13 +133,13 @@ class RunResources:
                 for address, watch in watches.items():
                     if watch is not None:
                         tasks.start_soon(_guarded, watch, _publishing(own, address))
-                done.append(await ListenHandler(own)(ctx, params))
+                done.append(await stream(ctx, params))
                 tasks.cancel_scope.cancel()
             return done[0]
         except ExceptionGroup as failures:
             raise failures.exceptions[0]  # noqa: B904  # only the handler fails: its own error, as it was raised
         finally:
-            self._listening -= 1
+            self._streams.discard(stream)
 
     # -- before: a subscription belongs to the connection
 

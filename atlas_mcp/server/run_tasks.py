@@ -41,7 +41,7 @@ _NO_EVENTS = 2**31 - 1
 class RunTasks:
     """The runs behind the tasks of one server."""
 
-    tools = frozenset({"run_team_task", "chat_with_agent", "chat_with_group"})
+    tools = frozenset({"run_team_task", "chat_with_agent", "chat_with_group", "rate_text"})
 
     def __init__(self, atlas: Atlas, transport: Transport) -> None:
         self._atlas = atlas

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +194,19 @@ async def test_listeners_hear_over_stdio() -> None:
                 event = await anext(stream)
         assert isinstance(event, ResourceUpdated)
         await until_ended(client, run)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals between processes")
+async def test_who_listens_is_told_that_the_server_stops() -> None:
+    with http_server() as (address, key, process):
+        async with (
+            over_http(address, key, "/mcp", MODERN) as client,
+            client.listen(resource_subscriptions=["atlas://runs/run_of_nobody"]) as stream,
+        ):
+            process.send_signal(signal.SIGTERM)
+            with anyio.fail_after(20):
+                assert [event async for event in stream] == []  # the stream was ended, and not lost
+        assert process.wait(20) == 0
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/sse"])

@@ -161,3 +161,13 @@ async def test_a_task_is_had_over_http_and_over_stdio_too() -> None:
             result = await local.call_tool("run_team_task", TASK)
         assert not result.is_error, text_of(result)
         assert (result.structured_content or {})["status"] == "completed"
+
+
+async def test_a_long_rating_becomes_a_task_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATLAS_OFFLINE_DELAY", "0.5")
+    async with open_atlas(load_settings()) as slow, taking_tasks(slow) as client:
+        task = await tasks.begun(client, "rate_text", text=TEXT, wait_seconds=0.1)
+        ended = await tasks.until_ended(client.session, task.task_id)
+    assert ended.result is not None
+    assert ended.result["structuredContent"]["status"] == "completed"
+    assert ended.result["structuredContent"]["ratings"]
