@@ -45,7 +45,10 @@ _OF_TURN = select(*_SUMS, func.max(ledger.c.day)).where(_MINE, _IN_RUN, ledger.c
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What stands in the ledger for a turn that is under way; `nearly` are limits that it brought near their end."""
+    """What a turn that is under way will probably take; `nearly` are limits that it brought near their end.
+
+    It is `held` in the ledger where something is limited; else only what the turn did cost is entered.
+    """
 
     turn: str
     caller: str
@@ -54,6 +57,7 @@ class Reservation:
     model: str
     tokens: int
     usd: float | None
+    held: bool = True
     nearly: tuple[Nearly, ...] = ()
 
 
@@ -120,7 +124,9 @@ class Ledger:
         estimate: Usage,
         known: bool = False,
     ) -> Reservation:
-        """Reserve what the turn will probably take. BudgetSpent or UnpricedModel: then it must not be sent.
+        """Reserve what the turn will probably take, if anything is limited here.
+
+        BudgetSpent or UnpricedModel: then it must not be sent.
 
         A turn that is `known` may have its reservation from an earlier attempt; then that stands.
         """
@@ -133,28 +139,34 @@ class Ledger:
                 return Reservation(turn, caller.id, run_id, day, model, int(tokens), priced)
         today = datetime.now(UTC).date().isoformat()
         tokens = estimate.input_tokens + estimate.output_tokens
-        made = Reservation(turn, caller.id, run_id, today, model, tokens, estimate.cost_usd)
-        nearly = await self._admit(db, {**place, "today": today}, made)
-        await _enter(db, made, 1, tokens, estimate.cost_usd)
+        account = self._accounts.get(run_id or "")
+        limited = self.daily_usd is not None or (account is not None and account.counts)
+        made = Reservation(turn, caller.id, run_id, today, model, tokens, estimate.cost_usd, held=limited)
+        nearly = await self._admit(db, {**place, "today": today}, made, account)
+        if limited:
+            await _enter(db, made, 1, tokens, estimate.cost_usd)
         return replace(made, nearly=tuple(nearly)) if nearly else made
 
     async def settle(self, db: AsyncConnection, reserved: Reservation, used: Usage) -> None:
         """Put what the turn did cost in the place of what was reserved for it; no turn and nothing frees all of it."""
-        tokens = used.input_tokens + used.output_tokens - reserved.tokens
+        tokens = used.input_tokens + used.output_tokens
+        if not reserved.held:
+            if used.turns:
+                await _enter(db, reserved, used.turns, tokens, used.cost_usd)
+            return
         usd = None if used.cost_usd is None or reserved.usd is None else used.cost_usd - reserved.usd
-        await _enter(db, reserved, used.turns - 1, tokens, usd)
+        await _enter(db, reserved, used.turns - 1, tokens - reserved.tokens, usd)
 
-    async def _admit(self, db: AsyncConnection, place: dict[str, Any], made: Reservation) -> list[Nearly]:
-        account = self._accounts.get(made.run_id or "")
+    async def _admit(
+        self, db: AsyncConnection, place: dict[str, Any], made: Reservation, account: Account | None
+    ) -> list[Nearly]:
         if account and account.refused:
             raise again(account, _turn(made))
-        stand = await self._stand(db, place, account)
+        stand = await self._stand(db, place, account) if made.held else Stand()
         return check(account, self.daily_usd, stand, _turn(made))
 
     async def _stand(self, db: AsyncConnection, place: dict[str, Any], account: Account | None) -> Stand:
         daily, counts = self.daily_usd is not None, account is not None and account.counts
-        if not (daily or counts):
-            return Stand()
         query = _OF_BOTH if daily and counts else _OF_DAY if daily else _OF_RUN
         turns, tokens, usd, day_usd = (await db.execute(query, place)).one()
         return Stand(int(turns), int(tokens), float(usd), float(day_usd))

@@ -123,10 +123,19 @@ async def test_a_turn_taken_up_again_has_the_reservation_that_its_dead_process_l
 
 
 async def test_a_turn_that_failed_without_cost_is_reserved_anew(record: Record) -> None:
-    desk = Desk(record)
+    desk = Desk(record, daily=1.0)
     await desk.settle(await desk.reserve(turn="turn-a"), Usage(cost_usd=0.0))
     assert await desk.spent() == (0, 0.0)
     await desk.reserve(turn="turn-a", known=True)
+    assert await desk.spent() == (1000, 0.1)
+
+
+async def test_where_nothing_is_limited_only_what_turns_did_cost_is_entered(record: Record) -> None:
+    desk = Desk(record)
+    first, failed = await desk.reserve(), await desk.reserve()
+    assert await desk.spent() == (0, 0.0)
+    await desk.settle(first, TURN)
+    await desk.settle(failed, Usage(cost_usd=0.0))
     assert await desk.spent() == (1000, 0.1)
 
 
@@ -142,7 +151,7 @@ async def test_free_models_are_no_matter_of_a_day_s_dollars_and_unpriced_ones_ar
 async def test_tokens_of_a_model_without_a_price_are_counted_and_told_apart(record: Record) -> None:
     desk = Desk(record)
     await desk.settle(await desk.reserve(estimate=Usage(turns=1, input_tokens=9)), Usage(turns=1, input_tokens=70))
-    await desk.reserve()
+    await desk.settle(await desk.reserve(), TURN)
     async with record.read() as db:
         found = await spending(db, ME, None)
     assert (found.tokens, found.unpriced_tokens, found.usd, found.left_usd) == (1070, 70, 0.1, None)
