@@ -20,6 +20,7 @@ from typing import Final, Literal
 from opentelemetry import context, trace
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
+from atlas_mcp.errors import Waiting
 from atlas_mcp.watch.payload import REDACTED, clean, describe_error, is_secret_key, render
 
 __all__ = [
@@ -100,10 +101,13 @@ def start(
 
 
 def finish(opened: Span, error: BaseException | None = None) -> None:
-    """End a span: ERROR for an error, `cancelled` for a cancellation, else OK unless it was marked as failed."""
+    """End a span: ERROR for an error, `cancelled` for a cancellation, else OK unless it was marked as failed.
+
+    That a run waits for an answer is no error.
+    """
     try:
         if opened.is_recording():
-            _conclude(opened, error)
+            _conclude(opened, None if isinstance(error, Waiting) else error)
         opened.end()
     except Exception:  # noqa: BLE001 - tracing must never break what it watches
         _log.debug("a span could not be ended", exc_info=True)

@@ -13,8 +13,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode, format_trace_id
 
 from atlas_mcp.errors import ModelFailed
+from atlas_mcp.model.question import Asking
 from atlas_mcp.runs import RunOutcome
 from atlas_mcp.watch._provider import join_provider
+from atlas_mcp.watch.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +46,10 @@ async def executor(run: RunContext) -> RunOutcome:
         match run.input:
             case {"do": "fail"}:
                 raise ModelFailed("no answer.")
+            case {"do": "ask"}:
+                asking = Asking(asked_by="a", kind="text", text="Why?", words="the reason", safe="no reason")
+                with span("a step"):
+                    return RunOutcome(reply=await run.ask(asking, key="why"))
             case {"do": "stay"}:
                 await run.emit("a", "note", "staying")
                 await anyio.sleep_forever()
@@ -84,3 +90,20 @@ async def test_a_run_belongs_to_the_trace_of_its_call_and_has_a_status(
         assert (attributes["mlflow.spanType"], attributes["atlas.run"]) == ("WORKFLOW", run_id)
         turns = [s for s in spans.get_finished_spans() if s.name == "a turn" and s.parent == root.context]
         assert len(turns) == 1
+
+
+async def test_an_attempt_that_waits_for_an_answer_did_not_fail(
+    opening: Any, me: Caller, spans: InMemorySpanExporter
+) -> None:
+    async with opening(executor) as runs:
+        run_id = await runs.submit(me, "turn", "to ask", {"do": "ask"})
+        with anyio.fail_after(DEADLINE):
+            while (run := await runs.get(me, run_id, since=99, wait_seconds=0.1)).status != "awaiting_answer":
+                pass
+            await runs.answer(me, run.run_id, "because")
+            _ = [event async for event in runs.follow(run_id)]
+    attempts = [s for s in spans.get_finished_spans() if s.name == "run turn"]
+    assert [s.status.status_code for s in attempts] == [StatusCode.OK, StatusCode.OK]
+    assert ['"awaiting_answer"' in str((s.attributes or {})["mlflow.spanOutputs"]) for s in attempts] == [True, False]
+    steps = [s for s in spans.get_finished_spans() if s.name == "a step"]
+    assert [s.status.status_code for s in steps] == [StatusCode.OK, StatusCode.OK]
