@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from atlas_mcp.errors import LockTimeout, StoreUnavailable
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
@@ -54,8 +55,10 @@ class Pulse:
                     await self._count_up()
                 else:
                     await self.end()
+            except (LockTimeout, StoreUnavailable) as reason:
+                _log.warning("no sign of life was left in the record: %s", reason)
             except Exception:  # noqa: BLE001
-                # The record may be locked or gone for a while; without a beat this process would be taken for hung.
+                # Without a beat this process would be taken for hung.
                 _log.exception("the beat could not be written, and is tried again")
             await anyio.sleep(BEAT_SECONDS)
 

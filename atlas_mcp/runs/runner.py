@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from atlas_mcp.errors import AtlasError, RunLost, Waiting
+from atlas_mcp.errors import AtlasError, LockLost, LockTimeout, RunLost, StoreUnavailable, Waiting
 from atlas_mcp.runs import rows, steps
 from atlas_mcp.runs.attending import Attendances
 from atlas_mcp.runs.changes import Entry
@@ -203,7 +203,11 @@ class Runner:
     async def _settle(self, run_id: str, attempt: _Attempt, span: AttemptSpan) -> None:
         error = attempt.error()
         if error is None:
-            await self._complete(run_id, attempt.task.result(), span)
+            try:
+                await self._complete(run_id, attempt.task.result(), span)
+            except (LockTimeout, StoreUnavailable) as reason:
+                # It stays unfinished, is taken in hand again, and its executor finds that the work is done.
+                _log.warning("the end of run %s could not be stored: %s", run_id, reason)
         elif isinstance(_cause(error), Waiting):
             span.settle("awaiting_answer", str(_cause(error)))
         elif self._closing and attempt.stopped:
@@ -239,6 +243,9 @@ class Runner:
         error = _cause(error)
         if isinstance(error, RunLost):
             return
+        if isinstance(error, StoreUnavailable | LockLost):
+            await self._give_back(run_id, error)
+            return
         text = str(error) if isinstance(error, AtlasError) else f"unexpected error: {type(error).__name__}"
         if not isinstance(error, AtlasError):
             _log.error("run %s failed", run_id, exc_info=error)
@@ -255,6 +262,16 @@ class Runner:
             self._bells.ring(run_id)
         if span is not None:
             span.settle("failed", text)
+
+    async def _give_back(self, run_id: str, error: AtlasError) -> None:
+        """The database was gone for a while: that is not the run's fault, and it goes on when it can."""
+        _log.warning("run %s stopped, and goes on later: %s", run_id, error)
+        try:
+            await self._release(run_id)
+        except AtlasError:
+            return  # still gone: the row names this process, whose watch finds that it has not got it in its hands
+        finally:
+            self._bells.ring(run_id)
 
 
 class _Attempt:

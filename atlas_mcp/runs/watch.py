@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from atlas_mcp.errors import LockTimeout, StoreUnavailable
 from atlas_mcp.model.run import ENDED
 from atlas_mcp.runs import answering, rows
 from atlas_mcp.runs.admission import Limits, at_work
@@ -183,8 +184,10 @@ class Watch:
             try:
                 await answering.take_safe_ones(self._record, self._bells)
                 await self.look()
+            except (LockTimeout, StoreUnavailable) as reason:
+                _log.warning("the watch over the runs waits for the record: %s", reason)
             except Exception:  # noqa: BLE001
-                # The record may be locked or its disk full for a while; without the watch, nobody would take over.
+                # Without the watch, nobody would take over.
                 _log.exception("the watch over the runs failed, and goes on")
             with anyio.move_on_after(LOOK_SECONDS):
                 await self._wake.wait()
@@ -194,6 +197,8 @@ class Watch:
         while True:
             try:
                 await self._stop_what_is_lost()
+            except (LockTimeout, StoreUnavailable):
+                pass  # the other watch says so
             except Exception:  # noqa: BLE001
                 _log.exception("the watch over the runs here failed, and goes on")
             await anyio.sleep(_STOP_SECONDS)

@@ -16,7 +16,7 @@ from tests.scripted_model import ScriptedModel, last_user_text
 if TYPE_CHECKING:
     from tests.runs_crashes.world import Place
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 
 class Held:

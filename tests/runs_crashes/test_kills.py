@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KILLS = int(os.environ.get("ATLAS_TEST_KILLS", "10"))
 SEED = int(os.environ.get("ATLAS_TEST_SEED", "4"))
 MOST_A_RUN = 2  # the third would be the end of it
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120 + 20 * KILLS)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300 + 60 * KILLS)]
 
 
 class Count:
