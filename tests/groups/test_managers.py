@@ -231,4 +231,4 @@ async def test_what_an_agent_says_reaches_the_others_as_data_and_never_as_a_task
     [prompt] = told(scripted_model, "data_scientist")
     assert prompt.count("<task ") == 1
     assert "&lt;task" in prompt
-    assert '<said source="agent" by="strategist">' in prompt
+    assert '<said source="agent" by="strategist" mark="' in prompt
