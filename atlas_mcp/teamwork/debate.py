@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 OUTCOME = "debate/outcome"
 _POINTS = "debate/points"
+_BEGAN = "debate:began"
 
 
 async def open_debate(job: Job, node: str, state: DebateState) -> dict[str, Any]:
@@ -37,7 +38,7 @@ async def open_debate(job: Job, node: str, state: DebateState) -> dict[str, Any]
     names = [one.name for one in plan.debaters]
     job.expect(len(names) * plan.rounds + 2)
     text = f"a debate begins between {', '.join(names)}: at most {count(plan.rounds, 'round')}"
-    job.run.tell(Entry(_moderator(job), "part_started", text, key=f"{node}:part"))
+    job.run.tell(Entry(_moderator(job), "part_started", text, key=_BEGAN))
     return {"round": 1, "seated": names, "over": False}
 
 
@@ -106,11 +107,11 @@ async def conclude(job: Job, node: str, state: DebateState) -> dict[str, Any]:
     plan, moderator = await seat(job), _moderator(job)
     last = await _last_words(job, state, [one.name for one in plan.debaters])
     if not last:
-        why = "nobody spoke"
-        job.run.tell(Entry(moderator, "part_finished", f"the debate delivered nothing: {why}", key=f"{node}:part"))
+        text = "the debate delivered nothing"
+        job.run.tell(Entry(moderator, "part_finished", text, key=f"{node}:part", cause_key=_BEGAN))
         return {
             "done": {DEBATE: "missing"},
-            "missing": [Missing(agent=DEBATE, what="the debate", why=why).model_dump()],
+            "missing": [Missing(agent=DEBATE, what="the debate", why="nobody spoke").model_dump()],
         }
     outcome = Outcome.model_validate_json(await job.find(OUTCOME) or _NO_VOTES.model_dump_json())
     question = Question(
@@ -131,7 +132,8 @@ async def conclude(job: Job, node: str, state: DebateState) -> dict[str, Any]:
         found = asked.answer.model_copy(update={"evidence": tuple(own) or evidence})
     level = "not known" if outcome.agreement is None else f"{outcome.agreement:.2f}"
     text = f"the debate is over: agreement {level}, {count(len(outcome.disagreements), 'disagreement')} left"
-    await job.write(kept(f"part/{DEBATE}", found), Entry(moderator, "part_finished", text, key=f"{node}:part"))
+    told = Entry(moderator, "part_finished", text, key=f"{node}:part", cause_key=_BEGAN)
+    await job.write(kept(f"part/{DEBATE}", found), told)
     return {
         "done": {DEBATE: "done"},
         "authors": [moderator],

@@ -176,4 +176,6 @@ def _told(librarian: str, node: str, text: str, judged: Sequence[Judged] = ()) -
     refused = [
         {"id": one.learning.id, "score": one.learning.score, "reason": one.reason} for one in judged if not one.kept
     ]
-    return Entry(librarian, "learned", text, data={"kept": kept, "refused": refused}, key=f"{node}:learned")
+    proposed = f"{node}:learn:1:finished"
+    data = {"kept": kept, "refused": refused}
+    return Entry(librarian, "learned", text, data=data, key=f"{node}:learned", cause_key=proposed)
