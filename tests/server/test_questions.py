@@ -14,11 +14,10 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import ElicitResult
 
 from atlas_mcp.atlas import Atlas
-from atlas_mcp.model.caller import Caller
 from atlas_mcp.server import create_server
 from tests.main_job.hosts import ended as host_ended
 from tests.main_job.hosts import host, until_event
-from tests.server.doors import ERAS, MODERN, call, http_server, over_http, refused, until_ended
+from tests.server.doors import ERAS, call, http_server, refused, until_ended
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -97,16 +96,13 @@ async def test_a_client_that_cannot_be_asked_gets_the_question_and_answers_by_a_
     assert "nothing was changed" in again["note"]
 
 
-async def test_what_cannot_be_answered_is_refused_in_words(client: Client, atlas: Atlas) -> None:
+async def test_what_cannot_be_answered_is_refused_in_words(client: Client) -> None:
     run = await asking_run(client)
     refusal = await refused(client, "answer_run", run_id=run["run_id"], answer="aprove")
     assert "answer: 'aprove' does not fit" in refusal
     assert (
         "Did you mean 'approve'? What fits: 'approve' or 'reject' or, in words of your own, what to change" in refusal
     )
-    stranger = Caller(id="key:other")
-    with pytest.raises(Exception, match="there is no run"):
-        await atlas.answer_run(stranger, run["run_id"], "approve")
     assert "there is no run 'run_none'" in await refused(client, "answer_run", run_id="run_none", answer="approve")
     quiet = await call(client, "run_team_task", **{**TASK, "approve_plan": False}, wait_seconds=0)
     assert "this run asks nothing" in await refused(client, "answer_run", run_id=quiet["run_id"], answer="approve")
@@ -114,15 +110,13 @@ async def test_what_cannot_be_answered_is_refused_in_words(client: Client, atlas
     assert (await call(client, "get_run", run_id=run["run_id"]))["status"] == "awaiting_answer"
 
 
-async def test_over_http_the_run_of_another_caller_is_not_found(home: Path) -> None:
-    async with host(home) as own:
-        run = await own.call("run_team_task", **TASK)
-        assert run["status"] == "awaiting_answer"
-    with http_server() as (address, key, _):
-        async with over_http(address, key, "/mcp", MODERN) as client:
-            hidden = await refused(client, "answer_run", run_id=run["run_id"], answer="approve")
-            absent = await refused(client, "answer_run", run_id="run_none", answer="approve")
+async def test_the_run_of_another_caller_is_not_found(atlas: Atlas, client: Client) -> None:
+    run = await asking_run(client)
+    async with Client(create_server(atlas, transport="http")) as other:  # the key's holder is somebody else
+        hidden = await refused(other, "answer_run", run_id=run["run_id"], answer="approve")
+        absent = await refused(other, "answer_run", run_id="run_none", answer="approve")
     assert hidden == absent.replace("run_none", run["run_id"])
+    assert (await call(client, "get_run", run_id=run["run_id"]))["status"] == "awaiting_answer"
 
 
 async def test_the_person_behind_the_client_approves_while_the_call_waits(atlas: Atlas, era: str) -> None:
@@ -197,7 +191,7 @@ async def test_get_run_asks_the_person_too(atlas: Atlas, era: str) -> None:
 
 
 async def test_a_choice_is_shown_as_one(atlas: Atlas, era: str) -> None:
-    person = Person("a change please", "another change", "one more change", "approve")
+    person = Person("a change please", "another change", "one more change", "reject")
     async with with_person(atlas, era, person) as client:
         await until_ended(client, await call(client, "run_team_task", **TASK))
     assert person.asked[-1].requested_schema["properties"]["answer"]["enum"] == ["approve", "reject"]
