@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
+import httpx2
 import pytest
 from letta_client import APIStatusError, Letta
 
@@ -79,6 +80,8 @@ async def test_a_turn_under_way_ends_and_nothing_else_begins(model: ScriptedMode
             await until_draining(client, run_id)
             late = await call(client, "chat_with_agent", agent="strategist", message="@@say Later.", wait_seconds=0)
             assert late["status"] == "working"
+            async with httpx2.AsyncClient() as http:
+                assert (await http.get(f"{address}/health")).status_code == 503
             model.release()
         await over(process)
     assert (heard[0]["status"], heard[0]["reply"]) == ("completed", "Well thought.")

@@ -69,11 +69,11 @@ async def cancelled_in_the_middle(client: Client, model: ScriptedModel, tool: st
     await gone(model, dropped + 1)
 
 
-async def stops_every_kind(client: Client, model: ScriptedModel, *, timed_out: bool) -> None:
+async def stops(client: Client, model: ScriptedModel, *tools: str, timed_out: bool = False) -> None:
     model.release()
     assert (await call(client, "chat_with_agent", agent="librarian", message="@@say Hello."))["reply"] == "Hello."
     model.hold()  # everything is open by now: what takes its time from here on is the model
-    for number, tool in enumerate(CALLS, start=1):
+    for number, tool in enumerate(tools, start=1):
         await cancelled_in_the_middle(client, model, tool, timed_out=timed_out)
         runs = (await call(client, "list_runs"))["runs"]
         assert [run["status"] for run in runs] == ["cancelled"] * number, tool
@@ -84,13 +84,16 @@ async def stops_every_kind(client: Client, model: ScriptedModel, *, timed_out: b
     assert (await call(client, "chat_with_agent", agent="librarian", message="@@say Well."))["reply"] == "Well."
 
 
-@pytest.mark.parametrize("timed_out", [False, True], ids=["cancelled", "timed out"])
 @pytest.mark.parametrize("era", list(ERAS))
-async def test_over_stdio_a_call_that_is_given_up_stops_its_run(
-    model: ScriptedModel, era: str, *, timed_out: bool
-) -> None:
+async def test_over_stdio_a_call_that_is_cancelled_stops_its_run(model: ScriptedModel, era: str) -> None:
     async with over_stdio(era) as client:
-        await stops_every_kind(client, model, timed_out=timed_out)
+        await stops(client, model, *CALLS)
+
+
+@pytest.mark.parametrize("era", list(ERAS))
+async def test_a_call_whose_time_is_over_stops_its_run(model: ScriptedModel, era: str) -> None:
+    async with over_stdio(era) as client:
+        await stops(client, model, "chat_with_agent", timed_out=True)
 
 
 @pytest.mark.parametrize(("path", "era"), [("/mcp", MODERN), ("/mcp", LEGACY), ("/sse", MODERN), ("/sse", LEGACY)])
@@ -99,7 +102,7 @@ async def test_over_http_a_call_that_is_given_up_stops_its_run(
 ) -> None:
     address, key, _ = running
     async with over_http(address, key, path, era) as client:
-        await stops_every_kind(client, model, timed_out=False)
+        await stops(client, model, *CALLS)
 
 
 async def test_a_get_run_that_is_given_up_stops_only_the_waiting(model: ScriptedModel) -> None:
