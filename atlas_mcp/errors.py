@@ -311,10 +311,11 @@ class LettaLost(LettaUnavailable):
 class ModelFailed(Unavailable):
     """Raised when a model call failed; `transient` tells whether trying again may help.
 
-    `tokens` are those that its turn had taken until then, in and out, as far as that is known.
+    `tokens` are those that its turn had taken until then, in and out, and `usd` what they cost, as far as is known.
     """
 
     tokens: tuple[int, int] = (0, 0)
+    usd: float | None = None
 
     def __init__(self, message: str, *, transient: bool = False, next_step: str | None = None) -> None:
         super().__init__(message, next_step=next_step)

@@ -251,8 +251,11 @@ class Turns:
 
     def _used(self, job: Job, error: AtlasError) -> Usage:
         """What a turn that failed did cost, as far as Letta told."""
-        taken, given = error.tokens if isinstance(error, ModelFailed) else (0, 0)
-        return self._usage(job.reserved.model, taken, given) if taken or given else _NOTHING
+        if not isinstance(error, ModelFailed) or error.tokens == (0, 0):
+            return _NOTHING
+        used = self._usage(job.reserved.model, *error.tokens)
+        error.usd = used.cost_usd
+        return used
 
     async def _answered(self, job: Job) -> TurnResult:
         try:

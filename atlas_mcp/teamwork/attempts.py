@@ -13,7 +13,8 @@ import anyio
 
 from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.errors import AtlasError, LettaUnavailable, LockTimeout, ModelFailed
-from atlas_mcp.runs.changes import Entry
+from atlas_mcp.model.usage import Usage
+from atlas_mcp.runs.changes import Entry, Spent
 from atlas_mcp.teamwork.checks import shorten
 
 if TYPE_CHECKING:
@@ -30,9 +31,20 @@ async def attempts(run: Journal, agent: str, key: str, doing: str, attempt: Call
     failures = 0
     first = turn_id(run.caller, _numbered(key, failures))
     run.tell(Entry(agent, "turn_started", doing, first, key=f"{key}:started"))
+
+    async def counted(numbered: str) -> T:
+        try:
+            return await attempt(numbered)
+        except ModelFailed as error:  # what a turn that failed took is part of what the run did
+            if error.tokens != (0, 0):
+                taken, given = error.tokens
+                used = Usage(turns=1, input_tokens=taken, output_tokens=given, cost_usd=error.usd)
+                run.tell(Spent(used, turn_id(run.caller, numbered)))
+            raise
+
     for number in range(1, ATTEMPTS):
         try:
-            return await attempt(_numbered(key, failures))
+            return await counted(_numbered(key, failures))
         except AtlasError as error:
             if not transient(error):
                 raise
@@ -41,7 +53,7 @@ async def attempts(run: Journal, agent: str, key: str, doing: str, attempt: Call
             going_on = turn_id(run.caller, _numbered(key, failures))
             run.tell(Entry(agent, "turn_retried", text, going_on, {}, f"{key}:retried:{number}", f"{key}:started"))
         await anyio.sleep(BACKOFF_SECONDS * 2 ** (number - 1))
-    return await attempt(_numbered(key, failures))
+    return await counted(_numbered(key, failures))
 
 
 def transient(error: AtlasError) -> bool:

@@ -15,7 +15,7 @@ from atlas_mcp.model.run import Run
 from atlas_mcp.model.task import TeamTask
 from atlas_mcp.watch import limits
 from tests.budgets.conftest import MODEL, PRICE, Open, entered
-from tests.scripted_model import Request, ScriptedModel, last_user_text
+from tests.scripted_model import Request, ScriptedModel, last_user_text, system_text
 from tests.teamwork.house import QUOTE, TASK, good_answer
 
 pytestmark = pytest.mark.anyio
@@ -145,6 +145,25 @@ async def test_a_budget_that_is_nearly_spent_is_told_once(opened: Open) -> None:
     assert [e.text for e in warned] == [
         "the run's budget of 5 turns is nearly used up: 4 turns with the turn that begins"
     ]
+
+
+async def test_what_a_failed_turn_took_is_part_of_what_its_run_cost(
+    opened: Open, model: ScriptedModel, home: Path
+) -> None:
+    listing = {"tool": "list_materials", "args": {}}
+    model.reset()
+    asked_and_failed = 1 + 3  # the provider's client tries a failed call twice again
+    model.on(lambda r: "You are source_verifier" in system_text(r), [listing, {"status": 500}], times=asked_and_failed)
+    model.on(lambda r: True, {"call": lambda r: {"json": good_answer(last_user_text(r))}})
+    with anyio.fail_after(SECONDS):
+        async with opened() as atlas:
+            run = await run_task(atlas)
+    assert run.status == "completed", run.error
+    assert "worker_failed" in [e.type for e in run.events]
+    turns = [t for t in entered(home) if t["turns"]]
+    assert sum(t["tokens"] for t in turns) == run.usage.input_tokens + run.usage.output_tokens
+    assert run.usage.turns == len(turns)
+    assert run.usage.cost_usd == pytest.approx(sum(t["usd"] for t in turns))
 
 
 async def test_a_turn_that_outlives_its_run_s_time_is_stopped_and_the_rest_is_given(
