@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from atlas_mcp.atlas import Atlas, open_atlas
+from atlas_mcp.errors import ModelFailed
 from atlas_mcp.model.rating import MAX_TEXT, TEXT_CRITERIA
 from atlas_mcp.settings import load_settings
 from tests.scripted_model import ScriptedModel, last_user_text
@@ -61,6 +62,22 @@ async def test_what_cannot_be_rated_is_refused_with_what_can(client: Client) -> 
     assert "nothing to rate" in await refused(client, "rate_text", text="  ")
     assert "60,000" in await refused(client, "rate_text", text="x" * (MAX_TEXT + 1))
     assert "criteria" in await refused(client, "rate_text", text="x", criteria=["c"] * 13)
+
+
+async def test_raters_that_pass_everything_rate_nothing_and_the_reason_is_told(
+    monkeypatch: pytest.MonkeyPatch, scripted_model: ScriptedModel
+) -> None:
+    def full_marks(request: dict[str, Any]) -> dict[str, Any]:
+        scores = good_answer(last_user_text(request))["scores"]
+        return {"json": {"scores": [{**s, "score": 5} for s in scores]}}
+
+    scripted_model.on(lambda request: 'title="Verdict"' in last_user_text(request), {"call": full_marks})
+    _use(monkeypatch, scripted_model)
+    with anyio.fail_after(90):
+        async with open_atlas(load_settings()) as atlas:
+            with pytest.raises(ModelFailed, match=r"nobody gave ratings that count: .*damaged on purpose"):
+                await atlas.rate_text(atlas.local_caller(), GOOD)
+    assert scripted_model.calls == 12  # three raters and three substitutes, each with one test
 
 
 async def test_a_rating_that_takes_longer_is_a_run_that_goes_on(

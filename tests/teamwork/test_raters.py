@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from atlas_mcp.errors import BudgetSpent, ModelFailed
@@ -12,6 +13,7 @@ from atlas_mcp.model.sections import sections
 from atlas_mcp.model.work import Draft, DraftSection
 from atlas_mcp.teamwork import fitness
 from tests.teamwork.scripted_agents import (
+    MemoryRun,
     ScriptedAgents,
     criteria_in,
     do,
@@ -151,6 +153,33 @@ async def test_a_rater_that_cannot_be_read_is_asked_once_more_and_replaced(tmp_p
     assert result.passed
     assert agents.asked("Verdict", "rater_a") == 2
     assert {r.rater for r in result.ratings} == {"rater_b", "rating_lead"}
+
+
+@pytest.mark.parametrize("calls", [2, 3])
+async def test_a_test_that_was_cut_short_goes_on_without_repeating_a_finished_turn(tmp_path: Path, calls: int) -> None:
+    agents, run, reached = ScriptedAgents(), MemoryRun(), anyio.Event()
+    agents.on("*", "Verdict", rate_all(5, honest=False))
+
+    async def wait(agent: str, title: str) -> None:
+        raters = ("rater_a", "rating_lead")  # the second turn is the test, the third the substitute's
+        if title == "Verdict" and sum(agents.asked("Verdict", who) for who in raters) == calls and agent in raters:
+            reached.set()
+            await anyio.sleep_forever()
+
+    agents.pause = wait
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(do, agents, tmp_path, None, run)
+            await reached.wait()
+            group.cancel_scope.cancel()
+    agents.pause, run.resumed = None, True
+    result, _ = await do(agents, tmp_path, run=run)
+    assert result.ratings == []
+    keys = [key for _, title, key in agents.turns if title == "Verdict"]
+    assert len(set(keys)) == 8
+    assert all(key in agents.stored for key in keys)
+    finished = [e["turn_id"] for e in run.events if e["type"] == "turn_finished"]
+    assert len(finished) == len(set(finished)) == run.usage.turns
 
 
 def test_a_damaged_text_is_the_same_each_time_and_no_longer_the_text() -> None:
