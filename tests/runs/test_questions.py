@@ -306,6 +306,19 @@ async def test_who_is_handed_the_outcome_is_not_kept_waiting_by_a_question(openi
         assert (await end(runs, me, asked.run_id)).reply == "left"
 
 
+async def test_a_run_that_is_deleted_leaves_no_question(opening: Any, me: Caller, record: Record) -> None:
+    async with opening(asks(ROAD)) as runs:
+        run_id = await runs.submit(me, "turn", "g", {})
+        await until_status(runs, me, run_id, "awaiting_answer")
+        with pytest.raises(IllegalChange):
+            await runs.forget(me, run_id)
+        await runs.answer(me, run_id, "left")
+        await end(runs, me, run_id)
+        await runs.forget(me, run_id)
+        async with record.read() as db:
+            assert (await db.execute(select(tables.question))).all() == []
+
+
 @on_both
 async def test_the_answer_comes_after_the_asking_process_was_killed(opened_home: Home, record: Record) -> None:
     async with looking(opened_home, record) as runs:

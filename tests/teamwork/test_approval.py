@@ -9,11 +9,11 @@ import anyio
 import pytest
 from sqlalchemy import update
 
-from atlas_mcp.errors import NotApproved, Waiting
+from atlas_mcp.errors import AtlasError, NotApproved, Waiting
 from atlas_mcp.model.sections import sections
 from atlas_mcp.store import tables
 from atlas_mcp.teamwork.approval import MAX_CHANGES
-from atlas_mcp.teamwork.heard import MOST_ASKED, NOBODY_ANSWERED, OnlyAsking
+from atlas_mcp.teamwork.heard import MOST_ASKED, NOBODY_ANSWERED, OnlyAsking, pass_on
 from tests.scripted_model import ScriptedModel, last_user_text, tool_names
 from tests.teamwork.house import ME, TASK, House, good_answer, open_house, scripted
 from tests.teamwork.scripted_agents import MemoryRun, ScriptedAgents, do, plan, task
@@ -282,6 +282,17 @@ async def test_without_an_answer_in_time_the_supervisor_goes_on_with_what_it_has
         run = await ended(house, run_id)
     assert run.status == "completed", run.error
     assert any(NOBODY_ANSWERED in last_user_text(r) for r in scripted_model.requests)
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "why"),
+    [("x" * 3000, [], "3,000 characters is too long"), ("Which?", ["this"], "give 2 to 12 short ones, or none")],
+)
+async def test_a_question_that_cannot_be_put_is_refused_in_words(question: str, options: list[str], why: str) -> None:
+    run = MemoryRun()
+    with pytest.raises(AtlasError, match=why):
+        await pass_on(run, "research_lead", question, options)
+    assert not run.questions
 
 
 async def test_teams_at_work_are_not_cut_off_by_another_teams_question(tmp_path: Path) -> None:
