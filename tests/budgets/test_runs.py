@@ -13,7 +13,9 @@ from atlas_mcp.errors import UnpricedModel
 from atlas_mcp.model.budget import Budget
 from atlas_mcp.model.run import Run
 from atlas_mcp.model.task import TeamTask
+from atlas_mcp.model.tokens import estimate_tokens
 from atlas_mcp.watch import limits
+from atlas_mcp.watch.estimate import ANSWER, AROUND
 from tests.budgets.conftest import MODEL, PRICE, Open, entered
 from tests.scripted_model import Request, ScriptedModel, last_user_text, system_text
 from tests.teamwork.house import QUOTE, TASK, good_answer
@@ -135,6 +137,24 @@ async def test_a_budget_in_tokens_is_overshot_by_no_more_than_one_turn(opened: O
     assert "tokens are spent or reserved, and the turn would take about" in run.result.stopped
     assert whole.result is not None
     assert whole.result.stopped is None
+
+
+async def test_raters_wait_for_what_others_leave_of_their_reservations(
+    opened: Open, model: ScriptedModel, home: Path
+) -> None:
+    with anyio.fail_after(SECONDS):
+        async with opened() as atlas:
+            whole = await run_task(atlas)
+            likely = [AROUND + ANSWER + estimate_tokens(last_user_text(r)) for r in model.requests]
+            raters = [asks_for("Verdict", r) for r in model.requests]
+            before = sum(turn["tokens"] for turn in entered(home)[: raters.index(True)])
+            room = whole.usage.input_tokens + whole.usage.output_tokens + max(likely) * 11 // 10
+            at_once = sum(tokens for tokens, rates in zip(likely, raters, strict=True) if rates)
+            assert before + at_once > room, "the raters' reservations were not to fit in at once"
+            run = await run_task(atlas, tokens=room)
+    assert run.result is not None
+    assert run.result.stopped is None
+    assert run.usage.turns == whole.usage.turns
 
 
 async def test_a_budget_that_is_nearly_spent_is_told_once(opened: Open) -> None:
