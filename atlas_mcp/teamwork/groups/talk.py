@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from atlas_mcp.constellation.names import group_lock
-from atlas_mcp.errors import AtlasError, RunLost
+from atlas_mcp.errors import AtlasError
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.group import GroupSpec, Said, Sleeptime, Stop
 from atlas_mcp.runs.changes import Entry, Kept
@@ -100,6 +100,8 @@ async def _talked(run: RunContext, order: GroupOrder, house: House) -> GroupOutc
     meeting = await open_meeting(house.record, order.conversation, run.run_id, house.agents.server)
     job = GroupJob(run, house.agents, order.group, meeting, order.message)
     stop = await in_own_task(_graph(job, house.checkpoints))
+    if job.spent:
+        stop = Stop(pattern="budget", reason=str(job.spent))
     async with house.record.read() as db:
         messages = [m for m in await rows.of_run(db, run.run_id) if m.source != "caller"]
     if not any(m.source == "agent" for m in messages):
@@ -117,7 +119,6 @@ async def _talked(run: RunContext, order: GroupOrder, house: House) -> GroupOutc
         text = f"stopped ({stop.pattern}): {stop.reason}"
         changes.append(Entry("atlas", "talk_stopped", text, data=stop.model_dump(), key="stopped"))
     await run.write(*changes)
-    await house.checkpoints.forget(run.run_id)
     return outcome
 
 
@@ -127,15 +128,9 @@ async def _graph(job: GroupJob, checkpoints: Checkpoints) -> Stop | None:
     graph, steps = await anyio.to_thread.run_sync(_built, job.group.manager.type, saver)
     config: Any = {"configurable": {"thread_id": job.run.run_id}, "recursion_limit": steps}
     stand = await graph.aget_state(config) if job.run.resumed else None
-    try:
-        if stand is None or stand.next or not stand.values:
-            begin = None if stand and stand.next else {"turns": 0}
-            await graph.ainvoke(begin, config, context=job, durability="sync")
-    except RunLost:
-        raise  # another process may be at it, from these checkpoints
-    except AtlasError:
-        await checkpoints.forget(job.run.run_id)
-        raise
+    if stand is None or stand.next or not stand.values:
+        begin = None if stand and stand.next else {"turns": 0}
+        await graph.ainvoke(begin, config, context=job, durability="sync")
     stop = (await graph.aget_state(config)).values.get("stop")
     return Stop.model_validate(stop) if stop else None
 
