@@ -109,12 +109,14 @@ def _facts(run: Run, end: datetime) -> tuple[tuple[str, str], ...]:
         ("took", took((end - run.created_at).total_seconds())),
         ("cost", cost(run)),
         ("rating", f"{verdict}: round {result.best_round} of {result.rounds} is the best" if result else ""),
+        ("agreement", f"{result.agreement:.0%}" if result and result.agreement is not None else ""),
+        ("ended early", (result.stopped if result else None) or ""),
         ("went wrong", run.error or ""),
         (
             "asks",
             f"{asked.text} (safe choice: {asked.safe}, taken at {asked.deadline:%Y-%m-%d %H:%M} UTC)" if asked else "",
         ),
-        ("to know", run.note or ""),
+        ("to know", " ".join([*([run.note] if run.note else []), *(result.notes if result else [])])),
         ("trace", run.trace_id or ""),
     ]
     return tuple((name, text) for name, text in facts if text)
@@ -139,13 +141,15 @@ def _of_result(result: Result) -> list[Section | None]:
     missing += [("criterion", text, f"below {PASS_MARK} in the best round") for text in result.unmet]
     missing += [("raters", "disagree", _cell(text)) for text in result.disagreements]
     reasons = [
-        (str(r.round), _cell(r.criterion), r.rater, f"{r.score:.1f}", _cell(r.reason))
+        (str(r.round), _cell(r.criterion), r.rater, f"{r.score:.1f}", _cell(r.reason), _cell(r.quote))
         for r in sorted(result.ratings, key=lambda r: (r.round, r.criterion, r.score))
     ]
+    checks = [(c.name, "right" if c.passed else "wrong", _cell(c.text)) for c in result.checks]
     evidence = [(e.source, _cell(e.claim), _cell(e.quote)) for e in result.evidence]
     return [
         _grid("Ratings by round", *_rounds(result)),
-        _grid("The ratings' reasons", ("round", "criterion", "rater", "score", "reason"), reasons),
+        _grid("The ratings' reasons", ("round", "criterion", "rater", "score", "reason", "of"), reasons),
+        _grid("What was looked up in the text", ("what", "came out", "how"), checks),
         _grid("What is missing, and why", ("who", "what", "why"), missing),
         Section("The result", Prose(result.output)),
         _grid("The evidence", ("source", "what is claimed", "the source's words"), evidence),
@@ -153,7 +157,7 @@ def _of_result(result: Result) -> list[Section | None]:
 
 
 def _rounds(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Each criterion's mean in each round."""
+    """Each criterion's mean in each round, and what had been changed for it."""
     numbers = sorted({r.round for r in result.ratings})
     given: dict[tuple[str, int], list[float]] = {}
     for r in result.ratings:
@@ -162,6 +166,13 @@ def _rounds(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         (_cell(criterion), *(_mean(given.get((criterion, number), ())) for number in numbers))
         for criterion in dict.fromkeys(r.criterion for r in result.ratings)
     ]
+    compared = {one.round: one for one in result.compared}
+    if any(number in compared for number in numbers):
+        rounds = [compared.get(number) for number in numbers]
+        rows += [
+            ("checks that failed", *(str(one.checks_failed) if one else "" for one in rounds)),
+            ("what was changed", *(_cell(one.changed) if one else "" for one in rounds)),
+        ]
     best = [f"round {number}" + (" (best)" if number == result.best_round else "") for number in numbers]
     return ("criterion", *best), rows
 
@@ -177,7 +188,8 @@ def _learned(run: Run) -> list[tuple[str, ...]]:
 
 
 def _journal(run: Run) -> list[tuple[str, ...]]:
-    return [(str(e.seq), _after(run, e), e.actor, e.type, in_a_line(e.text)) for e in run.events]
+    number = {e.seq: f"{e.seq} (of {e.cause})" if e.cause else str(e.seq) for e in run.events}
+    return [(number[e.seq], _after(run, e), e.actor, e.type, in_a_line(e.text)) for e in run.events]
 
 
 def _after(run: Run, event: Event) -> str:

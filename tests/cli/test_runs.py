@@ -19,7 +19,7 @@ from atlas_mcp.cli.report_html import as_html
 from atlas_mcp.cli.report_text import as_text
 from atlas_mcp.cli.turns_done import bars
 from atlas_mcp.model.plan import Plan
-from atlas_mcp.model.result import Evidence, Missing, Rating, Result
+from atlas_mcp.model.result import Check, Evidence, Missing, Rating, Result, Round
 from atlas_mcp.model.run import Event, Run
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.model.usage import Usage
@@ -75,6 +75,10 @@ def a_run(text: str = "Tea grows in Assam.", **more: Any) -> Run:
         passed=True,
         missing=[Missing(agent="strategist", what=text, why=text)],
         disagreements=[text],
+        checks=[Check(name=text, passed=False, text=text)],
+        compared=[Round(round=1, mean=2.5, checks_failed=3), Round(round=2, mean=4.5, changed=text)],
+        stopped=text,
+        notes=[text],
     )
     plan = Plan.model_validate({"parts": [{"id": "a", "team": "research", "task": text}], "summary": text})
     fields: dict[str, Any] = {
@@ -116,7 +120,16 @@ class Page(HTMLParser):
 
 def test_a_report_says_what_there_was() -> None:
     text = printed(a_run())
-    for said in ("0.1234", "1,200 tokens in", "research", "round 2 (best)", "2.50", "4.50", "What is missing, and why"):
+    for said in (
+        "0.1234",
+        "1,200 tokens in",
+        "research",
+        "round 2 (best)",
+        "2.50",
+        "4.50",
+        "ended early",
+        "checks that failed",
+    ):
         assert said in text, said
     for title in ("At a glance", "The plan", "Who did what, when", "The evidence", "What was learned", "The journal"):
         assert title in text, title
