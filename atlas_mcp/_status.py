@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
+
 from atlas_mcp import __version__
 from atlas_mcp._budgets import describe_spending, price_note, spending_note
 from atlas_mcp._survey import survey
 from atlas_mcp.constellation.sandbox import sandbox_means
+from atlas_mcp.errors import Unavailable
 from atlas_mcp.model.status import Room, Status
 from atlas_mcp.models.served import ServedModels
 from atlas_mcp.settings import exposed_settings
 from atlas_mcp.store.files import look
 from atlas_mcp.watch.state import tracing_health
 
+_ANSWER_SECONDS = 2.0
 _LOG = "See logs/ingest.log in the home folder; traces are kept in the spool meanwhile."
 
 if TYPE_CHECKING:
@@ -26,11 +30,13 @@ if TYPE_CHECKING:
     from atlas_mcp._rooms import Rooms, RoomsKeeper
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.server import ServerInfo
+    from atlas_mcp.store.postgres import Postgres
+    from atlas_mcp.store.record import Record
 
 
 async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
     """The status of the keeper's home as this caller may see it."""
-    record, open_runs, roster = _record(keeper), 0, keeper.roster
+    record, open_runs, roster = await _record(keeper), 0, keeper.roster
     if keeper.opened is not None and record.health == "ok":
         open_runs = await keeper.opened.runs.count_open(caller)
         roster = await keeper.opened.additions(caller).roster()
@@ -95,7 +101,7 @@ def _broken(name: str, *files: Path) -> Room | None:
     return None
 
 
-def _record(keeper: RoomsKeeper) -> Room:
+async def _record(keeper: RoomsKeeper) -> Room:
     if broken := _broken("record", keeper.home.record):
         return broken
     # A broken file is told by its own room, and no longer once it is mended.
@@ -103,7 +109,20 @@ def _record(keeper: RoomsKeeper) -> Room:
         return Room(name="record", health="failing", text=str(keeper.failure), next_step="Mend this, then call again.")
     if keeper.opened is None:
         return Room(name="record", health="idle", text="Opens with the first call that needs it.")
-    return Room(name="record", health="ok", text="SQLite in the home folder.")
+    if keeper.database is None:
+        return Room(name="record", health="ok", text="SQLite in the home folder.")
+    return await _on_postgresql(keeper.opened.record, keeper.database)
+
+
+async def _on_postgresql(record: Record, database: Postgres) -> Room:
+    try:
+        with anyio.fail_after(_ANSWER_SECONDS):
+            async with record.look() as db:
+                version = (await db.exec_driver_sql("SHOW server_version")).scalar_one()
+    except (Unavailable, TimeoutError) as error:
+        text = str(error) or f"{database.shown} does not answer within {_ANSWER_SECONDS:g} s."
+        return Room(name="record", health="failing", text=text, next_step="Start it; what waits for it goes on then.")
+    return Room(name="record", health="ok", text=f"PostgreSQL {version} at {database.shown}.")
 
 
 def _runs(keeper: RoomsKeeper) -> Room:
@@ -111,7 +130,8 @@ def _runs(keeper: RoomsKeeper) -> Room:
         return broken
     if keeper.opened is None:
         return Room(name="runs", health="idle", text="Opens with the first call that needs it.")
-    return Room(name="runs", health="ok", text="Kept in the home folder; what is unfinished goes on at a restart.")
+    where = "in the home folder" if keeper.database is None else "in PostgreSQL, for all who share it"
+    return Room(name="runs", health="ok", text=f"Kept {where}; what is unfinished goes on at a restart.")
 
 
 async def _lettas(keeper: RoomsKeeper) -> list[Room]:

@@ -17,6 +17,7 @@ from uuid import uuid4
 from sqlalchemy import delete, insert, select, text, update
 
 from atlas_mcp.errors import InvalidInput, OverLimit
+from atlas_mcp.memory import postgres_index
 from atlas_mcp.memory.chunks import passages
 from atlas_mcp.model.knowledge import AGENT_TRUST, CALLER_TRUST, MAX_DOCUMENT, MAX_NAME, MAX_OBSERVATION, Document
 from atlas_mcp.store.tables import document, passage
@@ -123,15 +124,18 @@ class Documents:
     async def delete_document(self, document_id: str) -> bool:
         """Delete the document, its passages, and its words from the indexes; False if the caller has none such.
 
-        The indexes are written anew, so that no word of it stays in the file; that takes longer the more there is.
+        SQLite's indexes are written anew, so that no word of it stays in the file; that takes longer the more there is.
+        In PostgreSQL's files the words stay, read by nobody, until the server's vacuum comes by.
         """
         async with self._record.write() as db:
             if await self._row(db, document_id) is None:
                 return False
-            await db.execute(text("PRAGMA secure_delete=ON"))
+            in_file = db.dialect.name == "sqlite"
+            if in_file:
+                await db.execute(text("PRAGMA secure_delete=ON"))
             await db.execute(delete(document).where(document.c.id == document_id))
             await remove_passages(db, self._caller, document_id)
-            for index in ("passage_words", "passage_parts"):
+            for index in ("passage_words", "passage_parts") if in_file else ():
                 await db.execute(text(f"INSERT INTO {index}({index}) VALUES ('optimize')"))  # noqa: S608 - our own names
         return True
 
@@ -161,7 +165,10 @@ async def add_passages(db: AsyncConnection, caller: Caller, origin: Origin, piec
         {**common, "ordinal": n, "sha256": hashlib.sha256(piece.encode()).hexdigest(), "text": piece}
         for n, piece in enumerate(pieces)
     ]
-    if rows:
+    if rows and db.dialect.name == "postgresql":
+        made = await db.execute(insert(passage).returning(passage.c.id, passage.c.title, passage.c.text), rows)
+        await postgres_index.write(db, {row.id: (row.title, row.text) for row in made})
+    elif rows:
         await db.execute(insert(passage), rows)
 
 

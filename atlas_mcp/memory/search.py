@@ -3,7 +3,8 @@
 How a passage is ranked: BM25 over words in all their forms, relative to the best match; to that is added half of the
 same over three letters in a row, and a count of plain matches of shorter pieces, where the query is in a script that
 puts no spaces between words, or where words alone find less than was asked for. The sum counts by the passage's trust.
-How rare a word is, is judged over the whole record; what is found is the caller's only.
+How rare a word is, is judged over the whole record (on PostgreSQL: over what is looked through); what is found is the
+caller's only.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 
+from atlas_mcp.memory import postgres_index
 from atlas_mcp.model.knowledge import Hit
 from atlas_mcp.store.tables import passage
 
@@ -55,10 +57,10 @@ class Scope:
 
 async def search(db: AsyncConnection, scope: Scope, query: Query, limit: int) -> list[Hit]:
     """The best passages of one kind, best first."""
-    scores = _relative(await _by_index(db, "passage_words", scope, query.match_words, limit))
+    scores = _relative(await _by_words(db, scope, query, limit))
     if query.unspaced or len(scores) < limit:
         for more in (
-            await _by_index(db, "passage_parts", scope, query.match_grams, limit),
+            await _by_parts(db, scope, query, limit),
             await _by_scan(db, scope, query.short),
         ):
             for passage_id, score in _relative(more).items():
@@ -73,6 +75,18 @@ def score_at(place: int, query: Query, content: str) -> float:
     less the further down, and from the share of the query's words that stand in the text.
     """
     return round(_STEP / (_STEP + place) * (1 + query.covered(content)) / 2, 4)
+
+
+async def _by_words(db: AsyncConnection, scope: Scope, query: Query, limit: int) -> dict[int, float]:
+    if db.dialect.name == "postgresql":
+        return await postgres_index.by_words(db, scope, query.words, limit, _TITLE_WEIGHT)
+    return await _by_index(db, "passage_words", scope, query.match_words, limit)
+
+
+async def _by_parts(db: AsyncConnection, scope: Scope, query: Query, limit: int) -> dict[int, float]:
+    if db.dialect.name == "postgresql":
+        return await postgres_index.by_parts(db, scope, query.grams, limit)
+    return await _by_index(db, "passage_parts", scope, query.match_grams, limit)
 
 
 async def _by_index(db: AsyncConnection, index: str, scope: Scope, match: str, limit: int) -> dict[int, float]:
@@ -94,10 +108,12 @@ async def _by_scan(db: AsyncConnection, scope: Scope, pieces: Sequence[str]) -> 
     if not pieces:
         return {}
     values = {f"piece{n}": piece for n, piece in enumerate(pieces)}
-    count = " + ".join(f"(instr(p.title || char(10) || p.text, :{name}) > 0)" for name in values)
+    found_in = "strpos" if db.dialect.name == "postgresql" else "instr"
+    whole = "p.title || '\n' || p.text"
+    count = " + ".join(f"CASE WHEN {found_in}({whole}, :{name}) > 0 THEN 1 ELSE 0 END" for name in values)
     found = await db.execute(
         text(
-            f"SELECT id, n FROM (SELECT p.id, {count} AS n FROM passage p WHERE {scope.condition})"  # noqa: S608 - our own names
+            f"SELECT id, n FROM (SELECT p.id, {count} AS n FROM passage p WHERE {scope.condition}) AS counted"  # noqa: S608 - our own names
             " WHERE n > 0 ORDER BY n DESC, id DESC LIMIT :limit"
         ),
         {**scope.values, **values, "limit": _MOST_SCANNED},

@@ -147,14 +147,16 @@ def _engine(database: Postgres) -> AsyncEngine:
     )
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute", retval=True)
-    def take_nul_away(_c: Any, _u: Any, statement: str, parameters: Any, _x: Any, many: bool) -> tuple[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    def take_nul_away(_c: Any, _u: Any, statement: str, parameters: Any, _x: Any, _m: bool) -> tuple[str, Any]:  # pyright: ignore[reportUnusedFunction]
         # PostgreSQL keeps no NUL in a text, and a model may say one.
-        return statement, [_plain(each) for each in parameters] if many else _plain(parameters)
+        return statement, _plain(parameters)
 
     return engine
 
 
 def _plain(parameters: Any) -> Any:
+    if isinstance(parameters, list):
+        return [_plain(each) for each in cast("list[Any]", parameters)]
     if not isinstance(parameters, dict):
         return parameters
     given = cast("dict[str, Any]", parameters)

@@ -23,15 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from atlas_mcp.store.postgres import Postgres
+
 pytestmark = pytest.mark.anyio
 
 ME, OTHER = Caller(id="local:me"), Caller(id="key:other", kind="key")
 
 
 @pytest.fixture
-async def record(home: Path) -> AsyncIterator[Record]:
+async def record(home: Path, database: Postgres | None) -> AsyncIterator[Record]:
     open_home(home)
-    async with open_record(home) as opened:
+    async with open_record(home, database) as opened:
         yield opened
 
 

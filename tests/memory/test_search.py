@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlas_mcp.model.knowledge import Hit, MemoryKind
+    from atlas_mcp.store.postgres import Postgres
 
 pytestmark = pytest.mark.anyio
 
@@ -29,9 +30,9 @@ ME, OTHER = Caller(id="local:me"), Caller(id="key:other", kind="key")
 
 
 @pytest.fixture
-async def record(home: Path) -> AsyncIterator[Record]:
+async def record(home: Path, database: Postgres | None) -> AsyncIterator[Record]:
     open_home(home)
-    async with open_record(home) as opened:
+    async with open_record(home, database) as opened:
         yield opened
 
 
@@ -48,10 +49,10 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("query", HOSTILE, ids=lambda q: ascii(q)[:20])
-async def test_no_query_breaks_the_search(record: Record, query: str):
+async def test_no_query_breaks_the_search(record: Record):
     await Documents(ME, record).share("tea", "A text about tea, and a hyphen-ated word.")
-    assert isinstance(await find(record, query), list)
+    for query in HOSTILE:
+        assert isinstance(await find(record, query), list), ascii(query)
 
 
 @pytest.mark.parametrize(

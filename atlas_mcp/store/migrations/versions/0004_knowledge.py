@@ -89,19 +89,16 @@ def _index_on_sqlite() -> None:
 
 
 def _index_on_postgresql() -> None:
-    """The words in all their forms with their places, and three letters in a row; written with their passage.
+    """The words in all their forms with their places, and three letters in a row; `memory` writes them.
 
     The dictionary is the one that SQLite's `porter` is, and knows no words that do not count.
     """
     from alembic import op
 
-    kinds = "asciiword, word, numword, asciihword, hword, numhword, hword_asciipart, hword_part, hword_numpart"
     op.execute("CREATE TEXT SEARCH DICTIONARY passage_forms (TEMPLATE = snowball, LANGUAGE = porter)")
-    op.execute("CREATE TEXT SEARCH CONFIGURATION passage_words (COPY = simple)")
-    op.execute(f"ALTER TEXT SEARCH CONFIGURATION passage_words ALTER MAPPING FOR {kinds} WITH passage_forms")
     op.execute(
         "CREATE TABLE passage_words (id integer PRIMARY KEY REFERENCES passage (id) ON DELETE CASCADE,"
-        " words tsvector NOT NULL, folded text NOT NULL, parts text[] NOT NULL)"
+        " words tsvector NOT NULL, size integer NOT NULL, folded text NOT NULL, parts text[] NOT NULL)"
     )
     op.execute("CREATE INDEX passage_words_words ON passage_words USING gin (words)")
     op.execute("CREATE INDEX passage_words_parts ON passage_words USING gin (parts)")
