@@ -61,7 +61,6 @@ async def test_a_side_quotes_the_material_and_votes_on_every_point() -> None:
 
 async def test_the_moderator_takes_its_points_from_every_side() -> None:
     text = prompt("Points", goal=GOAL, statement="The first side's claim.\nIts second one.")
-    text = text.replace(
-        "<answer_schema", '<statement from="b">\nThe other side\'s claim.\n</statement>\n\n<answer_schema'
-    )
+    other = section("statement", "The other side's claim.", **{"from": "b"})
+    text = text.replace("<answer_schema", f"{other}\n\n<answer_schema")
     assert (await ask(text, Points)).points[:2] == ("The first side's claim.", "The other side's claim.")
