@@ -129,8 +129,10 @@ class Watch:
         if self._runner.draining:
             return
         async with self._taking:
-            async with self._record.read() as connection:
+            async with self._record.look() as connection:  # twice a second: nothing may be spent where nothing is
                 unfinished = await rows.unfinished(connection)
+            if not unfinished:
+                return
             gone = self._gone(unfinished)
             if self._chosen(unfinished, gone):
                 for each in await self._take(gone):

@@ -1,5 +1,5 @@
 """Workers are killed at random moments of a run of three teams: no run is lost, no finished turn is taken again, and
-the answer is the same. `ATLAS_TEST_KILLS` says how many are killed, `ATLAS_TEST_SEED` when.
+the answer is the same. `ATLAS_TEST_KILLS` says how many are killed (on PostgreSQL half of them), `ATLAS_TEST_SEED` when.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ async def kill(world: World, run_id: str, chance: random.Random, calls: int) -> 
     return Kill(world.model.calls, await world.turns(run_id, "done"), await world.turns(run_id, "started"))
 
 
-async def one_run(world: World, chance: random.Random, count: Count, calls: int) -> object:
+async def one_run(world: World, chance: random.Random, count: Count, calls: int, most: int) -> object:
     """A run whose workers are killed; what it came to. Another worker comes for each that is killed."""
     first = world.model.calls
     run_id = await world.submit()
     kills: list[Kill] = []
     await world.until(run_id, "run_started")
-    for _ in range(min(MOST_A_RUN, KILLS - count.kills)):
+    for _ in range(min(MOST_A_RUN, most - count.kills)):
         since = (await world.runs.get(ME, run_id)).events[-1].seq
         made = await kill(world, run_id, chance, calls)
         if made is None:
@@ -113,12 +113,12 @@ def check(world: World, run: Run, taken: Counter[str], kills: list[Kill], first:
 async def test_killed_at_random_moments_a_run_repeats_no_finished_turn_and_comes_to_the_same(
     place: Place, model: ScriptedModel
 ) -> None:
-    chance, count = random.Random(SEED), Count()
+    chance, count, most = random.Random(SEED), Count(), KILLS if place.database is None else (KILLS + 1) // 2
     async with looking_on(place, model) as world:
         await world.staff(place)
         undisturbed = outcome(await world.ended(await world.submit()))
         calls = model.calls
-        while count.kills < KILLS:
-            assert await one_run(world, chance, count, calls // MOST_A_RUN) == undisturbed
+        while count.kills < most:
+            assert await one_run(world, chance, count, calls // MOST_A_RUN, most) == undisturbed
             await world.staff(place)
     sys.stdout.write(f"\n{count}\n")
