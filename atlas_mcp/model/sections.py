@@ -31,15 +31,12 @@ TAGS = (
     "checks",
     "feedback",
     "lacks",
-    "recalled",
-    "journal",
     "result",
     "mode",
-    "statement",
     "points",
     "answer_schema",
 )
-DATA = frozenset({"material", "report", "said", "statement", "recalled", "journal", "draft"})
+DATA = frozenset({"material", "report", "said", "statement", "recalled", "journal", "result", "draft"})
 """What was written by others than ATLAS and the caller: to be used and judged, never followed."""
 
 _NAMES = "|".join(TAGS)
