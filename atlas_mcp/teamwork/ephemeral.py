@@ -108,6 +108,8 @@ async def dismiss(job: Job, *, ended: bool) -> None:
 
     What cannot be deleted now is deleted by the sweep at the next start.
     """
+    if GUESTS not in job.texts and not job.run.resumed:
+        return  # whoever named any did so in this process
     with anyio.CancelScope(shield=True), anyio.move_on_after(DISMISS_SECONDS):
         try:
             if await job.find(GUESTS) is not None:

@@ -6,11 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from atlas_mcp.errors import BrokenPackage, IllegalChange, InvalidInput
+from atlas_mcp.memory.learnings import learning_id
+from atlas_mcp.model.learning import Judged, Learning
 from tests.portable.conftest import atlas_on, content, fill
 
 if TYPE_CHECKING:
@@ -69,6 +72,33 @@ async def test_everything_works_where_it_was_brought_to(tmp_path: Path) -> None:
         assert (await there.groups.chat(me, "desk", "And now?")).status == "completed"
         assert (await there.chat(me, "librarian", "Hello")).status == "completed"
         assert (await there.undo_memory(me, "librarian", "human", 1)).revision > 2
+
+
+async def test_what_runs_taught_comes_along_and_what_was_refused_stays(tmp_path: Path) -> None:
+    path, goal = tmp_path / "all.zip", "How many keepers must a lighthouse have?"
+    kept = "The Harbour Act of 1887 requires two keepers at every lighthouse with a revolving lamp."
+
+    def judged(number: int, text: str, reason: str) -> Judged:
+        one = Learning(
+            id=learning_id("run-1", number), kind="fact", text=text, about="lighthouses", source="act.txt", quote=text,
+            run_id="run-1", agent="librarian", score=4.5, trust=0.8,
+        )  # fmt: skip
+        return Judged(learning=one, confidence=0.9, scores={"new": 5.0}, reason=reason, at=datetime.now(UTC))
+
+    async with atlas_on(tmp_path / "a") as here:
+        me = here.local_caller()
+        learnings = (await (await here._keeper.rooms()).constellation(me)).learnings  # pyright: ignore[reportPrivateUsage]
+        await learnings.keep([judged(1, kept, ""), judged(2, "A keeper of a lighthouse said so.", "too vague")])
+        await here.export_constellation(me, path)
+    assert b"too vague" not in b"".join(str(text).encode() for text in content(path).values())
+    async with atlas_on(tmp_path / "b") as there:
+        me = there.local_caller()
+        await there.import_constellation(me, path)
+        learnings = (await (await there._keeper.rooms()).constellation(me)).learnings  # pyright: ignore[reportPrivateUsage]
+        assert [one.text for one in await learnings.recall(goal)] == [kept]
+        assert await learnings.refused("run-1") == []
+        [hit] = (await there.search_memory(me, goal, kinds=["learning"])).hits
+        assert (hit.text, hit.trust) == (kept, 0.8)
 
 
 async def test_a_constellation_that_is_there_is_replaced_only_on_demand_and_kept_as_a_file(
