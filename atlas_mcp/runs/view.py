@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model.budget import Budget
@@ -60,13 +60,18 @@ def shown(
         result=Result.model_validate(row.result) if row.result else None,
         reply=row.reply,
         usage=Usage.model_validate(row.usage),
-        budget=Budget.model_validate(row.budget) if any(v is not None for v in (row.budget or {}).values()) else None,
+        budget=_budget(row),
         error=row.error,
         trace_id=row.trace_id,
         created_at=row.created_at,
         updated_at=row.updated_at,
         note=" ".join(part for part in (note, own) if part) or None,
     )
+
+
+def _budget(row: RunRow) -> Budget | None:
+    given: dict[str, Any] = row.budget or {}
+    return Budget.model_validate(given) if any(limit is not None for limit in given.values()) else None
 
 
 def cursor_after(row: RunRow) -> str:

@@ -1,5 +1,5 @@
 """Workers are killed at random moments of a run of three teams: no run is lost, no finished turn is taken again, and
-the answer is the same. `ATLAS_TEST_KILLS` says how many are killed (on PostgreSQL half of them), `ATLAS_TEST_SEED` when.
+the answer is the same. `ATLAS_TEST_KILLS` says how many (half of them on PostgreSQL), `ATLAS_TEST_SEED` when.
 """
 
 from __future__ import annotations
