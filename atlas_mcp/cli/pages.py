@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from atlas_mcp.model.agent import AgentInfo
+    from atlas_mcp.model.budget import Spending
     from atlas_mcp.model.memory import Block, MemoryChange
     from atlas_mcp.model.plan import Plan
     from atlas_mcp.model.result import Evidence, Missing, Rating, Result
@@ -46,8 +47,14 @@ def status_page(status: Status) -> RenderableType:
         if room.next_step:
             text.append(f"\n{room.next_step}", "dim")
         table.add_row(Text(sign, style), room.name, text)
+    spent = [Text(_spent(status.spending))] if status.spending else []
     notes = [Text(f"! {note}", "yellow") for note in status.notes]
-    return Group(head, model, table, *notes)
+    return Group(head, model, table, *spent, *notes)
+
+
+def _spent(today: Spending) -> str:
+    limited = f" of ${today.limit_usd:,.2f}, ${today.left_usd:,.2f} left" if today.limit_usd is not None else ""
+    return f"today (UTC) ${today.usd:,.4f}{limited}; {today.tokens:,} tokens"
 
 
 def agents_page(agents: Sequence[AgentInfo]) -> RenderableType:
@@ -92,6 +99,7 @@ def result_page(result: Result) -> RenderableType:
     if result.evidence:
         parts.append(_evidence(result.evidence))
     parts += [_ratings(result.ratings, number) for number in sorted({r.round for r in result.ratings})]
+    parts += [Text(f"! {result.stopped}", "yellow")] if result.stopped else []
     parts += [Text(f"! unmet: {criterion}", "yellow") for criterion in result.unmet]
     parts += [Text(f"! missing from {agents}: {why}", "yellow") for why, agents in _by_reason(result.missing).items()]
     parts += [Text(f"! raters disagree: {text}", "yellow") for text in result.disagreements]
