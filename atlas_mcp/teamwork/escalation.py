@@ -83,7 +83,9 @@ async def _escalate(job: Job, node: str, errand: Errand) -> tuple[str, Answered[
     for level in _levels(job, errand.team):
         for number in range(1, ATTEMPTS + 1):
             key = f"{node}:{level.name}:{number}"
-            decision = await (_decide if level.agent else _ask_person)(job, key, level, errand)
+            with span(f"decision of {level.agent or 'the caller'}", inputs={"failed": errand.failed}) as opened:
+                decision = await (_decide if level.agent else _ask_person)(job, key, level, errand)
+                outputs(opened, decision)
             if decision is None:
                 if level.name == "global":
                     errand.given_up = f"{level.agent} could not decide what to do"

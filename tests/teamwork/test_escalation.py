@@ -9,6 +9,8 @@ import pytest
 
 from atlas_mcp.errors import BudgetSpent, LettaUnavailable, ModelFailed, Waiting
 from atlas_mcp.model.sections import sections
+from atlas_mcp.watch.spool import read, waiting
+from atlas_mcp.watch.tracing import open_tracing
 from tests.teamwork.scripted_agents import MemoryRun, ScriptedAgents, do, found, give, plan, task
 
 pytestmark = pytest.mark.anyio
@@ -190,6 +192,21 @@ async def test_only_what_may_pass_is_tried_again_before_it_is_escalated(tmp_path
     assert result.passed
     assert agents.asked("Findings", "reader") == 3
     assert len(run.texts("turn_retried")) == 2
+
+
+async def test_each_step_stands_in_the_trace(home: Path, tmp_path: Path) -> None:
+    agents = ScriptedAgents()
+    only_reader(agents)
+    agents.on("research_lead", "Decision", decide(ASK))
+    agents.on("chief", "Decision", decide(ANOTHER, "checker"))
+    with open_tracing(home) as tracing:
+        await do(agents, tmp_path)
+        assert tracing.flush(10)
+        rows: list[Any] = [row for file in waiting(home / "spool") for row in read(file.path).spans]
+    spans = {row["name"]: row for row in rows}
+    assert "checker" in spans["escalate reader"]["attributes"]["mlflow.spanOutputs"]
+    assert "because ask" in spans["decision of research_lead"]["attributes"]["mlflow.spanOutputs"]
+    assert "because another" in spans["decision of chief"]["attributes"]["mlflow.spanOutputs"]
 
 
 async def test_a_spent_budget_is_not_escalated(tmp_path: Path) -> None:
