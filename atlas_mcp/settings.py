@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     answer_hours: float = Field(
         default=72.0, gt=0, le=8760, description="Hours a run waits for an answer before it takes the safe one."
     )
-    max_runs: int = Field(default=16, ge=1, description="Team tasks and talks of groups at work at once, in all.")
+    max_runs: int = Field(default=16, ge=1, description="Runs at work at once, in all; single turns apart.")
     max_runs_per_caller: int = Field(default=8, ge=1, description="Of those, how many of one caller.")
     letta_base_url: str | None = Field(
         default=None, validation_alias="LETTA_BASE_URL", description="Address of a Letta server, or of several: a,b."
