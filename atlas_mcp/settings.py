@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     model_base_url: str | None = Field(default=None, description="Address of an OpenAI-compatible server.")
     prices: dict[str, Price] = Field(
         default_factory=dict[str, Price],
-        description='Models\' prices, in settings.toml: [prices."provider:name"] input_per_million, output_per_million.',
+        description='Models\' prices, in settings.toml: [prices."provider:name"] input_per_million, output_per_million',
     )
     daily_usd: float | None = Field(
         default=None, ge=0, description="Dollars that each caller may spend in a day (UTC); no turn begins beyond them."
