@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from pydantic import ValidationError
 
+from atlas_mcp._budgets import failure_of
 from atlas_mcp._waiting import MAX_WAIT_SECONDS, deadline_of, follow
-from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit
+from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.model.rating import MAX_TEXT, TEXT_CRITERIA, TextRating, TextTask
 from atlas_mcp.model.run import ENDED
 
@@ -49,9 +50,9 @@ async def rate_text(
 
 
 def rating_of(run: Run) -> TextRating:
-    """What the run came to. ModelFailed where it failed or was cancelled."""
+    """What the run came to. ModelFailed where it failed or was cancelled, BudgetSpent where the day had no room."""
     if run.status in ENDED and run.status != "completed":
-        raise ModelFailed(run.error or f"the rating was {run.status}.")
+        raise failure_of(run, "rating")
     told: dict[str, Any] = {"run_id": run.run_id, "usage": run.usage, "trace_id": run.trace_id, "note": run.note}
     if run.status != "completed" or run.result is None:
         return TextRating(status="working", **told)

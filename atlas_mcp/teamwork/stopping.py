@@ -35,6 +35,10 @@ class Stop(Tolerant):
         usd = None if self.usd is None or spent.usd is None else self.usd + spent.usd
         return self.model_copy(update={"turns": self.turns + 1, "tokens": self.tokens + spent.tokens, "usd": usd})
 
+    def error(self) -> BudgetSpent:
+        """What a run fails with of which nothing was done."""
+        return BudgetSpent(self.reason, limit=self.limit, next_step=self.next_step)
+
     def told(self) -> str:
         """All of it in words."""
         dollars = f", {money(self.usd)}" if self.usd else ""

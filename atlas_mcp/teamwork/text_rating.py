@@ -24,6 +24,7 @@ from atlas_mcp.teamwork.inspection import inspect, kept_checks
 from atlas_mcp.teamwork.job import RESULT, Job, kept
 from atlas_mcp.teamwork.rating import NO_RATINGS, judge, kept_line_up, line_up, rate
 from atlas_mcp.teamwork.state import RaterState, State, merge
+from atlas_mcp.teamwork.stopping import stopped
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
@@ -38,13 +39,16 @@ _MERGED = ("rated", "unfit", "models", "means")
 async def run_text_rating(run: Journal, agents: Agents, task: TextTask) -> RunOutcome:
     """Rate it, or go on where an earlier process left it.
 
-    ConfigurationError when nobody can rate, Unavailable when no rating counts; then what was checked stays in the run.
+    ConfigurationError when nobody can rate, Unavailable when no rating counts, BudgetSpent when that is why; then what
+    was checked stays in the run.
     """
     job = Job(run, agents, TeamTask(goal=GOAL, criteria=task.criteria, max_rounds=1))
     with span("rate_text", kind="WORKFLOW", inputs={"criteria": task.criteria}, run_id=run.run_id) as opened:
         done = await job.find(RESULT) if run.resumed else None
         result = Result.model_validate_json(done) if done else await _rated(job, task.text)
         outputs(opened, result)
+    if not result.ratings and (stop := await stopped(job)):
+        raise stop.error()
     if not result.ratings:
         reasons = "; ".join(f"{m.agent}: {m.why}" for m in result.missing if m != NO_RATINGS)
         raise Unavailable(f"nobody gave ratings that count: {reasons}.")

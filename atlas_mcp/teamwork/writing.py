@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from atlas_mcp.errors import BudgetSpent, Unavailable
+from atlas_mcp.errors import Unavailable
 from atlas_mcp.model.result import Missing
 from atlas_mcp.model.work import MAX_DRAFT, Assignment, Delegation, Draft
 from atlas_mcp.runs.changes import Entry
@@ -102,7 +102,7 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
 async def _open_page(job: Job, state: State, before: int) -> Page:
     page = Page(await team_reports(job, state))
     if not page.reports and (stop := await stopped(job)):
-        raise BudgetSpent(stop.reason, limit=stop.limit, next_step=stop.next_step)
+        raise stop.error()
     if not page.reports:
         raise Unavailable(
             f"no part of the plan was done: {why_nothing(state.get('missing', []))}.",

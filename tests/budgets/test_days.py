@@ -54,6 +54,8 @@ async def test_a_day_of_zero_dollars_spends_nothing_at_all(opened: Open, model: 
         async with opened(daily=0) as atlas:
             with pytest.raises(BudgetSpent, match=r"the day's limit of \$0\.00 allows no turn"):
                 await chat(atlas)
+            with pytest.raises(BudgetSpent, match="ATLAS_DAILY_USD"):
+                await atlas.rate_text(atlas.local_caller(), "The lamp was lit at dusk.")
             run = await atlas.run_team_task(atlas.local_caller(), TASK)
             status = await atlas.status(atlas.local_caller())
     assert (run.status, model.calls, entered(home)) == ("failed", 0, [])
