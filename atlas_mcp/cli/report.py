@@ -139,13 +139,15 @@ def _worked(run: Run, end: datetime) -> list[Section]:
 def _of_result(result: Result) -> list[Section | None]:
     missing = [(m.agent, m.what, _cell(m.why)) for m in result.missing]
     missing += [("criterion", text, f"below {PASS_MARK} in the best round") for text in result.unmet]
-    missing += [("raters", "disagree", _cell(text)) for text in result.disagreements]
+    whose = "raters" if result.agreement is None else "sides or raters"
+    missing += [(whose, "disagree", _cell(text)) for text in result.disagreements]
     reasons = [
         (str(r.round), _cell(r.criterion), r.rater, f"{r.score:.1f}", _cell(r.reason), _cell(r.quote))
         for r in sorted(result.ratings, key=lambda r: (r.round, r.criterion, r.score))
     ]
     checks = [(c.name, "right" if c.passed else "wrong", _cell(c.text)) for c in result.checks]
     evidence = [(e.source, _cell(e.claim), _cell(e.quote)) for e in result.evidence]
+    learned = [(one.kind, _cell(one.text), one.audience, _cell(one.source)) for one in result.learned]
     return [
         _grid("Ratings by round", *_rounds(result)),
         _grid("The ratings' reasons", ("round", "criterion", "rater", "score", "reason", "of"), reasons),
@@ -153,6 +155,7 @@ def _of_result(result: Result) -> list[Section | None]:
         _grid("What is missing, and why", ("who", "what", "why"), missing),
         Section("The result", Prose(result.output)),
         _grid("The evidence", ("source", "what is claimed", "the source's words"), evidence),
+        _grid("What is remembered of it", ("kind", "what", "for", "from"), learned),
     ]
 
 
