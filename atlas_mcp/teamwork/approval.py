@@ -17,6 +17,7 @@ from atlas_mcp.teamwork.heard import heard
 from atlas_mcp.teamwork.planning import count, plan_again
 
 if TYPE_CHECKING:
+    from atlas_mcp.model.budget import Budget
     from atlas_mcp.teamwork.job import Job
     from atlas_mcp.teamwork.state import State
 
@@ -55,7 +56,7 @@ async def _asking(job: Job, changes: int, *, again: bool) -> Asking:
     return Asking(
         asked_by="atlas",
         kind="approval",
-        text=f"{lead}: {described(plan)}\nIt takes {_turns(plan)}. Shall it be carried out?",
+        text=f"{lead}: {described(plan)}\nIt takes {_turns(plan)}.{_limits(job.task.budget)} Shall it be carried out?",
         options=(APPROVE, REJECT),
         words="what to change in the plan" if changes else "",
         safe=NOBODY,
@@ -70,6 +71,17 @@ def described(plan: Plan) -> str:
         lines.append(f"- {part.id}, by the {part.team} team{after}: {shorten(part.task, _TASK_SHOWN)}")
     lines += [f"- not available: {lack.what}: {shorten(lack.why, 200)}" for lack in plan.lacks]
     return "\n".join(lines)
+
+
+def _limits(budget: Budget) -> str:
+    said = [
+        f"${budget.usd:,.2f}" if budget.usd is not None else "",
+        f"{budget.tokens:,} tokens" if budget.tokens is not None else "",
+        count(budget.turns, "turn") if budget.turns is not None else "",
+        f"{budget.seconds:,.0f} seconds at work" if budget.seconds is not None else "",
+    ]
+    limits = ", ".join(filter(None, said))
+    return f" The whole run may take at most {limits}." if limits else ""
 
 
 def _turns(plan: Plan) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 
 import anyio
 import pytest
@@ -43,8 +44,11 @@ def followed(run_id: str) -> Run:
     return anyio.run(follow)
 
 
-def test_a_run_is_answered_once_and_goes_on_in_the_next_server() -> None:
+def test_a_run_is_answered_once_and_goes_on_in_the_next_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATLAS_ANSWER_HOURS", "2")
     run = asking()
+    assert run.question is not None
+    assert timedelta(hours=1.9) < run.question.deadline - run.updated_at < timedelta(hours=2.1)
     assert "by the research team" in runs("show", run.run_id).stdout
     unfit = runs("answer", run.run_id, "aprove")
     assert unfit.returncode == 2

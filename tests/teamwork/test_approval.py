@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from atlas_mcp.errors import AtlasError, NotApproved, Waiting
+from atlas_mcp.model.budget import Budget
 from atlas_mcp.model.sections import sections
 from atlas_mcp.store import tables
 from atlas_mcp.teamwork.approval import MAX_CHANGES
@@ -139,6 +140,15 @@ async def test_words_have_the_plan_made_anew_and_asked_again_also_after_a_restar
     assert run.plan is not None
     assert [p.team for p in run.plan.parts] == ["analysis"]
     assert {e.actor for e in run.events if e.type == "part_started"} == {"analysis_supervisor"}
+
+
+async def test_who_approves_is_told_the_limits_of_the_run(tmp_path: Path) -> None:
+    run = MemoryRun()
+    with pytest.raises(Waiting):
+        await do(ScriptedAgents(), tmp_path, task(approve_plan=True, budget=Budget(usd=2.5, tokens=90_000)), run)
+    [asking] = run.questions.values()
+    assert "The whole run may take at most $2.50, 90,000 tokens." in asking.text
+    assert "- sense, by the analysis team (after facts): do sense" in asking.text
 
 
 async def test_a_plan_is_changed_so_often_and_no_more(tmp_path: Path) -> None:
