@@ -151,11 +151,13 @@ class RunResources:
             return EmptyResult()
         if len(watches) >= MAX_ADDRESSES:
             raise MCPError(INVALID_PARAMS, f"{MAX_ADDRESSES} addresses are watched: unsubscribe from one first.")
+        if address in unchanging:
+            return EmptyResult()
         watch = await self._watch(caller_of(self._atlas, self._transport, ctx), address)
         if watch is None:
-            if address in unchanging:
-                return EmptyResult()
             raise MCPError(INVALID_PARAMS, f"there is no resource {address!r}", data={"uri": address})
+        if address in watches:  # subscribed to twice at once
+            return EmptyResult()
         scope = watches[address] = anyio.CancelScope()
         connection.exit_stack.callback(scope.cancel)
 
@@ -188,7 +190,7 @@ class RunResources:
 
         async def watch(tell: Tell, run: Run = run) -> None:
             since, came_to = _last(run), _came_to(run)
-            while run.status not in ENDED:
+            while run.status not in ENDED and not self._atlas.draining:  # then nobody is let wait
                 run = await self._atlas.get_run(caller, run_id, since=since, wait_seconds=MAX_WAIT)
                 since, before, came_to = max(since, _last(run)), came_to, _came_to(run)
                 if came_to != before if of_result else run.events:
