@@ -114,6 +114,7 @@ class RunEntry(Frozen):
     result: dict[str, Any] | None = None
     reply: str | None = None
     usage: dict[str, Any]
+    budget: dict[str, Any] | None = None
     error: str | None = None
     note: str | None = None
     trace_id: str | None = None
