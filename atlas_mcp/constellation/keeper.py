@@ -150,7 +150,7 @@ class Keeper:
         own = await self._own.settle(state, spec, before)
         await self._share(state, shared)
         kept = KeptAgent(spec.name, state.id, self._fingerprint(spec), own | shared)
-        async with self._record.write() as db:
+        async with self._record.write(self._caller.id) as db:
             await write_agent(db, self._caller, self._letta.name, kept)
         return kept
 

@@ -122,7 +122,7 @@ async def noted(record: Record, caller: Caller, block_id: str, value: str) -> Re
         last = (await latest(db, caller, [block_id])).get(block_id)
     if last is not None and last.value == value:
         return last
-    async with record.write() as db:
+    async with record.write(caller.id) as db:
         return await add(db, caller, Revision(block_id, value, "elsewhere" if last else "created", ELSEWHERE))
 
 

@@ -157,11 +157,11 @@ class TurnMemory:
             return await revisions.history(db, self._caller, block_id, most=_LOOK_BACK)
 
     async def _claim(self, found: Revision, mine: Revision) -> None:
-        async with self._record.write() as db:
+        async with self._record.write(self._caller.id) as db:
             await revisions.claim(db, self._caller, found, mine)
 
     async def _add(self, *made: Revision) -> None:
-        async with self._record.write() as db:
+        async with self._record.write(self._caller.id) as db:
             for one in made:
                 await revisions.add(db, self._caller, one)
 

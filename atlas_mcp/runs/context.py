@@ -98,7 +98,7 @@ class RunContext:
     async def _take(self, changes: Sequence[Change]) -> Step:
         known, self._stand = self._stand, None
         try:
-            async with self._record.write() as connection:
+            async with self._record.write(self.caller.id) as connection:
                 step = await steps.take(connection, self.run_id, self._executor, changes, known)
         except RunLost:
             self._lost()
@@ -126,7 +126,7 @@ class RunContext:
         """
         await self.flush()
         try:
-            async with self._record.write() as connection:
+            async with self._record.write(self.caller.id) as connection:
                 answer = await questions.wait(connection, self.run_id, self._executor, asking, key, self._deadline())
         except RunLost:
             self._lost()
@@ -143,7 +143,7 @@ class RunContext:
         """
         await self.flush()
         try:
-            async with self._record.write() as connection:
+            async with self._record.write(self.caller.id) as connection:
                 put = await questions.put(
                     connection, self.run_id, self._executor, asking, key, self._deadline(), most=most
                 )
@@ -174,7 +174,7 @@ class RunContext:
     async def set_trace_id(self, trace_id: str) -> None:
         """Say which trace shows this attempt."""
         try:
-            async with self._record.write() as connection:
+            async with self._record.write(self.caller.id) as connection:
                 await rows.set_trace(connection, self.run_id, self._executor, trace_id)
         except RunLost:
             self._lost()

@@ -65,12 +65,12 @@ class Pulse:
     async def end(self) -> None:
         """Leave nothing of it in the record."""
         if self._shown:
-            async with self._record.write() as connection:
+            async with self._record.write(f"executor {self._name}") as connection:
                 await forget(connection, self._name)
             self._shown = False
 
     async def _count_up(self) -> None:
-        async with self._record.write() as connection:
+        async with self._record.write(f"executor {self._name}") as connection:
             counted = await connection.execute(_BEAT, {"mine": self._name})
             if not counted.rowcount:
                 await connection.execute(_BEGIN, {"name": self._name, "beat": 1})

@@ -47,9 +47,9 @@ class Record(Protocol):
     def write(self, of: str | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
         """Commits at the end, rolls back on any error and on cancellation.
 
-        With `of`, the id of a caller, it is the only writer of that caller's rows and may change no others; without, it
-        is the only writer there is. Keep the body short and free of outside calls: other writers wait. A write within a
-        write of the same task never ends.
+        With `of`, the id of a caller or of whoever else has rows of their own, it is the only writer of those rows and
+        may change no others; without, it is the only writer there is. Keep the body short and free of outside calls:
+        other writers wait. A write within a write of the same task never ends.
         """
         ...
 

@@ -29,6 +29,8 @@ def main(statements: Path) -> None:
         with house.postgres(bins, data, work / "postgres.log") as address:
             psql = [str(bins / "psql"), "-v", "ON_ERROR_STOP=1", "--quiet"]
             subprocess.run([*psql, f"{address}/postgres", "-c", "create role atlas superuser login"], check=True)
+            # The image makes the database of its user.
+            subprocess.run([*psql, f"{address}/postgres", "-c", "create database atlas owner atlas"], check=True)
             as_atlas = address.replace("postgres@", "atlas@")
             subprocess.run([*psql, f"{as_atlas}/postgres"], check=True, input=statements.read_bytes())
             sys.stdout.write(f"{address.rpartition(':')[2]}\n")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -13,8 +14,9 @@ from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from atlas_mcp.errors import NewerRecord
+from atlas_mcp.store import _schema
 from atlas_mcp.store.record import Record, open_record
-from atlas_mcp.store.tables import addition, agent, artifact, block
+from atlas_mcp.store.tables import addition, agent, artifact, block, metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -263,3 +265,32 @@ async def test_a_record_of_a_newer_atlas_is_refused_and_left_as_it_is(home: Path
     with pytest.raises(NewerRecord, match="9999"):
         async with open_record(home, database):
             pass
+
+
+def test_the_migrations_make_the_schema_of_the_tables_on_postgresql(postgres: Postgres):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    _schema.upgrade_postgres(postgres)
+    engine = postgres.engine()
+
+    def no_index(name: str | None, *_: object) -> bool:
+        return not str(name).startswith(("passage_words", "checkpoint"))  # kept by `memory` beside `passage`
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"include_name": no_index})
+        found: list[Any] = [
+            one for each in compare_metadata(context, metadata) for one in ([each] if isinstance(each, tuple) else each)
+        ]
+    engine.dispose()
+    assert [one for one in found if one[0] != "modify_comment"] == []  # what columns mean is said in `tables` alone
+
+
+def test_a_record_on_postgresql_that_is_current_opens_without_importing_alembic(postgres: Postgres):
+    _schema.upgrade_postgres(postgres)
+    code = (
+        "import sys; from atlas_mcp.store import _schema; from atlas_mcp.store.postgres import Postgres\n"
+        "_schema.upgrade_postgres(Postgres(sys.argv[1]))\n"
+        "assert 'alembic' not in sys.modules and 'sqlalchemy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, postgres.url], check=True, timeout=60)

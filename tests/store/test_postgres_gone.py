@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from atlas_mcp.errors import ConfigurationError, LockLost, StoreUnavailable
+from atlas_mcp.settings import exposed_settings, load_settings
 from atlas_mcp.store import advisory_locks, postgres, postgres_record
 from atlas_mcp.store.advisory_locks import AdvisoryLocks
 from atlas_mcp.store.locks import Locks
@@ -330,3 +331,37 @@ async def test_a_user_who_may_create_nothing_is_told_what_to_grant():
     with pytest.raises(ConfigurationError, match="GRANT CREATE ON DATABASE"):
         async with open_record(NOWHERE, database):
             pass
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("mysql://me:hunter2@db/atlas", "only a PostgreSQL is supported"),
+        ("sqlite:///hunter2.db", "only a PostgreSQL is supported"),
+        ("hunter2", "only a PostgreSQL is supported"),
+        ("postgresql://me:hunter2@db", "names no database"),
+        ("postgresql://me:hunter2@db:port/atlas", "no address"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_at_the_start_and_not_repeated(
+    address: str, said: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ATLAS_DATABASE_URL", address)
+    with pytest.raises(ConfigurationError, match=said) as refused:
+        load_settings()
+    assert "ATLAS_DATABASE_URL" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_an_address_shows_no_password_where_settings_are_shown(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ATLAS_DATABASE_URL", "postgresql://me:hunter2@db/atlas")
+    assert "hunter2" not in repr(load_settings())
+
+
+def test_a_settings_file_with_the_address_that_others_can_read_is_told(tmp_path: Path):
+    file = tmp_path / "settings.toml"
+    file.write_text('database_url = "postgresql://me:hunter2@db/atlas"\n')
+    file.chmod(0o644)
+    assert exposed_settings(tmp_path) == file
+    file.chmod(0o600)
+    assert exposed_settings(tmp_path) is None
