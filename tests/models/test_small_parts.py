@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from atlas_mcp.model.orders import is_order
+from atlas_mcp.model.tokens import estimate_tokens
 from atlas_mcp.models import prices
 from atlas_mcp.models.offline.passages import passages, sentences
 from atlas_mcp.models.offline.words import stem
-from atlas_mcp.model.tokens import estimate_tokens
 from tests.scripted_model import ScriptedModel
 
 
