@@ -35,16 +35,16 @@ async def describe_spending(keeper: RoomsKeeper, caller: Caller) -> Spending | N
     Where the day is limited the record is opened for it: what is left matters before the first turn.
     """
     limit = keeper.settings.daily_usd
+    if keeper.opened is None and limit is None:
+        return None
     try:
-        rooms = keeper.opened or (await keeper.rooms() if limit is not None else None)
+        rooms = await keeper.rooms()
+        from atlas_mcp.watch.spending import spending
+
+        async with rooms.record.read() as db:
+            return await spending(db, caller, limit)
     except (AtlasError, OSError):
         return None  # the status tells what is wrong with the record
-    if rooms is None:
-        return None
-    from atlas_mcp.watch.spending import spending
-
-    async with rooms.record.read() as db:
-        return await spending(db, caller, limit)
 
 
 def spending_note(found: Spending | None) -> str | None:
