@@ -63,7 +63,7 @@ class Plan(Tolerant):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.parts and not self.debaters:
-            raise ValueError("parts: there must be at least 1")
+            raise ValueError("parts: there must be at least one")
         ids = [p.id for p in self.parts]
         if len(set(ids)) != len(ids):
             raise ValueError(f"part ids must be unique: {ids}")

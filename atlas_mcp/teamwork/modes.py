@@ -63,7 +63,7 @@ def refuse(plan: Plan, teams: Sequence[Standing], roster: Roster) -> str | None:
     if plan.mode == "debate":
         return _refuse_debate(plan, teams, roster)
     if not plan.parts:
-        return "parts: there must be at least 1"
+        return "parts: there must be at least one"
     if plan.mode == "team" and len(plan.parts) != 1:
         return f"a team alone gets exactly one part, not {len(plan.parts)}"
     slashed = next((p.id for p in plan.parts if "/" in p.id), None)
