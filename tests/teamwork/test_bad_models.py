@@ -142,7 +142,7 @@ def _many() -> dict[str, Any]:
         (plan(("a", "research", ["nothing"])), "unknown parts"),
         (plan(("a", "research", []), ("a", "analysis", [])), "unique"),
         (_many(), f"at most {MAX_PARTS}"),
-        ({"parts": []}, "at least one"),
+        ({"parts": []}, "there must be at least"),
         ({"parts": [{"id": "a", "team": "research", "task": "x" * 30_000}]}, "at most 20000"),
     ],
 )
