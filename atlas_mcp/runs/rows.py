@@ -65,7 +65,6 @@ _LOAD = (
     .where(_RUN.c.status.in_(_UNFINISHED), _RUN.c.kind != "turn")
     .group_by(_RUN.c.caller, _HELD)
 )
-_ALONE = select(func.pg_advisory_xact_lock(0x61746C61))
 _STAND = select(_RUN.c.status, _RUN.c.executor).where(_RUN.c.id == bindparam("run"))
 
 
@@ -254,12 +253,6 @@ async def load(connection: AsyncConnection) -> Load:
         at_work={caller: runs for caller, held, runs in found if held},
         waiting={caller: runs for caller, held, runs in found if not held},
     )
-
-
-async def alone(connection: AsyncConnection) -> None:
-    """Wait until no other transaction that counts runs is under way; needed where writers do not exclude each other."""
-    if connection.dialect.name == "postgresql":
-        await connection.execute(_ALONE)
 
 
 async def not_ours(connection: AsyncConnection, run_ids: list[str], executor: str) -> list[str]:

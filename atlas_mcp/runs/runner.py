@@ -193,18 +193,18 @@ class Runner:
                     if made.error() is not None:
                         await context.set_trace_id(span.trace_id)
                 await made.over()
-                await self._settle(run_id, made, span)
+                await self._settle(taken, made, span)
             finally:
                 made.stop()
                 del self._working[run_id]
                 self.attendances.over(run_id)
                 self._bells.ring(run_id)
 
-    async def _settle(self, run_id: str, attempt: _Attempt, span: AttemptSpan) -> None:
-        error = attempt.error()
+    async def _settle(self, taken: Taken, attempt: _Attempt, span: AttemptSpan) -> None:
+        run_id, error = taken.run_id, attempt.error()
         if error is None:
             try:
-                await self._complete(run_id, attempt.task.result(), span)
+                await self._complete(taken, attempt.task.result(), span)
             except (LockTimeout, StoreUnavailable) as reason:
                 # It stays unfinished, is taken in hand again, and its executor finds that the work is done.
                 _log.warning("the end of run %s could not be stored: %s", run_id, reason)
@@ -215,14 +215,15 @@ class Runner:
         elif not attempt.stopped:
             await self._fail(run_id, error, span)
 
-    async def _complete(self, run_id: str, outcome: RunOutcome, span: AttemptSpan) -> None:
+    async def _complete(self, taken: Taken, outcome: RunOutcome, span: AttemptSpan) -> None:
+        run_id = taken.run_id
         values: dict[str, Any] = {"reply": outcome.reply, "note": outcome.note}
         if outcome.result is not None:
             values["result"] = outcome.result.model_dump(mode="json")
         entry = Entry("atlas", "run_completed", "Completed.")
         handed = self.attendances.promise(run_id)
         try:
-            async with self._record.write() as connection:
+            async with self._record.write(taken.order.caller.id) as connection:
                 if handed:
                     await rows.hand_over(connection, run_id, self.name)
                 else:

@@ -110,7 +110,7 @@ class Runs:
         executor = self._runner.name if here else None
         begun = False
         try:
-            async with self._record.write() as connection:
+            async with self._record.write() as connection:  # nobody else begins a run meanwhile: they are counted
                 begun = slot and await self._admitted(connection, caller, kind)
                 await rows.add(
                     connection, run_id, kind, goal, order, [*needs], executor, begun_with=() if begun else None
@@ -130,7 +130,6 @@ class Runs:
     async def _admitted(self, connection: AsyncConnection, caller: Caller, kind: RunKind) -> bool:
         if kind == "turn":
             return True
-        await rows.alone(connection)
         return admitted(await rows.load(connection), caller.id, self._limits)
 
     async def ask(
@@ -159,7 +158,7 @@ class Runs:
         order = Order(caller=caller, input=input, traceparent=current_traceparent())
         me = self._runner.name
         try:
-            async with self._record.write() as connection:
+            async with self._record.write(caller.id) as connection:
                 await rows.add(connection, run_id, kind, goal, order, [*needs], me, begun_with=[first(run_id)])
         except BaseException:
             self._runner.give_slot_back(run_id)

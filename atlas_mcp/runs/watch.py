@@ -143,7 +143,6 @@ class Watch:
         taken: list[Taken] = []
         try:
             async with self._record.write() as connection:
-                await rows.alone(connection)
                 for row in self._chosen(await rows.unfinished(connection), gone):
                     if self._runner.take_slot(row.id, row.kind):
                         slots.append(row.id)
