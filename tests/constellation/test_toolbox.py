@@ -28,6 +28,7 @@ from atlas_mcp.model.task import Material
 from atlas_mcp.watch import spans
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from atlas_mcp.model.agent import Role
@@ -66,7 +67,7 @@ class Files:
     async def submit(self, result: dict[str, Any]) -> None:
         self.submitted = result
 
-    async def ask_caller(self, question: str, options: list[str]) -> None:
+    async def ask_caller(self, question: str, options: Sequence[str]) -> None:
         self.asked = (question, [*options])
 
     async def escalate(self, reason: str) -> None:

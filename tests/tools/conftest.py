@@ -12,7 +12,7 @@ from atlas_mcp.constellation.tool_source import read_tool
 from atlas_mcp.model.task import Material
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 TOOLS = Path(__file__).parent.parent.parent / "tools"
 
@@ -42,7 +42,7 @@ class Texts:
 
     async def submit(self, result: dict[str, Any]) -> None: ...
 
-    async def ask_caller(self, question: str, options: list[str]) -> None: ...
+    async def ask_caller(self, question: str, options: Sequence[str]) -> None: ...
 
     async def escalate(self, reason: str) -> None: ...
 
