@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, insert, select, update
 
 from atlas_mcp.constellation.move_marks import Old
+from atlas_mcp.memory.documents import write_passages
 from atlas_mcp.model.run import ENDED
 from atlas_mcp.store import tables
 
@@ -248,7 +249,7 @@ async def put_rest(db: AsyncConnection, caller: Caller, package: Package) -> Non
     await _insert(db, tables.learning, remembered)
     sources = runs | documents | learned
     found = (p.model_dump() | own | {"source": sources.get(p.source, p.source)} for p in package.knowledge.passages)
-    await _insert(db, tables.passage, found)
+    await write_passages(db, list(found))
 
 
 async def _put_run(

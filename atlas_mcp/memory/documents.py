@@ -23,7 +23,7 @@ from atlas_mcp.model.knowledge import AGENT_TRUST, CALLER_TRUST, MAX_DOCUMENT, M
 from atlas_mcp.store.tables import document, passage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -165,6 +165,11 @@ async def add_passages(db: AsyncConnection, caller: Caller, origin: Origin, piec
         {**common, "ordinal": n, "sha256": hashlib.sha256(piece.encode()).hexdigest(), "text": piece}
         for n, piece in enumerate(pieces)
     ]
+    await write_passages(db, rows)
+
+
+async def write_passages(db: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows of the table of passages; the indexes follow."""
     if rows and db.dialect.name == "postgresql":
         made = await db.execute(insert(passage).returning(passage.c.id, passage.c.title, passage.c.text), rows)
         await postgres_index.write(db, {row.id: (row.title, row.text) for row in made})

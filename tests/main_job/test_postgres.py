@@ -91,6 +91,30 @@ async def test_chats_memory_knowledge_and_groups_work_and_outlive_the_home(envir
         assert "librarian" in agents
 
 
+async def test_a_constellation_is_brought_over_from_the_files_of_a_home(environment: dict[str, str], tmp_path: Path):
+    home, package = tmp_path / "home", tmp_path / "all.atlas"
+    async with host(home) as before:
+        await before.call("share_knowledge", name="log.txt", text=TEXT)
+        await before.call("update_agent_memory", agent="librarian", label="human", value="Her name is Ada.")
+    await command(home, "export", str(package))
+    await command(home, "import", str(package), **environment)
+    async with host(home, **environment) as after:
+        hits = await after.call("search_memory", query="oil boat fridays")
+        assert hits["hits"][0]["source"] == "log.txt"
+        blocks = (await after.call("get_agent_memory", agent="librarian", label="human"))["blocks"]
+        assert [block["value"] for block in blocks] == ["Her name is Ada."]
+
+
+async def command(home: Path, *words: str, **environment: str) -> None:
+    done = await anyio.run_process(
+        [sys.executable, "-m", "atlas_mcp", *words],
+        env={**os.environ, "ATLAS_HOME": str(home), **environment},
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr).decode()
+
+
 async def test_a_server_without_its_postgresql_says_so_and_goes_on_when_it_is_back(
     server: RunningPostgres, environment: dict[str, str], tmp_path: Path
 ):
