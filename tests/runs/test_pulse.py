@@ -20,7 +20,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def until_hung(onlooker: Onlooker, **beats: int | None) -> dict[str, int | None]:
     with anyio.fail_after(DEADLINE):
-        while not (hung := onlooker.hung(beats)):
+        while not (hung := onlooker.hung(beats)):  # noqa: ASYNC110 - it is looking that counts
             await anyio.sleep(0.01)
     return hung
 
