@@ -51,7 +51,7 @@ async def approve(job: Job, node: str, state: State) -> dict[str, Any]:
 
 
 async def _asking(job: Job, changes: int, *, again: bool) -> Asking:
-    plan = Plan.model_validate_json(await job.text("plan"))
+    plan = await job.value("plan", Plan)
     lead = "The plan, made anew" if again else "The plan"
     return Asking(
         asked_by="atlas",

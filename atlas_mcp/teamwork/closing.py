@@ -48,7 +48,7 @@ async def result_of(job: Job, state: State, reports: Mapping[str, str], first: D
     faults = {n: len(failed(found)) for n, found in checks.items()}
     best = scores.best_round(state.get("means", {}), job.task.criteria, faults) if rounds else 1
     verdicts = {n: await load_verdicts(job, state, n) for n in numbers}
-    drafts = {n: Draft.model_validate_json(await job.text(f"draft/{n}")) for n in numbers}
+    drafts = {n: await job.value(f"draft/{n}", Draft) for n in numbers}
     draft = drafts.get(best, first)
     means = state.get("means", {}).get(str(best), {})
     missing = [Missing.model_validate(m) for m in state.get("missing", [])]

@@ -96,7 +96,7 @@ class Company:
 
 async def seat(job: Job) -> Plan:
     """The plan, with the agents it describes at hand; nothing is made in Letta before one of them has to speak."""
-    plan = Plan.model_validate_json(await job.text("plan"))
+    plan = await job.value("plan", Plan)
     own = guests(job.run.run_id, plan.debaters)
     if own and not isinstance(job.agents, Company):
         job.agents = Company(job.agents, job.run.run_id, own)

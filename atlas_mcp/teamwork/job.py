@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
+from pydantic import BaseModel
 
 from atlas_mcp.model.run import Progress
 from atlas_mcp.runs.changes import Kept, Spent
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from atlas_mcp.model.task import TeamTask
     from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.runs.changes import Change
     from atlas_mcp.teamwork.contract import Agents, Journal
+
+T = TypeVar("T", bound=BaseModel)
 
 SETTLE_SECONDS = 0.2
 """Between two turns of one piece of work nobody is at work for a moment; longer than that, nobody is."""
@@ -48,6 +49,7 @@ class Job:
     total: int = 0
     turns: dict[str, int] = field(default_factory=dict[str, int])
     texts: dict[str, str] = field(default_factory=dict[str, str])
+    values: dict[str, tuple[str, BaseModel]] = field(default_factory=dict[str, tuple[str, BaseModel]])
     orders: dict[str, list[str]] | None = None
     _at_work: int = 0
     _still: anyio.Event = field(default_factory=anyio.Event)
@@ -108,3 +110,11 @@ class Job:
         if text is None:
             raise LookupError(f"the run has no artifact {name!r}")
         return text
+
+    async def value(self, name: str, kind: type[T]) -> T:
+        """The value that `kept` made the text of; of many who ask for the same, only the first has it read."""
+        text = await self.text(name)
+        known = self.values.get(name)
+        if known is None or known[0] is not text:
+            known = self.values[name] = (text, kind.model_validate_json(text))
+        return cast("T", known[1])

@@ -100,7 +100,7 @@ async def _replaced(
 
 async def _judge_by(job: Job, key: str, rater: str, number: int, reports: Mapping[str, str]) -> Judged:
     """What the rater says of the text; one that gives it full marks is put to the test, once in a task."""
-    draft = Draft.model_validate_json(await job.text(f"draft/{number}"))
+    draft = await job.value(f"draft/{number}", Draft)
     faults = "\n".join(filter(None, (as_lines(await load_checks(job, number)), *map(_warning, await warnings(job)))))
     asked = await try_ask(job, key, _question(job, rater, draft, reports, f"rates the text (round {number})", faults))
     if isinstance(asked, Failed):
@@ -172,7 +172,7 @@ async def load_verdicts(job: Job, state: State, number: int) -> dict[str, Verdic
     """The verdicts of a round that count, by rater."""
     unfit = state.get("unfit", {})
     names = sorted(k.split("/", 1)[1] for k, n in state.get("rated", {}).items() if n == number and k not in unfit)
-    return {name: Verdict.model_validate_json(await job.text(f"verdict/{number}/{name}")) for name in names}
+    return {name: await job.value(f"verdict/{number}/{name}", Verdict) for name in names}
 
 
 def rated_key(number: int) -> str:

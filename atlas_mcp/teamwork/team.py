@@ -68,7 +68,7 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
 async def work(job: Job, node: str, state: WorkerState) -> dict[str, Any]:
     """One assignment, by the worker it was given to or, where that one fails, by whoever gets it instead."""
     place = state["part"]
-    given = Delegation.model_validate_json(await job.text(f"part/{place['id']}/delegation"))
+    given = await job.value(f"part/{place['id']}/delegation", Delegation)
     assignment = given.assignments[state["index"]]
     prompt = prompts.findings(job.task.goal, assignment, job.task.materials, await _reports(job, place["depends_on"]))
 
@@ -110,7 +110,7 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     delivered = {i: w for i in range(len(state["assigned"])) if (w := _who_delivered(state, i))}
     if not delivered:
         return await _lose_part(job, node, place, team.name, NOBODY_DELIVERED)
-    reports = {i: Findings.model_validate_json(await job.text(f"part/{place['id']}/{i}")) for i in delivered}
+    reports = {i: await job.value(f"part/{place['id']}/{i}", Findings) for i in delivered}
     labels = labelled(delivered)
     absent = [w for i, w in enumerate(state["assigned"]) if i not in delivered]
     part = await _part(job, place)
@@ -216,12 +216,12 @@ async def team_reports(job: Job, state: State | RaterState) -> dict[str, str]:
 
 async def _part(job: Job, place: PartState) -> Part:
     if above := place.get("inside"):
-        given = Delegation.model_validate_json(await job.text(f"part/{above}/delegation"))
+        given = await job.value(f"part/{above}/delegation", Delegation)
         one = given.assignments[int(place["id"].rsplit("/", 1)[1])]
         restrictions = prompts.bullets(one.restrictions) if one.restrictions else ""
         task = "\n\n".join(text for text in (one.task, one.context, restrictions) if text)
         return Part.model_construct(id=place["id"], team=place["team"], task=task, depends_on=())
-    plan = Plan.model_validate_json(await job.text("plan"))
+    plan = await job.value("plan", Plan)
     return next(p for p in plan.parts if p.id == place["id"])
 
 

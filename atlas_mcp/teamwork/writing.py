@@ -109,7 +109,7 @@ async def _open_page(job: Job, state: State, before: int) -> Page:
             next_step="Mend what is named there, and set the task again.",
         )
     if before:
-        page.text = Draft.model_validate_json(await job.text(f"draft/{before}"))
+        page.text = await job.value(f"draft/{before}", Draft)
         verdicts = await load_verdicts(job, state, before)
         page.remarks, page.named = feedback(verdicts, page.text, job.task.criteria, await load_checks(job, before))
     return page
