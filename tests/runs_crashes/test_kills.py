@@ -122,3 +122,29 @@ async def test_killed_at_random_moments_a_run_repeats_no_finished_turn_and_comes
             assert await one_run(world, chance, count, calls // MOST_A_RUN, most) == undisturbed
             await world.staff(place)
     sys.stdout.write(f"\n{count}\n")
+
+
+@pytest.mark.parametrize("moment", ["submitted", "run_started"])
+async def test_killed_before_its_first_turn_is_done_a_run_goes_on(
+    place: Place, model: ScriptedModel, moment: str
+) -> None:
+    chance, count = random.Random(SEED), Count()
+    async with looking_on(place, model) as world:
+        await world.staff(place)
+        for _ in range(3):
+            first = world.model.calls
+            run_id = await world.submit()
+            worker = None
+            while worker is None:
+                worker = await world.executor(run_id)
+            if moment == "run_started":
+                await world.until(run_id, moment)
+                await anyio.sleep(chance.uniform(0, 0.3))
+            worker.kill()
+            world.workers.remove(worker)
+            under_way, done = await world.turns(run_id, "started"), await world.turns(run_id, "done")
+            run = await world.ended(run_id)
+            check(
+                world, run, await world.turns(run_id, "done"), [Kill(world.model.calls, done, under_way)], first, count
+            )
+            await world.staff(place)
