@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import AtlasError, ConfigurationError
@@ -21,6 +23,7 @@ def run_stdio(toolset: Toolset = "core") -> int:
     """
     from atlas_mcp.server.stdio import claim_wire
 
+    gc.disable()  # what is imported stays: looking through it again and again is a tenth of the start
     try:
         wire = claim_wire()
         import anyio
@@ -36,11 +39,14 @@ def run_stdio(toolset: Toolset = "core") -> int:
 
 
 async def _serve(wire: Wire, toolset: Toolset) -> int:
+    import_module("atlas_mcp.server.app")  # the rest of what is imported
     from atlas_mcp.atlas import open_atlas, refusing
     from atlas_mcp.server.logs import log_to_stderr
     from atlas_mcp.server.stdio import serve_stdio
     from atlas_mcp.settings import load_settings
 
+    gc.freeze()
+    gc.enable()
     log_to_stderr()
     try:
         async with open_atlas(load_settings()) as atlas:

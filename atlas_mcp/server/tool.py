@@ -7,6 +7,7 @@ them in every conversation (see `schemas`).
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver.exceptions import ToolError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mcp.server.mcpserver import Context
+    from pydantic import BaseModel
 
 
 class GuardedTool(Tool):
@@ -57,6 +59,7 @@ def define(
         function,
         title=title,
         description=inspect.getdoc(function),
+        structured_output=False,  # derived below: the SDK would make the schema of a run anew for each of its tools
         annotations=ToolAnnotations(
             read_only_hint=read_only,
             destructive_hint=None if read_only else destructive,
@@ -68,6 +71,12 @@ def define(
     model.model_config["extra"] = "forbid"
     model.model_rebuild(force=True)
     tool.parameters = input_schema(model.model_json_schema(by_alias=True))
-    if tool.fn_metadata.output_schema is not None:
-        tool.fn_metadata.output_schema = output_schema(tool.fn_metadata.output_schema, brief=brief)
+    result = inspect.signature(function, eval_str=True).return_annotation
+    tool.fn_metadata.output_model = result
+    tool.fn_metadata.output_schema = output_schema(_schema_of(result), brief=brief)
     return tool
+
+
+@cache
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
