@@ -37,4 +37,5 @@ async def main(home: str, address: str, daily: str, turn: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:])
+    _, given_home, given_address, given_daily, given_turn = sys.argv
+    anyio.run(main, given_home, given_address, given_daily, given_turn)
