@@ -8,7 +8,7 @@ from atlas_mcp.errors import AtlasError, BudgetSpent, ModelFailed, UnpricedModel
 from atlas_mcp.watch.limits import WARN_AT, money, priced
 
 if TYPE_CHECKING:
-    from atlas_mcp._rooms import RoomsKeeper
+    from atlas_mcp._keeper import RoomsKeeper
     from atlas_mcp.model.budget import Budget, Spending
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.run import Run

@@ -17,7 +17,8 @@ from atlas_mcp.model.task import MAX_MESSAGE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from atlas_mcp._rooms import Rooms, RoomsKeeper
+    from atlas_mcp._keeper import RoomsKeeper
+    from atlas_mcp._rooms import Rooms
     from atlas_mcp.model.agent import AgentInfo, Level, Roster
     from atlas_mcp.model.group import GroupSpec
     from atlas_mcp.model.run import Run

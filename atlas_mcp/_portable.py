@@ -24,7 +24,7 @@ from atlas_mcp.models.catalog import parse_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from atlas_mcp._rooms import RoomsKeeper
+    from atlas_mcp._keeper import RoomsKeeper
     from atlas_mcp.constellation.portable_collect import InLetta
     from atlas_mcp.constellation.portable_entries import Package
     from atlas_mcp.letta.door import Letta

@@ -15,7 +15,8 @@ from atlas_mcp.model.run import ENDED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from atlas_mcp._rooms import Rooms, RoomsKeeper
+    from atlas_mcp._keeper import RoomsKeeper
+    from atlas_mcp._rooms import Rooms
     from atlas_mcp._waiting import OnNews
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.run import Run

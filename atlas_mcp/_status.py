@@ -27,7 +27,8 @@ _LOG = "See logs/ingest.log in the home folder; traces are kept in the spool mea
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atlas_mcp._rooms import Rooms, RoomsKeeper
+    from atlas_mcp._keeper import RoomsKeeper
+    from atlas_mcp._rooms import Rooms
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.server import ServerInfo
     from atlas_mcp.store.postgres import Postgres

@@ -19,7 +19,7 @@ from atlas_mcp.store.files import look as look_at_file
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from atlas_mcp._rooms import RoomsKeeper
+    from atlas_mcp._keeper import RoomsKeeper
 
 ASK_SECONDS = 8.0
 

@@ -19,11 +19,11 @@ from atlas_mcp._budgets import check_prices, failure_of
 from atlas_mcp._chats import ask_turn
 from atlas_mcp._groups import Groups
 from atlas_mcp._history import open_history
+from atlas_mcp._keeper import RoomsKeeper, open_rooms
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._portable import Portable
 from atlas_mcp._ratings import rate_text, rating_of
 from atlas_mcp._refusing import refusing
-from atlas_mcp._rooms import RoomsKeeper, open_rooms
 from atlas_mcp._status import describe_status
 from atlas_mcp._survey import counted, survey
 from atlas_mcp._team_tasks import check_teams

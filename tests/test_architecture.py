@@ -46,6 +46,7 @@ ROOTS = {
     "_portable",
     "_ratings",
     "_refusing",
+    "_keeper",
     "_rooms",
     "_status",
     "_survey",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import RunLost
@@ -83,31 +84,45 @@ class Pen:
                 told, self._told = self._told, []
                 changes = [c for each in awaited for c in (*each.told, *each.own)] + told
                 if not changes:  # somebody waited for what is stored by now
-                    _ = [each.stored.done() or each.stored.set_result([]) for each in awaited]
+                    for each in awaited:
+                        _end(each.stored, [])
                     continue
                 try:
                     step = await self._take(changes)
                 except Exception as error:  # noqa: BLE001  given to everybody who waits
-                    self._told = [*(c for each in awaited for c in each.told), *told, *self._told]
                     for each in awaited:
                         _end(each.stored, error)
-                    return
-                self._give(awaited, step)
+                    self._keep([*(c for each in awaited for c in each.told), *told])
+                    if not self._awaited:
+                        return
+                else:
+                    self._give(awaited, step)
         finally:
             self._writing = None
+
+    def _keep(self, told: list[Change]) -> None:
+        """Try what was told again before whatever comes next."""
+        following = self._awaited[0].told if self._awaited else self._told
+        following[:0] = told
 
     def _give(self, awaited: list[_Awaited], step: Step) -> None:
         events = iter(step.events)
         for each in awaited:
             if step.late and not all(isinstance(c, AFTER_THE_END) for c in each.own):
                 _end(each.stored, RunLost(self._run_id))
-                continue
-            _ = [next(events, None) for c in each.told if isinstance(c, Entry)]
-            own = [event for c in each.own if isinstance(c, Entry) and (event := next(events, None))]
-            if not each.stored.done():
-                each.stored.set_result(own)
+            else:
+                told = _entries(each.told)
+                _end(each.stored, [*islice(events, told + _entries(each.own))][told:])
 
 
-def _end(stored: asyncio.Future[list[Event]], error: Exception) -> None:
-    if not stored.done():
-        stored.set_exception(error)
+def _entries(changes: Sequence[Change]) -> int:
+    return sum(isinstance(change, Entry) for change in changes)
+
+
+def _end(stored: asyncio.Future[list[Event]], outcome: list[Event] | Exception) -> None:
+    if stored.done():
+        return  # whoever waited was cancelled
+    if isinstance(outcome, Exception):
+        stored.set_exception(outcome)
+    else:
+        stored.set_result(outcome)

@@ -99,6 +99,26 @@ async def test_what_was_told_and_could_not_be_stored_is_stored_with_the_next_cha
     assert takes.steps == [["told", "next"]]
 
 
+async def test_one_who_comes_while_a_step_fails_is_served_with_what_was_told_before():
+    takes = Takes()
+    takes.failing = [LockTimeout("busy")]
+    pen = Pen("run", takes.take)
+
+    async def fail() -> None:
+        with pytest.raises(LockTimeout):
+            await pen.write(said("refused"))
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            pen.tell(said("told"))
+            group.start_soon(fail)
+            await takes.begun.wait()
+            group.start_soon(pen.write, said("later"))
+            await anyio.lowlevel.checkpoint()
+            takes.go_on.set()
+    assert takes.steps == [["told", "later"]]
+
+
 async def test_a_cancelled_run_takes_in_what_was_done_and_tells_only_those_who_wanted_more():
     takes = Takes()
     takes.go_on.set()
