@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import ToolAnnotations
+from mcp.types import Result, ToolAnnotations
+from pydantic import BaseModel
 
 from atlas_mcp.server.asking import NeedsInput
 from atlas_mcp.server.errors import told
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mcp.server.mcpserver import Context
-    from pydantic import BaseModel
 
 
 class GuardedTool(Tool):
@@ -59,7 +59,7 @@ def define(
         function,
         title=title,
         description=inspect.getdoc(function),
-        structured_output=False,  # derived below: the SDK would make the schema of a run anew for each of its tools
+        structured_output=False,  # made below: the SDK would make the schema of a run anew for each of its tools
         annotations=ToolAnnotations(
             read_only_hint=read_only,
             destructive_hint=None if read_only else destructive,
@@ -71,10 +71,17 @@ def define(
     model.model_config["extra"] = "forbid"
     model.model_rebuild(force=True)
     tool.parameters = input_schema(model.model_json_schema(by_alias=True))
-    result = inspect.signature(function, eval_str=True).return_annotation
-    tool.fn_metadata.output_model = result
-    tool.fn_metadata.output_schema = output_schema(_schema_of(result), brief=brief)
+    if (result := _model_given(function)) is not None:
+        tool.fn_metadata.output_model = result
+        tool.fn_metadata.output_schema = output_schema(_schema_of(result), brief=brief)
     return tool
+
+
+def _model_given(function: Callable[..., Awaitable[Any]]) -> type[BaseModel] | None:
+    """The model of what the function gives; None for one that gives the protocol's own content."""
+    given: Any = inspect.signature(function, eval_str=True).return_annotation
+    ours = isinstance(given, type) and issubclass(given, BaseModel) and not issubclass(given, Result)
+    return cast("type[BaseModel]", given) if ours else None
 
 
 @cache
