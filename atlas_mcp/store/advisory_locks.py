@@ -100,6 +100,7 @@ class AdvisoryLocks:
     async def opened(self) -> AsyncGenerator[Self]:
         """Connected, and connected again whenever that breaks. Raises as `Postgres.connect` when it cannot be."""
         await self._connect()
+        await anyio.sleep(max(0.0, self._not_before - time.monotonic()))  # for a server that has just started
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch)

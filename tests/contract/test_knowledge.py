@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from letta_client import AsyncLetta
+from letta_client import AsyncLetta, NotFoundError
 
 from atlas_mcp.atlas import Atlas, open_atlas
 from atlas_mcp.constellation.folder_copies import FolderCopies
@@ -68,7 +68,10 @@ def agents_tags(atlas: Atlas) -> list[str]:
 async def files_of(client: AsyncLetta, agent_id: str) -> list[Any]:
     """The files of the folders that the agent has."""
     folders = [f.id async for f in client.agents.folders.list(agent_id)]
-    return [file for folder in folders async for file in client.folders.files.list(folder)]
+    try:
+        return [file for folder in folders async for file in client.folders.files.list(folder)]
+    except NotFoundError:  # the file that a page follows was removed between the pages
+        return await files_of(client, agent_id)
 
 
 async def test_an_archive_is_searched_and_an_agent_that_is_gone_is_lost(house: House) -> None:

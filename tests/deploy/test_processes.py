@@ -191,8 +191,18 @@ def test_the_image_has_the_command_and_its_bytecode_which_no_start_compares_agai
     assert {path.read_bytes()[4] for path in compiled} == {1}, "by hash, unchecked"
 
 
-async def test_atlas_serves_by_its_own_command_and_its_health_check_tells(image: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def database() -> Iterator[int]:
+    """The port of the deployment's PostgreSQL."""
+    with postgres(installed()) as port:
+        yield port
+
+
+async def test_atlas_serves_by_its_own_command_and_its_health_check_tells(
+    image: Path, tmp_path: Path, database: int
+) -> None:
     house = Deployment(tmp_path, dict.fromkeys(PORTS, image / "bin"), SECRETS)
+    house.ports["postgres"] = database
     atlas = house.service("atlas", entrypoint=only(LAST, "ENTRYPOINT").words)
     assert "0.0.0.0" in atlas.command
     assert not atlas.is_healthy()
@@ -210,7 +220,7 @@ async def test_atlas_serves_by_its_own_command_and_its_health_check_tells(image:
             assert (await http.post("/mcp", json={}, headers=strange)).status_code == 421
         assert atlas.stop() == 0
     assert not atlas.is_healthy()
-    assert (tmp_path / "atlas" / "atlas.db").exists(), "everything it keeps is in its volume"
+    assert key_file.exists(), "what it keeps beside the database is in its volume"
 
 
 async def test_the_whole_deployment_answers_and_each_health_check_tells(image: Path, tmp_path: Path) -> None:
