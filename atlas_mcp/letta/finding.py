@@ -120,9 +120,9 @@ class Search:
         taken = given = 0
         for run_id in runs:
             with suppress(LettaUnavailable), exchange():
-                usage = await self._client.runs.usage.retrieve(run_id)
-                taken += usage.prompt_tokens or 0
-                given += usage.completion_tokens or 0
+                usage: Any = await self._client.runs.usage.retrieve(run_id)
+                taken += getattr(usage, "prompt_tokens", None) or 0  # what is no JSON comes as text
+                given += getattr(usage, "completion_tokens", None) or 0
         return taken, given
 
     async def _going(self) -> list[tuple[str, int]]:
