@@ -1,7 +1,8 @@
 """What an executor has in its hands while it does a run.
 
-Every write is one transaction and goes through only while the run is this process's: after that it raises RunLost, and
-the executor is cancelled. What was written before stays. Of several changes `write` makes one transaction.
+What is written together is stored together or not at all, perhaps with what others of the run write at that moment, and
+goes through only while the run is this process's: after that it raises RunLost, and the executor is cancelled. What was
+written before stays.
 """
 
 from __future__ import annotations

@@ -4,39 +4,23 @@ import uuid
 from typing import Any
 
 from _harness import measure
+from _langchain_model import Instant, made, worker
 from deepagents import create_deep_agent
-from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
-
-made = 0
 
 
-class Instant(BaseChatModel):
-    role: str
-
-    @property
-    def _llm_type(self) -> str:
-        return "instant"
-
-    def bind_tools(self, tools: Any, **_: Any) -> Any:
-        return self
-
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **_: Any) -> ChatResult:
-        global made
-        made += 1
-        answer = AIMessage("final")
-        if self.role == "supervisor" and not any(isinstance(m, ToolMessage) for m in messages):
-            asked = [{"description": "go", "subagent_type": f"w{n}"} for n in range(3)]
-            answer = AIMessage("", tool_calls=[{"name": "task", "args": a, "id": uuid.uuid4().hex} for a in asked])
-        return ChatResult(generations=[ChatGeneration(message=answer)])
+def route(messages: Any) -> AIMessage:
+    if any(isinstance(m, ToolMessage) for m in messages):
+        return AIMessage("final")
+    asked = [{"description": "go", "subagent_type": f"w{n}"} for n in range(3)]
+    return AIMessage("", tool_calls=[{"name": "task", "args": a, "id": uuid.uuid4().hex} for a in asked])
 
 
 workers: Any = [
-    {"name": f"w{n}", "description": "a worker", "system_prompt": "work", "model": Instant(role="worker"), "tools": []}
+    {"name": f"w{n}", "description": "a worker", "system_prompt": "work", "model": Instant(answer=worker), "tools": []}
     for n in range(3)
 ]
-app = create_deep_agent(model=Instant(role="supervisor"), subagents=workers)
+app = create_deep_agent(model=Instant(answer=route), subagents=workers)
 
 
 async def task() -> None:
@@ -45,4 +29,4 @@ async def task() -> None:
     assert sum(isinstance(m, ToolMessage) for m in result["messages"]) == 3
 
 
-measure("deepagents, parallel", task, lambda: made)
+measure("deepagents, parallel", task, lambda: made[0])

@@ -7,41 +7,21 @@ import uuid
 from typing import Any
 
 from _harness import measure
-from langchain_core.language_models.chat_models import BaseChatModel
+from _langchain_model import Instant, made, worker
 from langchain_core.messages import AIMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.prebuilt import create_react_agent
 from langgraph_supervisor import create_supervisor
 
-made = 0
+
+def route(messages: Any) -> AIMessage:
+    done = sum(isinstance(m, ToolMessage) and (m.name or "").startswith("transfer_to_w") for m in messages)
+    if done == 3:
+        return AIMessage("final")
+    return AIMessage("", tool_calls=[{"name": f"transfer_to_w{done}", "args": {}, "id": uuid.uuid4().hex}])
 
 
-class Instant(BaseChatModel):
-    role: str
-
-    @property
-    def _llm_type(self) -> str:
-        return "instant"
-
-    def bind_tools(self, tools: Any, **_: Any) -> Any:
-        return self
-
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **_: Any) -> ChatResult:
-        global made
-        made += 1
-        return ChatResult(generations=[ChatGeneration(message=self._answer(messages))])
-
-    def _answer(self, messages: Any) -> AIMessage:
-        if self.role != "supervisor":
-            return AIMessage("worker result")
-        done = sum(isinstance(m, ToolMessage) and (m.name or "").startswith("transfer_to_w") for m in messages)
-        if done == 3:
-            return AIMessage("final")
-        return AIMessage("", tool_calls=[{"name": f"transfer_to_w{done}", "args": {}, "id": uuid.uuid4().hex}])
-
-
-workers = [create_react_agent(Instant(role="worker"), tools=[], name=f"w{n}") for n in range(3)]
-app = create_supervisor(workers, model=Instant(role="supervisor"), prompt="route").compile()
+workers = [create_react_agent(Instant(answer=worker), tools=[], name=f"w{n}") for n in range(3)]
+app = create_supervisor(workers, model=Instant(answer=route), prompt="route").compile()
 
 
 async def task() -> None:
@@ -50,4 +30,4 @@ async def task() -> None:
     assert sum(m.content == "worker result" for m in result["messages"]) == 3
 
 
-measure("langgraph-supervisor, sequential", task, lambda: made)
+measure("langgraph-supervisor, sequential", task, lambda: made[0])
