@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import ConfigurationError
+from atlas_mcp.model.stores import StoresConfig
 from atlas_mcp.models.config import ModelConfig
 from atlas_mcp.store.postgres import Postgres
 from atlas_mcp.watch.tracing import Destination
@@ -60,3 +61,13 @@ def database(settings: Settings) -> Postgres | None:
             next_step="Set LETTA_BASE_URL too: to a Letta server, or to what `atlas-mcp letta` serves.",
         )
     return Postgres(settings.database_url.get_secret_value())
+
+
+def stores(settings: Settings) -> StoresConfig:
+    """Where memory is kept beside the record, and what makes vectors of texts."""
+    return StoresConfig(
+        embedder=settings.embedder,
+        chroma_url=settings.chroma_url,
+        redis_url=settings.redis_url,
+        neo4j_url=settings.neo4j_url,
+    )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from atlas_mcp._chats import take_turn
-from atlas_mcp._config import database, destination, model_config
+from atlas_mcp._config import database, destination, model_config, stores
 from atlas_mcp._groups import GroupRuns
 from atlas_mcp._ratings import do_rating
 from atlas_mcp._rooms import Rooms, copying
@@ -200,6 +200,7 @@ class RoomsKeeper:
         await anyio.to_thread.run_sync(_import_heavy, self.models is self.local_models)
         from atlas_mcp.constellation.moves import Moves
         from atlas_mcp.letta.lettas import open_lettas
+        from atlas_mcp.memory.hybrid import open_memory
         from atlas_mcp.runs import new_executor, open_runs
         from atlas_mcp.runs.admission import Limits
         from atlas_mcp.store.record import open_record
@@ -216,7 +217,10 @@ class RoomsKeeper:
         executor = new_executor()
         fence = Fence(self.home.record, executor)
         checkpoints = await stack.enter_async_context(Checkpoints(record.database or self.home.checkpoints, fence))
-        rooms = Rooms(record, lettas, checkpoints, self, Ledger(self.settings.daily_usd))
+        memory = await stack.enter_async_context(
+            open_memory(record, self.home.path, self.home_locks, stores(self.settings))
+        )
+        rooms = Rooms(record, lettas, checkpoints, self, Ledger(self.settings.daily_usd), memory)
         rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
         await stack.enter_async_context(copying(rooms))
         executors: dict[RunKind, Executor] = {

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.moves import Moves
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.letta.lettas import Lettas
+    from atlas_mcp.memory.hybrid import HybridMemory
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.knowledge import Recalled
     from atlas_mcp.runs.runs import Runs
@@ -44,6 +45,7 @@ class Rooms:
     checkpoints: Checkpoints
     keeper: RoomsKeeper
     ledger: Ledger
+    memory: HybridMemory
     runs: Runs = field(init=False)
     copier: Copier = field(init=False)
     moves: Moves = field(init=False)

@@ -34,6 +34,9 @@ _SECRETS = {name for name in PROVIDER_VARIABLES if name.endswith("_KEY")} | {
     "mlflow_tracking_token",
     "letta_api_key",
     "database_url",
+    "chroma_url",
+    "redis_url",
+    "neo4j_url",
 }
 
 
@@ -81,6 +84,12 @@ class Settings(BaseSettings):
     )
     max_runs: int = Field(default=16, ge=1, description="Runs at work at once, in all; single turns apart.")
     max_runs_per_caller: int = Field(default=8, ge=1, description="Of those, how many of one caller.")
+    embedder: str = Field(
+        default="auto", description="What makes vectors: auto, none, hash, local:PATH, openai-compatible or voyage."
+    )
+    chroma_url: SecretStr | None = Field(default=None, description="A Chroma server, instead of files in the home.")
+    redis_url: SecretStr | None = Field(default=None, description="A Redis beside the record, for working memory.")
+    neo4j_url: SecretStr | None = Field(default=None, description="A Neo4j beside the record, for the facts.")
     letta_base_url: str | None = Field(
         default=None, validation_alias="LETTA_BASE_URL", description="Address of a Letta server, or of several: a,b."
     )

@@ -48,7 +48,7 @@ def test_every_setting_is_in_the_table_and_every_row_is_a_setting() -> None:
     rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
     named: set[str] = set()
     for row in rows:
-        names = re.findall(r"`([A-Z_]+)`", row)
+        names = re.findall(r"`([A-Z0-9_]+)`", row)
         stem = names[0].rsplit("_", 1)[0]
         named |= {names[0], *(stem + n if n.startswith("_") else n for n in names[1:])}
     known = {

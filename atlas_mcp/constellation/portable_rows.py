@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, insert, select, update
 from atlas_mcp.constellation.move_marks import Old
 from atlas_mcp.memory.documents import write_passages
 from atlas_mcp.model.run import ENDED
-from atlas_mcp.store import tables
+from atlas_mcp.store import memory_tables, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,14 +42,20 @@ OWN: tuple[Table, ...] = (
     tables.document,
     tables.passage,
     tables.learning,
+    memory_tables.memory,
+    memory_tables.memory_revision,
+    memory_tables.summary,
+    memory_tables.entity,
+    memory_tables.fact,
     tables.document_copy,
     tables.folder,
     tables.run,
 )
 """Tables whose rows carry their caller."""
 
-STAYING: tuple[Table, ...] = (tables.placement, tables.ledger)
-"""Those of them that are this home's: where the constellation is, and what was spent here, which no import undoes."""
+STAYING: tuple[Table, ...] = (tables.placement, tables.ledger, memory_tables.forgotten)
+"""Those of them that are this home's: where the constellation is, what was spent here, and what was to be forgotten;
+no import undoes them."""
 
 
 async def counted(db: AsyncConnection, caller: Caller) -> dict[str, int]:

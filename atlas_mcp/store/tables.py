@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
 from sqlalchemy import (
     JSON,
     Column,
-    DateTime,
     Float,
     Index,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
 
-if TYPE_CHECKING:
-    from sqlalchemy import Dialect
+from atlas_mcp.store import memory_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]  # of the same schema
+from atlas_mcp.store.columns import Utc, metadata
 
-
-class Utc(TypeDecorator[datetime]):
-    """A moment in UTC. SQLite keeps no zone: it is taken off on the way in and put back on the way out."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The moment in UTC, without its zone; a naive one is refused."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a moment without a zone: {value}")
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The moment, in UTC."""
-        return value.replace(tzinfo=UTC) if value else None
-
-
-metadata = MetaData()
+__all__ = ["Utc", "metadata"]
 
 placement = Table(
     "placement",
@@ -249,8 +223,13 @@ passage = Table(
     Column("at", Utc, nullable=False),
     Column("sha256", String, nullable=False),
     Column("text", Text, nullable=False),
+    Column("scope", String, nullable=False, server_default="all", comment="all, agent:NAME or team:NAME"),
+    Column("expires_at", Utc, comment="from then on it is found no more"),
+    Column("superseded_by", String, comment="id of the memory that took its source's place"),
+    Column("used_at", Utc, comment="when a search last gave it to somebody"),
     UniqueConstraint("source", "ordinal"),
     Index("passage_owner", "caller", "kind"),
+    Index("passage_expiry", "expires_at"),
 )
 
 document_copy = Table(

@@ -1,0 +1,40 @@
+"""All that a home remembers, behind one door: the record, and the stores that are fed from it.
+
+Promise: the record answers whatever becomes of a store that is fed from it. Opening is cheap: those stores open in the
+background, and what they are slow at delays nobody.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from atlas_mcp.model.stores import StoresConfig
+    from atlas_mcp.store.locks import Locks
+    from atlas_mcp.store.record import Record
+
+
+@dataclass
+class HybridMemory:
+    """What is remembered, of all callers; made by `open_memory`."""
+
+    record: Record
+    home: Path
+    locks: Locks
+    config: StoresConfig
+
+
+@asynccontextmanager
+async def open_memory(record: Record, home: Path, locks: Locks, config: StoresConfig) -> AsyncGenerator[HybridMemory]:
+    """The home's memory, until the block is left. `locks` are those of the home itself: its files are exclusive."""
+    memory = HybridMemory(record, home, locks, config)
+    async with anyio.create_task_group() as tasks:
+        yield memory
+        tasks.cancel_scope.cancel()

@@ -1,0 +1,189 @@
+"""Memories, their vectors, what is known of the world in facts, and what other stores are told."""
+
+from __future__ import annotations
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """Create the tables. A passage that goes takes its vectors along; each change of a vector goes to the outbox."""
+    import sqlalchemy as sa
+    from alembic import op
+
+    op.add_column("passage", sa.Column("scope", sa.String(), nullable=False, server_default="all"))
+    op.add_column("passage", sa.Column("expires_at", sa.DateTime(), nullable=True))
+    op.add_column("passage", sa.Column("superseded_by", sa.String(), nullable=True))
+    op.add_column("passage", sa.Column("used_at", sa.DateTime(), nullable=True))
+    op.create_index("passage_expiry", "passage", ["expires_at"])
+    _create_memories()
+    _create_facts()
+    op.create_table(
+        "vector",
+        sa.Column("passage", sa.Integer(), sa.ForeignKey("passage.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("fingerprint", "passage"),
+    )
+    op.create_index("vector_passage", "vector", ["passage"])
+    op.create_table(
+        "outbox",
+        sa.Column("seq", sa.Integer(), primary_key=True, autoincrement=True),
+        sa.Column("topic", sa.String(), nullable=False),
+        sa.Column("item", sa.String(), nullable=False),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("outbox_topic", "outbox", ["topic", "seq"])
+    op.create_table(
+        "derived",
+        sa.Column("name", sa.String(), primary_key=True),
+        sa.Column("state", sa.JSON(), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=False),
+    )
+    if op.get_bind().dialect.name == "postgresql":
+        _follow_on_postgresql()
+    else:
+        _follow_on_sqlite()
+
+
+def _create_memories() -> None:
+    import sqlalchemy as sa
+    from alembic import op
+
+    op.create_table(
+        "memory",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("caller", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("project", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=True),
+        sa.Column("about", sa.String(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("quote", sa.Text(), nullable=False),
+        sa.Column("author", sa.String(), nullable=False),
+        sa.Column("trust", sa.Float(), nullable=False),
+        sa.Column("run_id", sa.String(), nullable=True),
+        sa.Column("turn_id", sa.String(), nullable=True),
+        sa.Column("confidence", sa.Float(), nullable=True),
+        sa.Column("scores", sa.JSON(), nullable=True),
+        sa.Column("score", sa.Float(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("superseded_by", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(), nullable=True),
+        sa.UniqueConstraint("caller", "kind", "scope", "project", "key"),
+    )
+    op.create_index("memory_owner", "memory", ["caller", "kind", "created_at"])
+    op.create_index("memory_run", "memory", ["run_id"])
+    op.create_index("memory_expiry", "memory", ["expires_at"])
+    op.create_table(
+        "memory_revision",
+        sa.Column("memory", sa.String(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("caller", sa.String(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("operation", sa.String(), nullable=False),
+        sa.Column("author", sa.String(), nullable=False),
+        sa.Column("run_id", sa.String(), nullable=True),
+        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("memory", "number"),
+    )
+    op.create_table(
+        "forgotten",
+        sa.Column("item", sa.String(), nullable=False),
+        sa.Column("caller", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("places", sa.JSON(), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("purged_at", sa.DateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("caller", "item"),
+    )
+    op.create_index("forgotten_text", "forgotten", ["caller", "sha256"])
+    op.create_table(
+        "summary",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("caller", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("covers", sa.JSON(), nullable=False),
+        sa.Column("tokens", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=False),
+    )
+    op.create_index("summary_subject", "summary", ["caller", "subject", "at"])
+
+
+def _create_facts() -> None:
+    import sqlalchemy as sa
+    from alembic import op
+
+    op.create_table(
+        "entity",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("caller", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("norm", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("merged_into", sa.String(), nullable=True),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.UniqueConstraint("caller", "norm", "kind"),
+    )
+    op.create_table(
+        "fact",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("caller", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("relation", sa.String(), nullable=False),
+        sa.Column("object", sa.String(), nullable=True),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("project", sa.String(), nullable=False),
+        sa.Column("true_from", sa.DateTime(), nullable=True),
+        sa.Column("true_until", sa.DateTime(), nullable=True),
+        sa.Column("learned_at", sa.DateTime(), nullable=False),
+        sa.Column("superseded_at", sa.DateTime(), nullable=True),
+        sa.Column("superseded_by", sa.String(), nullable=True),
+        sa.Column("sources", sa.JSON(), nullable=False),
+        sa.Column("author", sa.String(), nullable=False),
+        sa.Column("run_id", sa.String(), nullable=True),
+        sa.Column("confidence", sa.Float(), nullable=False),
+        sa.Column("trust", sa.Float(), nullable=False),
+    )
+    op.create_index("fact_subject", "fact", ["caller", "subject", "relation"])
+    op.create_index("fact_object", "fact", ["caller", "object"])
+    op.create_index("fact_run", "fact", ["run_id"])
+
+
+_CHANGES = (("INSERT", "new"), ("DELETE", "old"))
+
+
+def _follow_on_sqlite() -> None:
+    from alembic import op
+
+    op.execute(
+        "CREATE TRIGGER passage_vectors AFTER DELETE ON passage BEGIN DELETE FROM vector WHERE passage = old.id; END"
+    )
+    for event, row in _CHANGES:
+        item = f"{row}.fingerprint || ' ' || {row}.passage"
+        op.execute(
+            f"CREATE TRIGGER vector_{event} AFTER {event} ON vector BEGIN"  # noqa: S608 - our own names
+            f" INSERT INTO outbox(topic, item) VALUES ('vector', {item}); END"
+        )
+
+
+def _follow_on_postgresql() -> None:
+    from alembic import op
+
+    for event, row in _CHANGES:
+        name = f"vector_{event.lower()}"
+        op.execute(
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"  # noqa: S608 - our own names
+            f" INSERT INTO outbox(topic, item) VALUES ('vector', {row}.fingerprint || ' ' || {row}.passage);"
+            " RETURN NULL; END $$"
+        )
+        op.execute(f"CREATE TRIGGER {name} AFTER {event} ON vector FOR EACH ROW EXECUTE FUNCTION {name}()")
