@@ -1,13 +1,15 @@
 """The tables of what is remembered: memories and their revisions, facts, vectors, and what other stores are told.
 
 A memory's text is searched as passages (`tables.passage`, whose `source` is its id). Vectors belong to passages and go
-with them; each that comes or goes is written to the outbox by a trigger, in the same commit.
+with them; each that comes or goes is written to the outbox by a trigger, in the same commit. So is every change of
+working memory while `derived` has a row `redis`, and of facts while it has a row `graph`: while somebody is fed.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -19,9 +21,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from atlas_mcp.store.columns import Utc, metadata
+
+CURRENT = "superseded_by IS NULL AND reason = ''"
+"""The condition on a row of `memory` that says what is remembered now."""
 
 memory = Table(
     "memory",
@@ -34,8 +40,9 @@ memory = Table(
     Column("key", String, comment="its name within kind, scope and project, where it has one"),
     Column("about", String, nullable=False, comment="its subject, in a few words"),
     Column("text", Text, nullable=False),
+    Column("sha256", String, nullable=False, comment="of the text as it is compared: the same words are the same text"),
     Column("revision", Integer, nullable=False),
-    Column("source", String, nullable=False, comment="a material's name, an event of the run, a turn"),
+    Column("source", Text, nullable=False, comment="a material's name, an event of the run, a turn; each on a line"),
     Column("quote", Text, nullable=False),
     Column("author", String, nullable=False, comment="caller, agent:NAME or atlas"),
     Column("trust", Float, nullable=False),
@@ -49,8 +56,20 @@ memory = Table(
     Column("created_at", Utc, nullable=False),
     Column("updated_at", Utc, nullable=False),
     Column("expires_at", Utc, comment="when it is deleted; none is never"),
-    UniqueConstraint("caller", "kind", "scope", "project", "key"),
-    Index("memory_owner", "caller", "kind", "created_at"),
+    Index(
+        "memory_key",
+        "caller",
+        "kind",
+        "scope",
+        "project",
+        "key",
+        unique=True,
+        sqlite_where=text(CURRENT),
+        postgresql_where=text(CURRENT),
+    ),  # fmt: skip
+    Index("memory_owner", "caller", "created_at", "id"),
+    Index("memory_text", "caller", "sha256"),
+    Index("memory_successor", "superseded_by"),
     Index("memory_run", "run_id"),
     Index("memory_expiry", "expires_at"),
 )
@@ -62,11 +81,15 @@ memory_revision = Table(
     Column("number", Integer, nullable=False),
     Column("caller", String, nullable=False),
     Column("text", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("quote", Text, nullable=False),
+    Column("trust", Float, nullable=False),
     Column("operation", String, nullable=False),
-    Column("author", String, nullable=False),
-    Column("run_id", String),
+    Column("author", String, nullable=False, comment="whose text it is"),
+    Column("run_id", String, comment="of the run that made the revision"),
     Column("at", Utc, nullable=False),
     PrimaryKeyConstraint("memory", "number"),
+    Index("memory_revision_run", "caller", "run_id"),
 )
 
 forgotten = Table(
@@ -107,12 +130,14 @@ entity = Table(
     Column("merged_into", String, comment="id of the entity that it turned out to be"),
     Column("created_at", Utc, nullable=False),
     UniqueConstraint("caller", "norm", "kind"),
+    Index("entity_merged", "caller", "merged_into"),
 )
 
 fact = Table(
     "fact",
     metadata,
-    Column("id", String, primary_key=True),
+    Column("id", String, nullable=False),
+    Column("version", Integer, nullable=False, comment="what was held of it at one time; several may hold at once"),
     Column("caller", String, nullable=False),
     Column("subject", String, nullable=False, comment="id of the entity"),
     Column("relation", String, nullable=False),
@@ -124,13 +149,15 @@ fact = Table(
     Column("true_from", Utc),
     Column("true_until", Utc),
     Column("learned_at", Utc, nullable=False),
-    Column("superseded_at", Utc),
-    Column("superseded_by", String),
+    Column("superseded_at", Utc, comment="when this version ceased to be held; none is held now"),
+    Column("superseded_by", String, comment="id of the fact that took its place, or its own; none where it was undone"),
     Column("sources", JSON, nullable=False),
     Column("author", String, nullable=False),
     Column("run_id", String),
     Column("confidence", Float, nullable=False),
     Column("trust", Float, nullable=False),
+    Column("functional", Boolean, nullable=False, comment="whether its subject has but one such object at a time"),
+    PrimaryKeyConstraint("id", "version"),
     Index("fact_subject", "caller", "subject", "relation"),
     Index("fact_object", "caller", "object"),
     Index("fact_run", "run_id"),
@@ -150,7 +177,7 @@ outbox = Table(
     "outbox",
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=True),
-    Column("topic", String, nullable=False, comment="vector, or graph"),
+    Column("topic", String, nullable=False, comment="vector, graph or working"),
     Column("item", String, nullable=False, comment="of what changed: its state is read from the record"),
     Index("outbox_topic", "topic", "seq"),
     sqlite_autoincrement=True,

@@ -15,6 +15,7 @@ def upgrade() -> None:
     op.add_column("passage", sa.Column("expires_at", sa.DateTime(), nullable=True))
     op.add_column("passage", sa.Column("superseded_by", sa.String(), nullable=True))
     op.add_column("passage", sa.Column("used_at", sa.DateTime(), nullable=True))
+    op.add_column("passage", sa.Column("repeated", sa.Integer(), nullable=False, server_default="0"))
     op.create_index("passage_expiry", "passage", ["expires_at"])
     _create_memories()
     _create_facts()
@@ -60,8 +61,9 @@ def _create_memories() -> None:
         sa.Column("key", sa.String(), nullable=True),
         sa.Column("about", sa.String(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("source", sa.String(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
         sa.Column("quote", sa.Text(), nullable=False),
         sa.Column("author", sa.String(), nullable=False),
         sa.Column("trust", sa.Float(), nullable=False),
@@ -75,9 +77,13 @@ def _create_memories() -> None:
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("updated_at", sa.DateTime(), nullable=False),
         sa.Column("expires_at", sa.DateTime(), nullable=True),
-        sa.UniqueConstraint("caller", "kind", "scope", "project", "key"),
     )
-    op.create_index("memory_owner", "memory", ["caller", "kind", "created_at"])
+    current = sa.text("superseded_by IS NULL AND reason = ''")
+    key = ["caller", "kind", "scope", "project", "key"]
+    op.create_index("memory_key", "memory", key, unique=True, sqlite_where=current, postgresql_where=current)
+    op.create_index("memory_owner", "memory", ["caller", "created_at", "id"])
+    op.create_index("memory_text", "memory", ["caller", "sha256"])
+    op.create_index("memory_successor", "memory", ["superseded_by"])
     op.create_index("memory_run", "memory", ["run_id"])
     op.create_index("memory_expiry", "memory", ["expires_at"])
     op.create_table(
@@ -86,12 +92,16 @@ def _create_memories() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("caller", sa.String(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("quote", sa.Text(), nullable=False),
+        sa.Column("trust", sa.Float(), nullable=False),
         sa.Column("operation", sa.String(), nullable=False),
         sa.Column("author", sa.String(), nullable=False),
         sa.Column("run_id", sa.String(), nullable=True),
         sa.Column("at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("memory", "number"),
     )
+    op.create_index("memory_revision_run", "memory_revision", ["caller", "run_id"])
     op.create_table(
         "forgotten",
         sa.Column("item", sa.String(), nullable=False),
@@ -132,9 +142,11 @@ def _create_facts() -> None:
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.UniqueConstraint("caller", "norm", "kind"),
     )
+    op.create_index("entity_merged", "entity", ["caller", "merged_into"])
     op.create_table(
         "fact",
-        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("caller", sa.String(), nullable=False),
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("relation", sa.String(), nullable=False),
@@ -153,6 +165,8 @@ def _create_facts() -> None:
         sa.Column("run_id", sa.String(), nullable=True),
         sa.Column("confidence", sa.Float(), nullable=False),
         sa.Column("trust", sa.Float(), nullable=False),
+        sa.Column("functional", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id", "version"),
     )
     op.create_index("fact_subject", "fact", ["caller", "subject", "relation"])
     op.create_index("fact_object", "fact", ["caller", "object"])
@@ -160,6 +174,15 @@ def _create_facts() -> None:
 
 
 _CHANGES = (("INSERT", "new"), ("DELETE", "old"))
+_GRAPH = (
+    ("fact", "INSERT", "new"),
+    ("fact", "UPDATE", "new"),
+    ("fact", "DELETE", "old"),
+    ("entity", "UPDATE", "new"),
+    ("entity", "DELETE", "old"),
+)
+_MIRRORED = "EXISTS (SELECT 1 FROM derived WHERE name = 'graph')"
+_CACHED = "EXISTS (SELECT 1 FROM derived WHERE name = 'redis')"
 
 
 def _follow_on_sqlite() -> None:
@@ -174,6 +197,18 @@ def _follow_on_sqlite() -> None:
             f"CREATE TRIGGER vector_{event} AFTER {event} ON vector BEGIN"  # noqa: S608 - our own names
             f" INSERT INTO outbox(topic, item) VALUES ('vector', {item}); END"
         )
+    for event, row in (*_CHANGES, ("UPDATE", "new")):
+        item = f"{row}.caller || char(31) || {row}.scope || char(31) || {row}.project || char(31) || {row}.key"
+        op.execute(
+            f"CREATE TRIGGER working_{event} AFTER {event} ON memory"  # noqa: S608 - our own names
+            f" WHEN {row}.kind = 'working' AND {row}.key IS NOT NULL AND {_CACHED} BEGIN"
+            f" INSERT INTO outbox(topic, item) VALUES ('working', {item}); END"
+        )
+    for table, event, row in _GRAPH:
+        op.execute(
+            f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table} WHEN {_MIRRORED} BEGIN"  # noqa: S608 - our own names
+            f" INSERT INTO outbox(topic, item) VALUES ('graph', {row}.id); END"
+        )
 
 
 def _follow_on_postgresql() -> None:
@@ -187,3 +222,21 @@ def _follow_on_postgresql() -> None:
             " RETURN NULL; END $$"
         )
         op.execute(f"CREATE TRIGGER {name} AFTER {event} ON vector FOR EACH ROW EXECUTE FUNCTION {name}()")
+    for event, row in (*_CHANGES, ("UPDATE", "new")):
+        name, item = (
+            f"working_{event.lower()}",
+            f"concat_ws(chr(31), {row}.caller, {row}.scope, {row}.project, {row}.key)",
+        )
+        op.execute(
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"  # noqa: S608 - our own names
+            f" IF {row}.kind = 'working' AND {row}.key IS NOT NULL AND {_CACHED} THEN"
+            f" INSERT INTO outbox(topic, item) VALUES ('working', {item}); END IF; RETURN NULL; END $$"
+        )
+        op.execute(f"CREATE TRIGGER {name} AFTER {event} ON memory FOR EACH ROW EXECUTE FUNCTION {name}()")
+    for table, event, row in _GRAPH:
+        name = f"{table}_{event.lower()}"
+        op.execute(
+            f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF {_MIRRORED} THEN"  # noqa: S608 - our own names
+            f" INSERT INTO outbox(topic, item) VALUES ('graph', {row}.id); END IF; RETURN NULL; END $$"
+        )
+        op.execute(f"CREATE TRIGGER {name} AFTER {event} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()")
