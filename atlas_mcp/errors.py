@@ -29,6 +29,7 @@
     │   ├── LettaUnavailable
     │   │   └── LettaLost
     │   ├── ModelFailed
+    │   ├── EmbedderFailed
     │   ├── ConstellationMoving
     │   ├── LockTimeout
     │   ├── LockLost
@@ -320,6 +321,26 @@ class ModelFailed(Unavailable):
     def __init__(self, message: str, *, transient: bool = False, next_step: str | None = None) -> None:
         super().__init__(message, next_step=next_step)
         self.transient = transient
+
+
+class EmbedderFailed(Unavailable):
+    """Raised when no vectors could be made of texts.
+
+    `of_texts` tells whether it may be for one of the texts, so that others could still be embedded; `retry_after` is
+    how many seconds the embedder asked to be left alone.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        of_texts: bool = False,
+        retry_after: float | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(message, next_step=next_step)
+        self.of_texts = of_texts
+        self.retry_after = retry_after
 
 
 class ConstellationMoving(Unavailable):
