@@ -100,6 +100,7 @@ forgotten = Table(
     Column("kind", String, nullable=False),
     Column("sha256", String, nullable=False, comment="of the text, so that a copy of it is known"),
     Column("places", JSON, nullable=False, comment="where it was, and what became of it there"),
+    Column("text", Text, comment="what is still to be taken from other texts and files; none once it was"),
     Column("at", Utc, nullable=False),
     Column("purged_at", Utc, comment="when it was taken from the disk, too"),
     PrimaryKeyConstraint("caller", "item"),

@@ -109,6 +109,7 @@ def _create_memories() -> None:
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("places", sa.JSON(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=True),
         sa.Column("at", sa.DateTime(), nullable=False),
         sa.Column("purged_at", sa.DateTime(), nullable=True),
         sa.PrimaryKeyConstraint("caller", "item"),
