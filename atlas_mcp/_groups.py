@@ -199,7 +199,7 @@ class GroupRuns:
             goal, given = f"{further.group.name} tends its memory", further.model_dump(mode="json")
             return await rooms.runs.submit(caller, "group", goal, given, needs=rooms.keeper.models.providers())
 
-        return await run_group(run, order, House(agents, rooms.record, rooms.keeper.locks, rooms.checkpoints, submit))
+        return await run_group(run, order, House(agents, rooms.record, rooms.keeper.locks, submit))
 
 
 def _shown(group: GroupSpec) -> GroupInfo:

@@ -201,10 +201,9 @@ class RoomsKeeper:
         from atlas_mcp.constellation.moves import Moves
         from atlas_mcp.letta.lettas import open_lettas
         from atlas_mcp.memory.hybrid import open_memory
-        from atlas_mcp.runs import new_executor, open_runs
+        from atlas_mcp.runs import open_runs
         from atlas_mcp.runs.admission import Limits
         from atlas_mcp.store.record import open_record
-        from atlas_mcp.teamwork.checkpoints import Checkpoints, Fence
         from atlas_mcp.watch.ledger import Ledger
 
         if self.advisory_locks is not None:
@@ -214,13 +213,10 @@ class RoomsKeeper:
         lettas = await stack.enter_async_context(
             open_lettas(self.servers, record, self.locks, self._open_embedded, embedding=embedding)
         )
-        executor = new_executor()
-        fence = Fence(self.home.record, executor)
-        checkpoints = await stack.enter_async_context(Checkpoints(record.database or self.home.checkpoints, fence))
         memory = await stack.enter_async_context(
             open_memory(record, self.home.path, self.home_locks, stores(self.settings))
         )
-        rooms = Rooms(record, lettas, checkpoints, self, Ledger(self.settings.daily_usd), memory)
+        rooms = Rooms(record, lettas, self, Ledger(self.settings.daily_usd), memory)
         rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
         await stack.enter_async_context(copying(rooms))
         executors: dict[RunKind, Executor] = {
@@ -237,8 +233,6 @@ class RoomsKeeper:
             providers=self.models.providers(),
             answer_hours=self.settings.answer_hours,
             limits=Limits(self.settings.max_runs, self.settings.max_runs_per_caller),
-            forget=checkpoints.forget,
-            name=executor,
         )
         rooms.runs = await stack.enter_async_context(runs)
         if self.draining:

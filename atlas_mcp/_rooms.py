@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from atlas_mcp.model.knowledge import Recalled
     from atlas_mcp.runs.runs import Runs
     from atlas_mcp.store.record import Record
-    from atlas_mcp.teamwork.checkpoints import Checkpoints
     from atlas_mcp.watch.ledger import Ledger
 
 
@@ -42,7 +41,6 @@ class Rooms:
 
     record: Record
     lettas: Lettas
-    checkpoints: Checkpoints
     keeper: RoomsKeeper
     ledger: Ledger
     memory: HybridMemory

@@ -127,7 +127,7 @@ async def _on_postgresql(record: Record, database: Postgres) -> Room:
 
 
 def _runs(keeper: RoomsKeeper) -> Room:
-    if broken := _broken("runs", keeper.home.engine, keeper.home.checkpoints):
+    if broken := _broken("runs", keeper.home.engine):
         return broken
     if keeper.opened is None:
         return Room(name="runs", health="idle", text="Opens with the first call that needs it.")

@@ -48,7 +48,7 @@ async def do_team_task(rooms: Rooms, run: RunContext) -> RunOutcome:
         async with rooms.record.read() as db:
             before = await seconds_worked(db, run.run_id)
     with rooms.ledger.account(run.run_id, task.budget, before):
-        outcome = await run_team_task(run, agents, task, rooms.checkpoints)
+        outcome = await run_team_task(run, agents, task)
     if outcome.result is not None:
         await _remember(run, agents, task.goal, outcome.result)
     return outcome

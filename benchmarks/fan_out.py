@@ -1,11 +1,11 @@
-"""Many workers at once: a team task whose agents take 50 ms each, beside plain LangGraph with the same saver.
+"""Many workers at once: a team task whose agents take 50 ms each, beside plain LangGraph on its SQLite saver.
 
     python benchmarks/fan_out.py [workers ...]
 
 One part, so many assignments, all at once; the limit of assignments a supervisor may make is lifted for this. The peer
-is the bare fan-out: StateGraph and Send, the same saver on the same kind of file, nothing kept beside. Printed are the
-times from claim to final event, their ratio (target: at least 0.9 with 100 workers), the memory that a task adds, and
-what it leaves on disk.
+is the bare fan-out: StateGraph and Send, LangGraph's own saver on the same kind of file, nothing kept beside. Printed
+are the times from claim to final event, their ratio (target: at least 0.9 with 100 workers), the memory that a task
+adds, and what it leaves on disk.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ from atlas_mcp.store.home import open_home
 from atlas_mcp.store.locks import Locks
 from atlas_mcp.store.record import open_record
 from atlas_mcp.teamwork import team as team_room
-from atlas_mcp.teamwork.checkpoints import Checkpoints
 from atlas_mcp.teamwork.task import run_team_task
 
 SECONDS = 0.05
@@ -111,19 +110,21 @@ def bare_graph(saver: Any, workers: int) -> Any:
 
 async def measure(workers: int, folder: Path) -> None:
     """Print what so many workers take, here and in plain LangGraph."""
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
     home, agents, caller = open_home(folder / "home"), Crowd(workers), Caller(id="local:bench")
     took: list[float] = []
     bare: list[float] = []
-    async with open_record(home.path) as record, Checkpoints(home.checkpoints) as checkpoints:
+    async with open_record(home.path) as record, AsyncSqliteSaver.from_conn_string(str(folder / "peer.db")) as saver:
 
         async def execute(run: RunContext) -> RunOutcome:
             begun = time.perf_counter()
-            outcome = await run_team_task(run, agents, TeamTask.model_validate(run.input), checkpoints)
+            outcome = await run_team_task(run, agents, TeamTask.model_validate(run.input))
             took.append((time.perf_counter() - begun) * 1000)
             return outcome
 
         async with open_runs(home, record, Locks(home.locks), {"team_task": execute}) as runs:
-            graph = bare_graph(await checkpoints.saver(), workers)
+            graph = bare_graph(saver, workers)
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             for n in range(TIMES + 1):
                 run_id = await runs.submit(caller, "team_task", TASK.goal, TASK.model_dump(mode="json"))

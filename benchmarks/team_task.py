@@ -2,10 +2,10 @@
 
     python benchmarks/team_task.py [tasks]
 
-Measured from the claim of a stored run to its final event, with the real record, engine and checkpoints on a fresh
-home: six agent turns (plan, delegation, three workers, merge), typed answers, journal, artifacts, usage. Beside it, in
-the same process and turn about: the bare graph of the same shape in plain LangGraph (StateGraph and Send, same saver),
-which keeps no journal, no artifacts and checks nothing.
+Measured from the claim of a stored run to its final event, with the real record and engine on a fresh home: seven
+agent turns (plan, delegation, three workers, merge, the librarian), typed answers, journal, artifacts, usage. Beside
+it, in the same process and turn about: the bare graph of the same shape in plain LangGraph (StateGraph and Send) on its
+own SQLite saver, which keeps no journal, no artifacts and checks nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from atlas_mcp.runs.outcome import RunOutcome
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.locks import Locks
 from atlas_mcp.store.record import open_record
-from atlas_mcp.teamwork.checkpoints import Checkpoints
 from atlas_mcp.teamwork.task import run_team_task
 
 TURNS = 7
@@ -143,20 +142,22 @@ def bare_graph(saver: Any) -> Any:
 
 async def measure(tasks: int, folder: Path) -> tuple[list[float], list[float], list[float]]:
     """Milliseconds from claim to final event, from submission to the end as seen, and of the bare graph."""
+    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
     home, agents, caller = open_home(folder / "home"), InstantAgents(), Caller(id="local:bench")
     claimed: list[float] = []
     seen: list[float] = []
     bare: list[float] = []
-    async with open_record(home.path) as record, Checkpoints(home.checkpoints) as checkpoints:
+    async with open_record(home.path) as record, AsyncSqliteSaver.from_conn_string(str(folder / "peer.db")) as saver:
 
         async def execute(run: RunContext) -> RunOutcome:
             begun = time.perf_counter()
-            outcome = await run_team_task(run, agents, TeamTask.model_validate(run.input), checkpoints)
+            outcome = await run_team_task(run, agents, TeamTask.model_validate(run.input))
             claimed.append((time.perf_counter() - begun) * 1000)
             return outcome
 
         async with open_runs(home, record, Locks(home.locks), {"team_task": execute}) as runs:
-            graph = bare_graph(await checkpoints.saver())
+            graph = bare_graph(saver)
             for n in range(tasks + 3):
                 begun = time.perf_counter()
                 run_id = await runs.submit(caller, "team_task", TASK.goal, TASK.model_dump(mode="json"))
@@ -180,7 +181,7 @@ def main() -> None:
     print(f"team task, claim to final event:  {summary(claimed)}")
     print(f"  of that for each agent turn:    {summary([ms / TURNS for ms in claimed])}")
     print(f"team task, submit to end seen:    {summary(seen)}")
-    print(f"plain LangGraph, same saver:      {summary(bare)}")
+    print(f"plain LangGraph, SQLite saver:    {summary(bare)}")
     print(f"  of that for each node:          {summary([ms / TURNS for ms in bare])}")
 
 

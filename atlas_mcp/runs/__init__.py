@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from atlas_mcp.model.run import RunKind
     from atlas_mcp.runs.admission import Limits
     from atlas_mcp.runs.runs import Runs
-    from atlas_mcp.runs.watch import Forget
     from atlas_mcp.store.home import Home
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
@@ -36,16 +35,14 @@ async def open_runs(
     providers: Collection[str] = (),
     answer_hours: float = 72.0,
     limits: Limits | None = None,
-    forget: Forget | None = None,
     name: str | None = None,
 ) -> AsyncGenerator[Runs]:
     """The runs of this home, executed by this process while the body runs.
 
     `executors` says how each kind of run is done, `providers` which model providers this process has keys for, and
     `answer_hours` how long the questions that are asked here wait for an answer. `limits` holds for all processes of
-    the record together; `forget` is called with the id of each run that has ended here, single turns apart; `name` is
-    what `new_executor` gave. Leaving stops what is running here; it stays unfinished and goes on in the next process
-    that can do it.
+    the record together; `name` is what `new_executor` gave. Leaving stops what is running here; it stays unfinished and
+    goes on in the next process that can do it.
     """
     from atlas_mcp.runs.admission import Limits
     from atlas_mcp.runs.runs import opened
@@ -58,7 +55,6 @@ async def open_runs(
         providers=frozenset(providers),
         answer_within=timedelta(hours=answer_hours),
         limits=limits or Limits(),
-        forget=forget,
         name=name or new_executor(),
     ) as runs:
         yield runs

@@ -32,10 +32,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Kept:
-    """A text that the run keeps under a name, instead of the one it had."""
+    """A text that the run keeps under a name, instead of the one it had; one that is `passing`, until it ends."""
 
     name: str
     text: str
+    passing: bool = False
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ _DELETE = (
     delete(tables.question).where(tables.question.c.run_id == bindparam("run")),
     delete(_RUN).where(_RUN.c.id == bindparam("run")),
 )
+_PASS = delete(tables.artifact).where(tables.artifact.c.run_id == bindparam("run"), tables.artifact.c.passing)
 _DELETE_OURS = delete(_RUN).where(
     _RUN.c.id == bindparam("run"), _RUN.c.executor == bindparam("me"), _RUN.c.status == "working"
 )
@@ -219,6 +220,7 @@ async def end(
     if row.executor != executor or row.status in ENDED:
         raise RunLost(run_id)
     await move(connection, row, to, entry, **values)
+    await connection.execute(_PASS, {"run": run_id})
 
 
 async def cancel(connection: AsyncConnection, run_id: str, caller: str) -> RunRow | None:
@@ -229,6 +231,7 @@ async def cancel(connection: AsyncConnection, run_id: str, caller: str) -> RunRo
     done, total = row.progress.get("done", 0), row.progress.get("total", 0)
     kept = f" {done} of {total} turns were done; what they gave is kept." if total else ""
     await move(connection, row, "cancelled", Entry("caller", "run_cancelled", f"Cancelled.{kept}"))
+    await connection.execute(_PASS, {"run": run_id})
     return row
 
 

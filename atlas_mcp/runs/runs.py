@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from atlas_mcp.runs.changes import Entry
     from atlas_mcp.runs.outcome import Executor, RunOutcome
     from atlas_mcp.runs.rows import RunRow
-    from atlas_mcp.runs.watch import Forget
     from atlas_mcp.store.home import Home
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
@@ -242,8 +241,6 @@ class Runs:
             cancelled = await rows.cancel(connection, run_id, caller.id)
         self._runner.stop(run_id)
         self._bells.ring(run_id)
-        if cancelled and cancelled.executor is None:  # else the process that executes it does so
-            self._watch.forget_soon(cancelled)
         run = await self.get(caller, run_id)
         if cancelled or run.status == "cancelled":
             return run
@@ -314,7 +311,6 @@ async def opened(
     providers: frozenset[str],
     answer_within: timedelta,
     limits: Limits,
-    forget: Forget | None,
     name: str,
 ) -> AsyncGenerator[Runs]:
     """See `open_runs`."""
@@ -326,7 +322,7 @@ async def opened(
     failure: Exception | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            watch = Watch(record, locks, runner, bells, providers=providers, limits=limits, forget=forget, tasks=tasks)
+            watch = Watch(record, locks, runner, bells, providers=providers, limits=limits, tasks=tasks)
             runs = Runs(record, locks, runner, bells, watch, providers=providers, limits=limits)
             tasks.start_soon(watch.keep)
             try:

@@ -113,7 +113,7 @@ async def _make(
     now = datetime.now(UTC)
     allowed = [c for c in changes if isinstance(c, AFTER_THE_END)] if stand.status == "cancelled" else changes
     told, new = _numbered([c for c in allowed if isinstance(c, Entry)], stand, now)
-    texts, spent = _texts(allowed, stand)
+    texts, passing, spent = _texts(allowed, stand)
     after = replace(
         stand,
         last_seq=stand.last_seq + len(new),
@@ -129,7 +129,7 @@ async def _make(
     if not changed.rowcount:
         return None
     await journal.write(connection, run_id, new)
-    await _store(connection, run_id, texts, stand, after, now)
+    await _store(connection, run_id, texts, passing, stand, after, now)
     return Step(told, new=bool(new), late=len(allowed) < len(changes), stand=after)
 
 
@@ -153,13 +153,16 @@ def _numbered(
     return told, new
 
 
-def _texts(changes: Iterable[Change], stand: Stand) -> tuple[dict[str, str], list[Usage]]:
-    """The texts to keep, and what is to be added to the run's usage."""
+def _texts(changes: Iterable[Change], stand: Stand) -> tuple[dict[str, str], set[str], list[Usage]]:
+    """The texts to keep, which of them until the end only, and what is to be added to the run's usage."""
     texts: dict[str, str] = {}
+    passing: set[str] = set()
     spent: list[Usage] = []
     for change in changes:
         if isinstance(change, Kept):
             texts[change.name] = change.text
+            if change.passing:
+                passing.add(change.name)
         elif isinstance(change, Spent):
             # The mark of a turn that was counted is a text of the run: it is in the same transaction as the sum.
             mark = f"usage:{change.key}" if change.key is not None else None
@@ -167,7 +170,7 @@ def _texts(changes: Iterable[Change], stand: Stand) -> tuple[dict[str, str], lis
                 spent.append(change.usage)
             if mark is not None and mark not in stand.texts:
                 texts[mark] = change.usage.model_dump_json()
-    return texts, spent
+    return texts, passing, spent
 
 
 def _shown(changes: Iterable[Change]) -> dict[str, Any]:
@@ -179,11 +182,24 @@ def _shown(changes: Iterable[Change]) -> dict[str, Any]:
 
 
 async def _store(
-    connection: AsyncConnection, run_id: str, texts: Mapping[str, str], before: Stand, after: Stand, now: datetime
+    connection: AsyncConnection,
+    run_id: str,
+    texts: Mapping[str, str],
+    passing: set[str],
+    before: Stand,
+    after: Stand,
+    now: datetime,
 ) -> None:
     old = [{"artifact": before.texts[name], "text": text} for name, text in texts.items() if name in before.texts]
     new = [
-        {"id": after.texts[name], "run_id": run_id, "name": name, "text": text, "created_at": now}
+        {
+            "id": after.texts[name],
+            "run_id": run_id,
+            "name": name,
+            "text": text,
+            "passing": name in passing,
+            "created_at": now,
+        }
         for name, text in texts.items()
         if name not in before.texts
     ]

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import anyio
 
 from atlas_mcp.errors import LockTimeout, StoreUnavailable
-from atlas_mcp.model.run import ENDED
 from atlas_mcp.runs import answering, rows
 from atlas_mcp.runs.admission import Limits, at_work
 from atlas_mcp.runs.adoption import Gone, Here, due, lock_of, try_take
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
 
-    Forget = Callable[[str], Awaitable[None]]
 
 LOOK_SECONDS = 0.5
 GRACE_SECONDS = 1.0
@@ -42,10 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class Watch:
-    """What one process, whose runs `runner` has in its hands, does about the runs of the record.
-
-    `forget` is called with the id of a run that has ended: whoever kept where it stands need keep it no longer.
-    """
+    """What one process, whose runs `runner` has in its hands, does about the runs of the record."""
 
     def __init__(
         self,
@@ -56,7 +51,6 @@ class Watch:
         *,
         providers: frozenset[str],
         limits: Limits,
-        forget: Forget | None,
         tasks: TaskGroup,
     ) -> None:
         self._record = record
@@ -65,7 +59,6 @@ class Watch:
         self._bells = bells
         self._providers = providers
         self._limits = limits
-        self._forget = forget
         self._tasks = tasks
         self._onlooker = Onlooker()
         self._pulse = Pulse(runner.name, record, lambda: bool(runner.mine))
@@ -102,27 +95,6 @@ class Watch:
             await execute(taken)
         finally:
             self.wake()
-            if taken.kind != "turn":
-                with anyio.CancelScope(shield=True):
-                    await self.forget(taken.run_id)
-
-    def forget_soon(self, row: RunRow) -> None:
-        """As `forget`, for a run that nobody executed when it was ended; nobody waits for it."""
-        if row.kind != "turn" and row.status != "queued":
-            self._tasks.start_soon(self.forget, row.id)
-
-    async def forget(self, run_id: str) -> None:
-        """See to it that nothing is kept of where the run stands, if it has ended."""
-        if self._forget is None:
-            return
-        try:
-            async with self._record.look() as connection:
-                ended = (await rows.stand(connection, run_id)).status in ENDED
-            if ended:
-                await self._forget(run_id)
-        except Exception:  # noqa: BLE001
-            # The run is over whatever happens here; what is left of it is swept at the next start.
-            _log.exception("where run %s stood could not be deleted", run_id)
 
     async def look(self) -> None:
         """Take in hand here what may be."""

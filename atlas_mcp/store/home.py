@@ -43,11 +43,6 @@ class Home:
         return self.path / "letta.db"
 
     @property
-    def checkpoints(self) -> Path:
-        """Where team tasks stand."""
-        return self.path / "checkpoints.db"
-
-    @property
     def engine(self) -> Path:
         """The run engine's database."""
         return self.path / "runs.db"
@@ -95,12 +90,14 @@ class Home:
     @property
     def databases(self) -> tuple[Path, ...]:
         """The files that work is kept in; MLflow's is the carrier's own business."""
-        return (self.record, self.letta, self.checkpoints, self.engine)
+        return (self.record, self.letta, self.engine)
 
     def prepare_databases(self) -> None:
         """Make those that are missing, for their owner only. Raises BrokenStore for a file that is no database."""
         for path in self.databases:
             prepare(path)
+        for old in self.path.glob("checkpoints.db*"):  # earlier versions kept there where team tasks stand
+            old.unlink(missing_ok=True)
 
     @property
     def local_id(self) -> str:

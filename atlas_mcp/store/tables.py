@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Float,
     Index,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 from atlas_mcp.store import memory_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]  # of the same schema
@@ -166,6 +168,7 @@ artifact = Table(
     Column("name", String, nullable=False),
     Column("text", Text, nullable=False),
     Column("created_at", Utc, nullable=False),
+    Column("passing", Boolean, nullable=False, server_default=false(), comment="deleted when the run has ended"),
     UniqueConstraint("run_id", "name"),
 )
 
@@ -213,10 +216,10 @@ passage = Table(
     metadata,
     Column("id", Integer, primary_key=True, comment="the row in both indexes, which follow this table by triggers"),
     Column("caller", String, nullable=False),
-    Column("kind", String, nullable=False, comment="knowledge, learning or run"),
-    Column("source", String, nullable=False, comment="id of the document, learning or run"),
+    Column("kind", String, nullable=False, comment="a MemoryKind"),
+    Column("source", String, nullable=False, comment="id of the document, memory, run or fact"),
     Column("ordinal", Integer, nullable=False),
-    Column("title", String, nullable=False, comment="the document's name, what the learning is about, the run's goal"),
+    Column("title", String, nullable=False, comment="the document's name, what the memory is about, the run's goal"),
     Column("project", String, nullable=False, comment="empty for none"),
     Column("author", String, nullable=False),
     Column("trust", Float, nullable=False),
@@ -227,6 +230,10 @@ passage = Table(
     Column("expires_at", Utc, comment="from then on it is found no more"),
     Column("superseded_by", String, comment="id of the memory that took its source's place"),
     Column("used_at", Utc, comment="when a search last gave it to somebody"),
+    Column(
+        "repeated", Integer, nullable=False, server_default="0",
+        comment="how many characters at its beginning repeat what stands before: headings, the end of the last passage",
+    ),  # fmt: skip
     UniqueConstraint("source", "ordinal"),
     Index("passage_owner", "caller", "kind"),
     Index("passage_expiry", "expires_at"),

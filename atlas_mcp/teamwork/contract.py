@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.question import Asking
     from atlas_mcp.model.run import Event, Progress
     from atlas_mcp.model.turn import TurnResult
-    from atlas_mcp.runs.changes import Change, Entry, Spent
+    from atlas_mcp.runs.changes import Change, Entry, Kept, Spent
 
 
 class Memory(Protocol):
@@ -75,7 +75,7 @@ class Journal(Protocol):
 
     async def write(self, *changes: Change) -> object: ...
 
-    def tell(self, *changes: Entry | Progress | Spent) -> None: ...
+    def tell(self, *changes: Entry | Kept | Progress | Spent) -> None: ...
 
     async def emit(
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any

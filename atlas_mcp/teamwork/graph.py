@@ -7,13 +7,13 @@
     team:   delegate -> work, or a team of its own (one for each assignment, all at once) -> merge
 
 LangGraph is imported when a graph is first built. Where the ways part is decided in coroutines: what is no coroutine
-would be sent to a thread. A node that failed is the node that runs again at a resume.
+would be sent to a thread. What a node came to is kept by `replay`, and by nobody else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import cache, lru_cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from atlas_mcp.model.plan import MAX_DEBATE_ROUNDS, MAX_PARTS
@@ -23,6 +23,7 @@ from atlas_mcp.teamwork.debate import argue, conclude, moderate, open_debate
 from atlas_mcp.teamwork.job import Job
 from atlas_mcp.teamwork.planning import make_plan
 from atlas_mcp.teamwork.rating import judge, rate
+from atlas_mcp.teamwork.replay import once
 from atlas_mcp.teamwork.state import (
     DEBATE,
     DebaterState,
@@ -40,7 +41,6 @@ from atlas_mcp.teamwork.writing import write
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
-    from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
 
 Node = Callable[[Job, str, Any], Awaitable[dict[str, Any]]]
@@ -51,14 +51,9 @@ def steps(max_rounds: int) -> int:
     return 2 * MAX_PARTS + 3 * max_rounds + 2 * MAX_DEBATE_ROUNDS + 10
 
 
-@lru_cache(maxsize=1)  # compiling takes as long as three turns of agents that answer at once
-def build(saver: BaseCheckpointSaver[str] | None, levels: int = 1) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """The graph, on the given checkpoints, for teams that stand in each other so deep."""
-    return _draw(levels).compile(checkpointer=saver, name="team_task")
-
-
-@cache
-def _draw(levels: int) -> Any:
+@cache  # compiling takes as long as three turns of agents that answer at once
+def build(levels: int = 1) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The graph, for teams that stand in each other so deep."""
     from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
 
     graph: Any = StateGraph(State, context_schema=Job)
@@ -70,7 +65,7 @@ def _draw(levels: int) -> Any:
     graph.add_node("write", _node("write", write))
     graph.add_node("rate", _node("rate", rate), input_schema=RaterState)
     graph.add_node("judge", _node("judge", _judge))
-    graph.add_node("finish", _node("finish", finish))
+    graph.add_node("finish", _node("finish", finish, last=True))
     graph.add_edge(START, "plan")
     graph.add_conditional_edges("plan", after_plan, ["approve", "dispatch"])
     graph.add_edge("approve", "dispatch")
@@ -81,7 +76,7 @@ def _draw(levels: int) -> Any:
     graph.add_edge("rate", "judge")
     graph.add_conditional_edges("judge", after_judge, ["write", "finish"])
     graph.add_edge("finish", END)
-    return graph
+    return graph.compile(name="team_task")
 
 
 def _draw_team(levels: int) -> Any:
@@ -117,22 +112,35 @@ def _draw_debate() -> Any:
     return debate.compile(name="debate")
 
 
-def _node(name: str, do: Node) -> Any:
-    """The function as LangGraph calls it: with the job, and with the key that is the same when it runs again."""
+def _node(name: str, do: Node, *, last: bool = False) -> Any:
+    """The function as LangGraph calls it: with the job, and with the key that is the same when it runs again.
+
+    What the last one came to is not kept: nothing comes after it but the end of the run.
+    """
 
     async def node(state: Any) -> dict[str, Any]:
         from langgraph.runtime import get_runtime
 
-        runtime = get_runtime(Job)
-        info = runtime.execution_info
-        if info is None:
-            raise LookupError("LangGraph gave the node no task id")
+        job = get_runtime(Job).context
+        place = _place(name, state)
         with span(_title(name, state), kind="TASK", inputs=_shown(state)) as opened:
-            update = await do(runtime.context, f"{runtime.context.run.run_id}:{info.task_id}", state)
+            doing = partial(do, job, f"{job.run.run_id}:{place}", state)
+            update, known = (await doing(), False) if last else await once(job.run, place, doing)
+            if known:
+                job.catch_up(update.get("turns", {}))
             outputs(opened, update)
         return update
 
     return node
+
+
+def _place(name: str, state: dict[str, Any]) -> str:
+    """Where in the work the node stands: the same in every attempt, and no other's."""
+    part = cast("dict[str, Any]", state.get("part") or {})
+    marks = [part.get("id"), *(state.get(mark) for mark in ("index", "round", "rater", "debater"))]
+    if name == "dispatch":
+        marks.append(len(state.get("done", {})))
+    return ":".join(str(mark) for mark in (name, *marks) if mark is not None)
 
 
 def _title(name: str, state: dict[str, Any]) -> str:

@@ -91,8 +91,14 @@ class Job:
         shown = Progress(done=self.done, total=max(self.done, self.total), text=text)
         return Spent(turn.usage, turn.turn_id), shown
 
+    def catch_up(self, turns: dict[str, int]) -> None:
+        """Count the turns of a node that was done in an earlier attempt."""
+        self.turns |= turns
+        self.done += sum(turns.values())
+        self.total += sum(turns.values())
+
     def counted(self, node: str) -> dict[str, int]:
-        """The turns of that node and of what it did under names of its own, for the checkpoint."""
+        """The turns of that node and of what it did under names of its own, to be kept."""
         return {name: turns for name, turns in self.turns.items() if name.startswith(node)}
 
     async def find(self, name: str) -> str | None:
@@ -105,7 +111,7 @@ class Job:
         return self.texts[name]
 
     async def text(self, name: str) -> str:
-        """An artifact that must be there, because a checkpoint says so."""
+        """An artifact that must be there, because what a node came to says so."""
         text = await self.find(name)
         if text is None:
             raise LookupError(f"the run has no artifact {name!r}")

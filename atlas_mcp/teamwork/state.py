@@ -1,4 +1,4 @@
-"""What a team task's checkpoints hold: small plain JSON. Texts are artifacts of the run, referred to by their names.
+"""What a team task's graph passes on: small plain JSON. Texts are artifacts of the run, referred to by their names.
 
 Reducers replace by key or leave out what is there already, so that a node which runs again after a crash changes
 nothing twice. A key that no node has written yet is not there: it is read with `get`.

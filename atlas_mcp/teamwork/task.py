@@ -1,6 +1,6 @@
 """The door: one team task from its goal to its rated result, as the executor of a run.
 
-What is finished is never done again: the checkpoint says which nodes are done, and a turn has a key by which the
+What is finished is never done again: the run keeps what each node came to, and a turn has a key by which the
 constellation gives its result again after a crash. Cancellation reaches every worker at once. A result that lacks
 something says what and why; a run that produced nothing fails with the reasons. Of the best there was so far the run is
 told after each step, so that nothing is lost when it is cancelled.
@@ -23,11 +23,10 @@ from atlas_mcp.teamwork.planning import count
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
-    from atlas_mcp.teamwork.checkpoints import Checkpoints
     from atlas_mcp.teamwork.contract import Agents, Journal
 
 
-async def run_team_task(run: Journal, agents: Agents, task: TeamTask, checkpoints: Checkpoints) -> RunOutcome:
+async def run_team_task(run: Journal, agents: Agents, task: TeamTask) -> RunOutcome:
     """Do the task, or go on with it where an earlier process left it.
 
     Raises what kept it from any result: ConfigurationError when no team can work, what the global supervisor failed
@@ -36,18 +35,18 @@ async def run_team_task(run: Journal, agents: Agents, task: TeamTask, checkpoint
     """
     task = task if task.criteria else task.model_copy(update={"criteria": DEFAULT_CRITERIA})
     with span("team_task", kind="WORKFLOW", inputs={"goal": task.goal}, run_id=run.run_id) as opened:
-        result = await _company(Job(run, agents, task), checkpoints)
+        result = await _company(Job(run, agents, task))
         outputs(opened, result)
     notes = ["A budget ended it early: see result.stopped."] if result.stopped else []
     notes += [f"{count(len(result.missing), 'thing')} missing: see result.missing."] if result.missing else []
     return RunOutcome(result=result, note=" ".join(notes) or None)
 
 
-async def _company(job: Job, checkpoints: Checkpoints) -> Result:
+async def _company(job: Job) -> Result:
     """Do the work, and send away those who were there for it alone; they stay while the run is to go on."""
     ended = False  # cancelled it may have ended too: then that is looked up
     try:
-        result = await in_own_task(_work(job, checkpoints))
+        result = await in_own_task(_work(job))
         ended = True
     except AtlasError as error:
         ended = not isinstance(error, RunLost | Waiting)
@@ -58,20 +57,14 @@ async def _company(job: Job, checkpoints: Checkpoints) -> Result:
         await dismiss(job, ended=ended)
 
 
-async def _work(job: Job, checkpoints: Checkpoints) -> Result:
-    saver = await checkpoints.saver()
+async def _work(job: Job) -> Result:
     # Building the graph imports LangGraph, which takes a third of a second: in a thread, so that nobody else waits.
-    graph, steps = await anyio.to_thread.run_sync(_graph, saver, job.agents.roster.levels)
-    config: Any = {"configurable": {"thread_id": job.run.run_id}, "recursion_limit": steps(job.task.max_rounds)}
-    stand = await graph.aget_state(config)
-    if not stand.next and (done := await job.find(RESULT)):
-        return Result.model_validate_json(done)  # a run that ends in the moment in which its process died
-    job.done = job.total = sum(stand.values.get("turns", {}).values())
-    await graph.ainvoke(None if stand.next else {"turns": {}}, config, context=job, durability="sync")
+    graph, steps = await anyio.to_thread.run_sync(_graph, job.agents.roster.levels)
+    await graph.ainvoke({"turns": {}}, {"recursion_limit": steps(job.task.max_rounds)}, context=job)
     return Result.model_validate_json(await job.text(RESULT))
 
 
-def _graph(saver: Any, levels: int) -> tuple[Any, Any]:
+def _graph(levels: int) -> tuple[Any, Any]:
     from atlas_mcp.teamwork.graph import build, steps
 
-    return build(saver, levels), steps
+    return build(levels), steps

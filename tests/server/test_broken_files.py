@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-ROOMS = {"atlas.db": "record", "letta.db": "letta", "runs.db": "runs", "checkpoints.db": "runs"}
+ROOMS = {"atlas.db": "record", "letta.db": "letta", "runs.db": "runs"}
 HELLO = {"agent": "librarian", "message": "Hello."}
 
 

@@ -44,7 +44,7 @@ async def test_whatever_is_kept_is_its_owners_alone_also_in_a_home_that_others_m
     home.mkdir(mode=0o755)
     if left_open:
         (home / "logs").mkdir()
-        for name in ("atlas.db", "letta.db", "runs.db", "checkpoints.db", "logs/ingest.log"):
+        for name in ("atlas.db", "letta.db", "runs.db", "logs/ingest.log"):
             (home / name).touch(mode=0o644)
     async with open_atlas(load_settings()) as atlas:
         run = await atlas.run_team_task(atlas.local_caller(), TeamTask(goal="Where is tea grown?"))

@@ -275,7 +275,7 @@ def test_the_migrations_make_the_schema_of_the_tables_on_postgresql(postgres: Po
     engine = postgres.engine()
 
     def no_index(name: str | None, *_: object) -> bool:
-        return not str(name).startswith(("passage_words", "checkpoint"))  # kept by `memory` beside `passage`
+        return not str(name).startswith("passage_words")  # kept by `memory` beside `passage`
 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_name": no_index})

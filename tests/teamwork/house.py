@@ -35,7 +35,6 @@ from atlas_mcp.runs.runs import Runs
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.locks import Locks
 from atlas_mcp.store.record import open_record
-from atlas_mcp.teamwork.checkpoints import Checkpoints
 from atlas_mcp.teamwork.task import run_team_task
 
 ME = Caller(id="local:me", client="test")
@@ -73,15 +72,12 @@ async def open_house(path: Path, config: ModelConfig) -> AsyncGenerator[House]:
         app = create_app(home.letta, models, lock=locks.hold)
         await stack.enter_async_context(running(app))
         letta = await stack.enter_async_context(open_in_process(StreamingASGITransport(app)))
-        checkpoints = await stack.enter_async_context(Checkpoints(home.checkpoints))
         constellation = Constellation(ME, load_roster(None), letta, record, locks, models, Toolbox())
 
         async def execute(run: RunContext) -> RunOutcome:
-            return await run_team_task(run, constellation, TeamTask.model_validate(run.input), checkpoints)
+            return await run_team_task(run, constellation, TeamTask.model_validate(run.input))
 
-        runs = await stack.enter_async_context(
-            open_runs(home, record, locks, {"team_task": execute}, forget=checkpoints.forget)
-        )
+        runs = await stack.enter_async_context(open_runs(home, record, locks, {"team_task": execute}))
         yield House(runs, constellation)
 
 

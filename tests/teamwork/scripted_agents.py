@@ -28,7 +28,6 @@ from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs.changes import Change, Entry, Kept, Spent
 from atlas_mcp.teamwork import fitness
-from atlas_mcp.teamwork.checkpoints import Checkpoints
 from atlas_mcp.teamwork.heard import OnlyAsking
 from atlas_mcp.teamwork.task import run_team_task
 
@@ -354,8 +353,7 @@ async def do(
     """The whole task, under a deadline."""
     run = run or MemoryRun()
     with anyio.fail_after(30):
-        async with Checkpoints(tmp / "checkpoints.db") as checkpoints:
-            outcome = await run_team_task(run, agents, given or task(), checkpoints)
+        outcome = await run_team_task(run, agents, given or task())
     assert outcome.result is not None
     return outcome.result, run
 

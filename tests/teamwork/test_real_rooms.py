@@ -55,14 +55,20 @@ async def test_a_task_is_done_by_persistent_agents_with_evidence_and_ratings(
     assert [t for t in dict.fromkeys(types) if t in story] == story
 
 
-async def test_checkpoints_hold_no_texts(home: Path, scripted_model: ScriptedModel) -> None:
+async def test_what_is_kept_of_where_a_task_stands_holds_no_texts_and_goes_with_its_end(
+    home: Path, scripted_model: ScriptedModel
+) -> None:
     with anyio.fail_after(60):
         async with open_house(home, scripted(scripted_model.url)) as house:
-            run = await house.ended(await house.submit())
-            kept = b"".join(path.read_bytes() for path in home.glob("checkpoints.db*"))  # the log, before it is folded
-    assert run.run_id.encode() in kept
-    assert QUOTE.encode() not in kept
-    assert b"It was lit at dusk" not in kept
+            with closing(sqlite3.connect(home / "atlas.db", isolation_level=None)) as record:
+                run_id = await house.submit()
+                kept: dict[str, str] = {}
+                async for _ in house.runs.follow(run_id):
+                    kept |= dict(record.execute("SELECT name, text FROM artifact WHERE passing").fetchall())
+                left = record.execute("SELECT count(*) FROM artifact WHERE passing").fetchone()
+    assert {"node/plan", "node/delegate:facts"} <= kept.keys()
+    assert not any(QUOTE in text or "It was lit at dusk" in text for text in kept.values())
+    assert left == (0,)
 
 
 async def test_a_quotation_found_with_tools_stands_in_the_result(home: Path, scripted_model: ScriptedModel) -> None:

@@ -19,7 +19,6 @@ from atlas_mcp.model.result import Result
 from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import Material
 from atlas_mcp.runs.changes import Change
-from atlas_mcp.teamwork.checkpoints import Checkpoints
 from atlas_mcp.teamwork.task import run_team_task
 from tests.teamwork.scripted_agents import (
     QUOTE,
@@ -425,15 +424,14 @@ async def test_a_task_that_was_stopped_goes_on_without_repeating_a_finished_turn
 
 async def test_a_finished_task_asked_for_again_gives_its_result_without_a_turn(tmp_path: Path) -> None:
     agents, run = ScriptedAgents(), MemoryRun()
-    async with Checkpoints(tmp_path / "c.db") as checkpoints:
-        first = await run_team_task(run, agents, task(), checkpoints)
-        turns = len(agents.turns)
-        again = await run_team_task(run, agents, task(), checkpoints)
+    first = await run_team_task(run, agents, task())
+    turns, run.resumed = len(agents.turns), True
+    again = await run_team_task(run, agents, task())
     assert again == first
     assert len(agents.turns) == turns
 
 
-async def test_tasks_in_two_connections_on_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+async def test_tasks_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
     async with anyio.create_task_group() as group:
         for n in range(4):
             group.start_soon(do, ScriptedAgents(), tmp_path, None, MemoryRun(f"run-{n}"))

@@ -6,21 +6,22 @@
     sleeptime     open -> answer -> end; the background agents' turns are a run of their own
 
 LangGraph is imported when a graph is first built. Each node is one turn: what is finished is never done again.
+Where the ways part is decided in coroutines: what is no coroutine would be sent to a thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.teamwork.groups import nodes
 from atlas_mcp.teamwork.groups.job import GroupJob
 from atlas_mcp.teamwork.groups.state import Asked, State
+from atlas_mcp.teamwork.replay import once
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
-    from langgraph.checkpoint.base import BaseCheckpointSaver
     from langgraph.graph.state import CompiledStateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
 
     from atlas_mcp.model.group import ManagerType
@@ -31,13 +32,9 @@ STEPS = 100
 """More steps than any talk can take; reaching it is a fault in the graph."""
 
 
-def build(manager: ManagerType, saver: BaseCheckpointSaver[str]) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """The graph for that kind of manager, on the given checkpoints."""
-    return _draw(manager).compile(checkpointer=saver, name=f"group_{manager}")
-
-
-@cache
-def _draw(manager: ManagerType) -> Any:
+@cache  # compiling takes as long as several turns of agents that answer at once
+def build(manager: ManagerType) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The graph for that kind of manager."""
     from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
 
     graph: Any = StateGraph(State, context_schema=GroupJob)
@@ -64,7 +61,7 @@ def _draw(manager: ManagerType) -> Any:
             graph.add_edge("open", "broadcast")
             graph.add_conditional_edges("broadcast", _everyone, ["reply"])
             graph.add_edge("reply", "answer")
-    return graph
+    return graph.compile(name=f"group_{manager}")
 
 
 def _node(name: str, do: Node) -> Any:
@@ -73,27 +70,30 @@ def _node(name: str, do: Node) -> Any:
     async def node(state: Any) -> dict[str, Any]:
         from langgraph.runtime import get_runtime
 
-        title = f"{name} {state['agent']}" if "agent" in state else name
+        job = get_runtime(GroupJob).context
+        who = state.get("agent")
+        title = f"{name} {who}" if who else name
+        place = f"{name}:{who or state['turns']}"
         with span(title, kind="TASK", inputs=dict(state)) as opened:
-            update = await do(get_runtime(GroupJob).context, state)
+            update, _ = await once(job.run, place, partial(do, job, state))
             outputs(opened, update)
         return update
 
     return node
 
 
-def _unless_over(following: str) -> Callable[[State], str]:
+def _unless_over(following: str) -> Callable[[State], Awaitable[str]]:
     from langgraph.graph import END  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
     from langgraph.runtime import get_runtime
 
-    def route(state: State) -> str:
+    async def route(state: State) -> str:
         job = get_runtime(GroupJob).context
         return END if state["stop"] or state["turns"] >= nodes.most_turns(job) else following
 
     return route
 
 
-def _everyone(state: State) -> list[Any]:
+async def _everyone(state: State) -> list[Any]:
     from langgraph.runtime import get_runtime
     from langgraph.types import Send
 

@@ -1,4 +1,4 @@
-"""What a group's checkpoints hold: small plain JSON. What was said is in the record."""
+"""What a group's graph passes on: small plain JSON. What was said is in the record."""
 
 from __future__ import annotations
 

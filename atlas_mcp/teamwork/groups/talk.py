@@ -1,7 +1,7 @@
 """The door: one message to a group, from what the caller said to what the group answers, as the executor of a run.
 
 One message at a time in each conversation: others wait, across processes. What was said is in the record as soon as it
-is said. After a crash the talk goes on where it stood, from checkpoints; finished turns are not repeated. A group of
+is said. After a crash the talk goes on where it stood; finished turns are not repeated. A group of
 which nobody could answer fails with what the last of them failed with.
 """
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from atlas_mcp.runs.context import RunContext
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
-    from atlas_mcp.teamwork.checkpoints import Checkpoints
 
     Submit = Callable[["GroupOrder"], Awaitable[str]]
 
@@ -68,7 +67,6 @@ class House:
     agents: Constellation
     record: Record
     locks: Locks
-    checkpoints: Checkpoints
     submit: Submit
 
 
@@ -99,7 +97,7 @@ async def _talked(run: RunContext, order: GroupOrder, house: House) -> GroupOutc
     await house.agents.group_copies.show(order.group)
     meeting = await open_meeting(house.record, order.conversation, run.run_id, house.agents.server)
     job = GroupJob(run, house.agents, order.group, meeting, order.message)
-    stop = await in_own_task(_graph(job, house.checkpoints))
+    stop = await in_own_task(_graph(job))
     if job.spent:
         stop = Stop(pattern="budget", reason=str(job.spent))
     async with house.record.read() as db:
@@ -122,16 +120,11 @@ async def _talked(run: RunContext, order: GroupOrder, house: House) -> GroupOutc
     return outcome
 
 
-async def _graph(job: GroupJob, checkpoints: Checkpoints) -> Stop | None:
-    saver = await checkpoints.saver()
+async def _graph(job: GroupJob) -> Stop | None:
     # Building the graph imports LangGraph, which takes a third of a second: in a thread, so that nobody else waits.
-    graph, steps = await anyio.to_thread.run_sync(_built, job.group.manager.type, saver)
-    config: Any = {"configurable": {"thread_id": job.run.run_id}, "recursion_limit": steps}
-    stand = await graph.aget_state(config) if job.run.resumed else None
-    if stand is None or stand.next or not stand.values:
-        begin = None if stand and stand.next else {"turns": 0}
-        await graph.ainvoke(begin, config, context=job, durability="sync")
-    stop = (await graph.aget_state(config)).values.get("stop")
+    graph, steps = await anyio.to_thread.run_sync(_built, job.group.manager.type)
+    came_to = await graph.ainvoke({"turns": 0}, {"recursion_limit": steps}, context=job)
+    stop = came_to.get("stop")
     return Stop.model_validate(stop) if stop else None
 
 
@@ -152,7 +145,7 @@ async def _background(run: RunContext, order: GroupOrder, house: House, messages
     return [run_id]
 
 
-def _built(manager: Any, saver: Any) -> tuple[Any, int]:
+def _built(manager: Any) -> tuple[Any, int]:
     from atlas_mcp.teamwork.groups.graph import STEPS, build
 
-    return build(manager, saver), STEPS
+    return build(manager), STEPS
