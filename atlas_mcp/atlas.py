@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.warming import Tell
     from atlas_mcp.model.agent import AgentInfo
     from atlas_mcp.model.group import GroupReply
-    from atlas_mcp.model.knowledge import Document, MemoryKind, Recalled
+    from atlas_mcp.model.knowledge import Document, Recalled
+    from atlas_mcp.model.memory_kinds import MemoryKind
     from atlas_mcp.model.memory import Block, Replacement
     from atlas_mcp.model.portable import Carried
     from atlas_mcp.model.rating import TextRating

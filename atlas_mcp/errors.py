@@ -8,6 +8,7 @@
     │   ├── UnknownBlock
     │   ├── UnknownConversation
     │   ├── UnknownRun
+    │   ├── UnknownMemory
     │   ├── OverLimit
     │   ├── StaleRevision
     │   ├── BrokenPackage
@@ -139,6 +140,17 @@ class UnknownRun(InvalidInput):
         )
 
 
+class UnknownMemory(InvalidInput):
+    """Raised when the caller has no such memory, or has it no more."""
+
+    def __init__(self, memory_id: str) -> None:
+        super().__init__(
+            f"there is no memory {memory_id!r}; it may have expired.",
+            argument="id",
+            next_step="Call search_memory or list_memories to see what is remembered.",
+        )
+
+
 class OverLimit(InvalidInput):
     """Raised when a text is longer than it may be; says how long it was and how long it may be, in characters."""
 
@@ -153,26 +165,30 @@ class OverLimit(InvalidInput):
 
 
 class StaleRevision(InvalidInput):
-    """Raised when a block changed since the revision that the caller had read."""
+    """Raised when a block, or what `what` says, changed since the revision that the caller had read."""
 
-    def __init__(self, label: str, expected: int, actual: int) -> None:
+    def __init__(
+        self, label: str, expected: int, actual: int, *, what: str = "block", reader: str = "get_agent_memory"
+    ) -> None:
         super().__init__(
-            f"block {label!r} is at revision {actual}, not {expected}: it changed since you read it.",
+            f"{what} {label!r} is at revision {actual}, not {expected}: it changed since you read it.",
             argument="expected_revision",
-            next_step="Read it again with get_agent_memory and repeat the change on the new value.",
+            next_step=f"Read it again with {reader} and repeat the change on the new value.",
         )
         self.expected = expected
         self.actual = actual
 
 
 class UnknownRevision(InvalidInput):
-    """Raised when a block never had a revision of that number; says which it has."""
+    """Raised when a block, or what `what` says, never had a revision of that number; says which it has."""
 
-    def __init__(self, label: str, revision: int, newest: int) -> None:
+    def __init__(
+        self, label: str, revision: int, newest: int, *, what: str = "block", reader: str = "get_agent_memory"
+    ) -> None:
         super().__init__(
-            f"block {label!r} has no revision {revision}; it has 1 to {newest}.",
+            f"{what} {label!r} has no revision {revision}; it has 1 to {newest}.",
             argument="revision",
-            next_step="Call get_agent_memory with history=true to see them.",
+            next_step=f"Call {reader} with history=true to see them.",
         )
 
 

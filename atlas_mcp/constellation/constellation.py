@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from atlas_mcp.constellation.agents import describe_agents
 from atlas_mcp.constellation.blocks import Blocks
 from atlas_mcp.constellation.folder_copies import FolderCopies
+from atlas_mcp.constellation.forgetting import Forgetting
 from atlas_mcp.constellation.gate import Gate
 from atlas_mcp.constellation.group_copies import GroupCopies
 from atlas_mcp.constellation.guests import dismiss
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.model.agent import AgentInfo, AgentSpec, Warmth
     from atlas_mcp.model.caller import Caller
-    from atlas_mcp.model.knowledge import MemoryKind, Recalled
+    from atlas_mcp.model.knowledge import Recalled
+    from atlas_mcp.model.memory_kinds import MemoryKind
     from atlas_mcp.model.memory import Block, Replacement
     from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.store.locks import Locks
@@ -88,6 +90,7 @@ class Constellation:
         self._blocks = Blocks(caller, roster, keeper, letta, record, locks)
         self.group_copies = GroupCopies(caller, keeper, letta, record, locks)
         self.removal = Removal(caller, letta, record, locks)
+        self.forgetting = Forgetting(caller, letta, record, self._blocks)
         self._turns = Turns(
             caller, roster, letta, record, locks, models, toolbox,
             keeper=keeper, threads=self._threads, blocks=self._blocks, gate=gate or Gate(),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 import anyio
@@ -22,7 +23,8 @@ from atlas_mcp.errors import AtlasError, ConfigurationError, InvalidInput, Letta
 from atlas_mcp.memory.chunks import passages
 from atlas_mcp.memory.results import bring_up_to_date
 from atlas_mcp.memory.search import Scope, score_at, search
-from atlas_mcp.model.knowledge import AGENT_TRUST, MAX_HITS, Hit, MemoryKind, Recalled
+from atlas_mcp.model.knowledge import AGENT_TRUST, MAX_HITS, Hit, Recalled
+from atlas_mcp.model.memory_kinds import MemoryKind, NoteKind
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
@@ -36,10 +38,11 @@ if TYPE_CHECKING:
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.store.record import Record
 
-KINDS: tuple[MemoryKind, ...] = get_args(MemoryKind)
+KINDS: tuple[MemoryKind, ...] = tuple(kind for kind in get_args(MemoryKind) if kind != "fact")
 _AT_ONCE = 4
 _T = TypeVar("_T")
-_OF_A_PROJECT: tuple[MemoryKind, ...] = ("knowledge", "run", "learning")
+_NOTES: tuple[MemoryKind, ...] = get_args(NoteKind)
+_OF_A_PROJECT: tuple[MemoryKind, ...] = ("knowledge", *_NOTES)
 _OF_AN_AGENT: tuple[MemoryKind, ...] = ("knowledge", "archive", "block")
 
 
@@ -92,8 +95,8 @@ class Recall:
             "knowledge": self._knowledge,
             "archive": self._archives,
             "block": self._blocks,
-            "run": self._runs,
-            "learning": self._learnings,
+            "episodic": self._runs,
+            **{kind: partial(self._notes, kind) for kind in _NOTES if kind != "episodic"},
         }
         hits: list[Hit] = []
         failures: dict[MemoryKind, AtlasError] = {}
@@ -115,11 +118,11 @@ class Recall:
     async def _runs(self, wanted: Wanted) -> list[Hit]:
         await bring_up_to_date(self._caller, self._record)
         async with self._record.read() as db:
-            return await search(db, Scope(self._caller, "run", wanted.project), wanted.query, wanted.limit)
+            return await search(db, Scope(self._caller, "episodic", wanted.project), wanted.query, wanted.limit)
 
-    async def _learnings(self, wanted: Wanted) -> list[Hit]:
+    async def _notes(self, kind: MemoryKind, wanted: Wanted) -> list[Hit]:
         async with self._record.read() as db:
-            return await search(db, Scope(self._caller, "learning", wanted.project), wanted.query, wanted.limit)
+            return await search(db, Scope(self._caller, kind, wanted.project), wanted.query, wanted.limit)
 
     async def _agents(self, wanted: Wanted) -> tuple[Letta, list[KeptAgent]]:
         """Letta, and those agents that it has; raises what keeps it from being used."""

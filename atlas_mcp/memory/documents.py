@@ -20,6 +20,7 @@ from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.memory import postgres_index
 from atlas_mcp.memory.chunks import passages
 from atlas_mcp.model.knowledge import AGENT_TRUST, CALLER_TRUST, MAX_DOCUMENT, MAX_NAME, MAX_OBSERVATION, Document
+from atlas_mcp.model.memory_kinds import EVERYBODY
 from atlas_mcp.store.tables import document, passage
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Origin:
     author: str
     trust: float
     at: datetime
+    scope: str = EVERYBODY
+    expires_at: datetime | None = None
+    superseded_by: str | None = None
 
 
 class Documents:
@@ -62,7 +66,7 @@ class Documents:
         """
         limit = MAX_DOCUMENT if author == CALLER else MAX_OBSERVATION
         name, project = _checked_name(name), (project or "").strip()
-        _check_text(content, limit)
+        check_text(content, limit)
         digest, pieces = hashlib.sha256(content.encode()).hexdigest(), passages(content)
         async with self._record.write() as db:
             before = await self._named(db, project, author, name)
@@ -160,6 +164,9 @@ async def add_passages(db: AsyncConnection, caller: Caller, origin: Origin, piec
         "author": origin.author,
         "trust": origin.trust,
         "at": origin.at,
+        "scope": origin.scope,
+        "expires_at": origin.expires_at,
+        "superseded_by": origin.superseded_by,
     }
     rows = [
         {**common, "ordinal": n, "sha256": hashlib.sha256(piece.encode()).hexdigest(), "text": piece}
@@ -191,15 +198,21 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _check_text(content: str, limit: int) -> None:
+def check_text(content: str, limit: int) -> None:
+    """InvalidInput for a text that is empty or no text, OverLimit for one that is too long."""
     if not content.strip():
         raise InvalidInput("the text is empty.", argument="text", next_step="Pass the text to share.")
     if len(content) > limit:
         raise OverLimit("text", len(content), limit, next_step="Share it in parts, each under a name of its own.")
+    check_plain("text", content)
+
+
+def check_plain(argument: str, content: str) -> None:
+    """InvalidInput for what has characters that no text has, and that no database takes."""
     if "\0" in content or any("\ud800" <= c <= "\udfff" for c in content):
         raise InvalidInput(
             "it is not plain text: it has characters that no text has.",
-            argument="text",
+            argument=argument,
             next_step="Convert it to plain text first.",
         )
 

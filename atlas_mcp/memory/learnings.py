@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.model.caller import Caller
-    from atlas_mcp.model.knowledge import MemoryKind
+    from atlas_mcp.model.memory_kinds import MemoryKind
     from atlas_mcp.store.record import Record
 
 LEARNING: MemoryKind = "learning"

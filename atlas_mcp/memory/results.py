@@ -14,6 +14,7 @@ from atlas_mcp.memory.chunks import passages
 from atlas_mcp.memory.documents import Origin, add_passages, remove_passages
 from atlas_mcp.model.knowledge import AGENT_TRUST
 from atlas_mcp.model.run import ENDED
+from atlas_mcp.store.memory_tables import memory
 from atlas_mcp.store.tables import passage, run
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.record import Record
 
-RUN = "run"
+EPISODIC = "episodic"
 _TITLE = 200
 
 
@@ -44,7 +45,7 @@ async def _add(db: AsyncConnection, caller: Caller, row: Any) -> None:
     result, given = dict[str, Any](row.result or {}), dict[str, Any](row.input or {})
     content = str(result.get("output") or row.reply or "")
     project = str(given.get("project") or "")
-    origin = Origin(RUN, row.id, row.goal[:_TITLE], project, "atlas", AGENT_TRUST, row.updated_at)
+    origin = Origin(EPISODIC, row.id, row.goal[:_TITLE], project, "atlas", AGENT_TRUST, row.updated_at)
     await add_passages(db, caller, origin, passages(content) or [row.goal])
 
 
@@ -57,5 +58,6 @@ def _new(caller: Caller) -> Select[Any, Any, Any, Any, Any, Any]:
 
 def _gone(caller: Caller) -> Select[Any]:
     left = exists().where(run.c.id == passage.c.source, run.c.caller == caller.id)
-    mine = (passage.c.caller == caller.id, passage.c.kind == RUN)
-    return select(passage.c.source).distinct().where(*mine, ~left)
+    told = exists().where(memory.c.id == passage.c.source, memory.c.caller == caller.id)
+    mine = (passage.c.caller == caller.id, passage.c.kind == EPISODIC)
+    return select(passage.c.source).distinct().where(*mine, ~left, ~told)

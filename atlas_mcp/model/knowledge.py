@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 
 from pydantic import Field
 
 from atlas_mcp.model._base import Frozen
+from atlas_mcp.model.memory_kinds import MemoryKind
 
 MAX_DOCUMENT = 2_000_000
 MAX_OBSERVATION = 20_000
 MAX_NAME = 200
 MAX_QUERY = 2_000
 MAX_HITS = 50
-
-MemoryKind = Literal["knowledge", "archive", "block", "run", "learning"]
 
 CALLER_TRUST = 1.0
 AGENT_TRUST = 0.6

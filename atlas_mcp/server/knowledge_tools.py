@@ -9,7 +9,8 @@ from mcp.types import ListRootsResult
 from pydantic import Field
 
 from atlas_mcp.errors import InvalidInput
-from atlas_mcp.model.knowledge import MAX_HITS, Document, MemoryKind, Recalled
+from atlas_mcp.model.knowledge import MAX_HITS, Document, Recalled
+from atlas_mcp.model.memory_kinds import MemoryKind
 from atlas_mcp.server.caller import Transport, caller_of
 from atlas_mcp.server.materials import read_path, roots_of_path
 from atlas_mcp.server.tool import define
