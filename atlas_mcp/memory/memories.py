@@ -15,7 +15,7 @@ from atlas_mcp.errors import InvalidInput, StaleRevision, UnknownMemory
 from atlas_mcp.memory import memory_rows as rows
 from atlas_mcp.memory.documents import check_text
 from atlas_mcp.memory.keeping import checked, keep
-from atlas_mcp.memory.undoing import become_current, undo, undo_run
+from atlas_mcp.memory.taking_back import become_current, undo, undo_run
 from atlas_mcp.model.knowledge import CALLER_TRUST
 from atlas_mcp.model.memory_item import CALLER, MAX_LISTED, MAX_MEMORY, MemoryItem, New
 from atlas_mcp.model.memory_kinds import LIFETIMES, NoteKind
