@@ -58,7 +58,7 @@ class Library:
         inputs = {"query": query.text, "project": project, "author": author, "limit": limit}
         with span("search knowledge", kind="RETRIEVER", inputs=inputs) as opened:
             async with self._record.read() as db:
-                hits = await search(db, Scope(self.caller, "knowledge", project, author), query, limit)
+                hits = await search(db, Scope(self.caller, ("knowledge",), project, author), query, limit)
             outputs(opened, [hit.model_dump(mode="json") for hit in hits])
             return hits
 

@@ -118,11 +118,11 @@ class Recall:
     async def _runs(self, wanted: Wanted) -> list[Hit]:
         await bring_up_to_date(self._caller, self._record)
         async with self._record.read() as db:
-            return await search(db, Scope(self._caller, "episodic", wanted.project), wanted.query, wanted.limit)
+            return await search(db, Scope(self._caller, ("episodic",), wanted.project), wanted.query, wanted.limit)
 
     async def _notes(self, kind: MemoryKind, wanted: Wanted) -> list[Hit]:
         async with self._record.read() as db:
-            return await search(db, Scope(self._caller, kind, wanted.project), wanted.query, wanted.limit)
+            return await search(db, Scope(self._caller, (kind,), wanted.project), wanted.query, wanted.limit)
 
     async def _agents(self, wanted: Wanted) -> tuple[Letta, list[KeptAgent]]:
         """Letta, and those agents that it has; raises what keeps it from being used."""

@@ -64,7 +64,7 @@ class Learnings:
             if not (await db.execute(select(table.c.id).where(*self._remembered()).limit(1))).first():
                 return []
         async with self._record.read() as db:
-            hits = await search(db, Scope(self._caller, LEARNING), words.asking, 3 * MOST_RECALLED)
+            hits = await search(db, Scope(self._caller, (LEARNING,)), words.asking, 3 * MOST_RECALLED)
             ids = list(dict.fromkeys(hit.id.rsplit("/", 1)[0] for hit in hits))
             rows = {r.id: r for r in await db.execute(select(table).where(*self._remembered(), table.c.id.in_(ids)))}
         found: list[Learning] = []
@@ -81,7 +81,7 @@ class Learnings:
         query = Words(text).asking
         kinds: tuple[MemoryKind, ...] = (LEARNING, "knowledge")
         async with self._record.read() as db:
-            found = [await search(db, Scope(self._caller, kind), query, _NEAREST) for kind in kinds]
+            found = [await search(db, Scope(self._caller, (kind,)), query, _NEAREST) for kind in kinds]
         return [hit.text for hits in found for hit in hits]
 
     async def keep(self, judged: Sequence[Judged]) -> None:

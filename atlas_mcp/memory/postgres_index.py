@@ -1,12 +1,14 @@
 """The index of passages on PostgreSQL, with what SQLite's two full-text indexes do there.
 
 Words are kept with their places, in the forms that `passage_forms` gives them (Porter's, as in SQLite); so are the
-passage's letters without marks, and any three in a row. Matches are ranked by the same BM25; how rare a word is, is
-judged over what is looked through. No extension of PostgreSQL is needed, and nothing depends on the database's locale.
+passage's letters without marks, any three in a row, and any one or two of scripts in which they can be words. Matches
+are ranked by the same BM25, first by whether a word is there, and the best of these by how often. No extension of
+PostgreSQL is needed, and nothing depends on the database's locale.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from itertools import chain
@@ -14,50 +16,63 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
+from atlas_mcp.memory import rarity
+from atlas_mcp.memory.words import UNSPACED
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from atlas_mcp.memory.search import Scope
+    from atlas_mcp.memory.scope import Scope
 
 _MARKS = re.compile("[\u0300-\u036f]")
+_STRETCH = re.compile(f"[{UNSPACED}]+")
 _LONGEST_WORD = 200
 _TITLE, _TEXT = "A", "D"
+_TITLE_WEIGHT = 0.5
+_ENOUGH_PLACES = 1_000
+_USUAL = 30
+"""Words that a passage has, about: longer ones count less for the same words. FTS5's k1 is 1.2, and its b 0.75."""
 
 _FORMS = text("SELECT w, (ts_lexize('passage_forms', w))[1] FROM unnest(CAST(:words AS text[])) AS w")
 _WRITE = text(
     "INSERT INTO passage_words (id, words, size, folded, parts)"
     " VALUES (:id, CAST(:words AS tsvector), :size, :folded, CAST(:parts AS text[]))"
 )
+_COUNT = text(
+    "SELECT f.form, (SELECT count(*) FROM (SELECT 1 FROM passage_words WHERE words @@ CAST(f.quoted AS tsquery)"
+    " LIMIT :most) AS seen) FROM unnest(CAST(:forms AS text[]), CAST(:quoted AS text[])) AS f (form, quoted)"
+)
+_SIZE = text("SELECT coalesce(max(id), 0) FROM passage")
 
-# FTS5's bm25: k1 1.2, b 0.75, and never a weight below zero for a word that stands in most passages.
-_RANKED = """
-    WITH mine AS MATERIALIZED (
-        SELECT p.id, p.trust, w.words, w.size, w.folded, w.parts
-        FROM passage p JOIN passage_words w ON w.id = p.id WHERE {scope}
-    ),
-    there AS (SELECT count(*)::float8 AS n, greatest(avg(size), 1)::float8 AS usual FROM mine),
-    hit AS ({hits}),
-    rare AS (SELECT what, count(*)::float8 AS df FROM hit GROUP BY what)
-    SELECT id, score FROM (
-        SELECT hit.id, hit.trust, sum(
-            greatest(ln((n - df + 0.5) / (df + 0.5)), 1e-6) * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * size / usual))
-        ) AS score
-        FROM hit JOIN rare USING (what) CROSS JOIN there GROUP BY hit.id, hit.trust
-    ) AS ranked ORDER BY score * trust DESC LIMIT :limit
-"""
 _WORDS = """
-    SELECT mine.id, trust, size, u.lexeme AS what,
-        (SELECT sum(CASE w WHEN 'A' THEN {title} ELSE 1.0 END) FROM unnest(u.weights) AS w)::float8 AS tf
-    FROM mine, unnest(words) AS u
-    WHERE words @@ CAST(:match AS tsquery) AND u.lexeme = ANY(CAST(:what AS text[]))
+    WITH top AS (
+        SELECT p.id, p.trust, w.words, w.size FROM passage_words w JOIN passage p ON p.id = w.id
+        WHERE w.words @@ CAST(:match AS tsquery) AND {scope}
+        ORDER BY ({sum}) * p.trust / (0.25 + 0.75 * w.size / {usual}) DESC, p.id DESC LIMIT :limit
+    ), hit AS (
+        SELECT top.id, trust, size, u.lexeme AS what,
+            (SELECT sum(CASE w WHEN 'A' THEN {title} ELSE 1.0 END) FROM unnest(u.weights) AS w)::float8 AS tf
+        FROM top, unnest(words) AS u WHERE u.lexeme = ANY(CAST(:what AS text[]))
+    )
+    SELECT id, sum(
+        tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * size / {usual}))
+        * (SELECT r.idf FROM unnest(CAST(:what AS text[]), CAST(:idf AS float8[])) AS r (form, idf) WHERE form = what)
+    ) AS score FROM hit GROUP BY id
 """
 _PARTS = """
-    SELECT mine.id, trust, size, g AS what,
-        ((length(folded) - length(replace(folded, g, ''))) / length(g))::float8 AS tf
-    FROM mine, unnest(CAST(:what AS text[])) AS g
-    WHERE parts && CAST(:threes AS text[]) AND strpos(folded, g) > 0
+    SELECT p.id, sum((length(folded) - length(replace(folded, g, ''))) / length(g)::float8) AS score
+    FROM passage_words w JOIN passage p ON p.id = w.id, unnest(CAST(:what AS text[])) AS g
+    WHERE parts @> CAST(ARRAY[substr(g, 1, 3), substr(g, length(g) / 2, 3), right(g, 3)] AS text[])
+        AND strpos(folded, g) > 0 AND {scope}
+    GROUP BY p.id, p.trust ORDER BY 2 DESC LIMIT :limit
+"""
+_PIECES = """
+    SELECT g, found.id, found.length FROM unnest(CAST(:what AS text[])) AS g CROSS JOIN LATERAL (
+        SELECT p.id, length(p.text) AS length FROM passage_words w JOIN passage p ON p.id = w.id
+        WHERE w.parts @> ARRAY[g] AND {scope} LIMIT :most
+    ) AS found
 """
 
 
@@ -70,31 +85,84 @@ async def write(db: AsyncConnection, passages: Mapping[int, tuple[str, str]]) ->
         await db.execute(_WRITE, rows)
 
 
+async def counts(db: AsyncConnection, words: Sequence[str]) -> dict[str, int]:
+    """How many passages of the record have each of the words, in whatever form."""
+    forms = await _forms_of(db, words)
+
+    async def count(unknown: Sequence[str]) -> Mapping[str, int]:
+        wanted = list({forms[word]: word for word in unknown})
+        values = {"forms": wanted, "quoted": [_quoted(form) for form in wanted], "most": rarity.COUNTED + 1}
+        counted = {row[0]: row[1] for row in await db.execute(_COUNT, values)}
+        return {word: counted[forms[word]] for word in unknown}
+
+    return await rarity.rarities(db, "words", list(forms), count) if forms else {}
+
+
 async def by_words(
-    db: AsyncConnection, scope: Scope, words: Sequence[str], limit: int, title: float
+    db: AsyncConnection, scope: Scope, words: Sequence[str], limit: int, tells: Mapping[str, float]
 ) -> dict[int, float]:
-    """The passages that have some of the words in any form, best first, with their ranks."""
-    folded = [word for each in words for word in _folded(each).split()]
-    forms = sorted({form for form in (await _forms(db, folded)).values() if form})
+    """The passages that have any of the words, best first, with their ranks; `tells` is how much each word counts."""
+    forms = await _forms_of(db, words)
     if not forms:
         return {}
-    query = _RANKED.format(scope=scope.condition, hits=_WORDS.format(title=title))
-    values = {"match": " | ".join(map(_quoted, forms)), "what": forms}
-    return await _ranks(db, query, scope, values, limit)
+    weights = {form: tells.get(word, 1.0) for word, form in forms.items()}
+    sums = [
+        f"CASE WHEN w.words @@ CAST(:form{n} AS tsquery) THEN {idf:.6f} ELSE 0 END"
+        for n, idf in enumerate(weights.values())
+    ]
+    query = _WORDS.replace("{sum}", " + ".join(sums)).replace("{usual}", f"{_USUAL}.0")
+    values = {
+        "match": " | ".join(map(_quoted, weights)),
+        "what": list(weights),
+        "idf": list(weights.values()),
+        **{f"form{n}": _quoted(form) for n, form in enumerate(weights)},
+    }
+    return await _ranks(db, query.replace("{title}", str(_TITLE_WEIGHT)), scope, values, limit)
 
 
-async def by_parts(db: AsyncConnection, scope: Scope, grams: Sequence[str], limit: int) -> dict[int, float]:
-    """The passages in which some of these stand, anywhere in a word."""
-    folded = sorted({gram for each in grams for gram in _folded(each).split() if len(gram) >= 3})
-    if not folded:
-        return {}
-    values = {"what": folded, "threes": sorted({gram[:3] for gram in folded})}
-    return await _ranks(db, _RANKED.format(scope=scope.condition, hits=_PARTS), scope, values, limit)
+async def by_parts(db: AsyncConnection, scope: Scope, parts: Sequence[str], limit: int) -> dict[int, float]:
+    """The passages in which any of these, of three letters at least, stands anywhere in a word."""
+    folded = sorted({part for each in parts for part in _folded(each).split() if len(part) >= 3})
+    return await _ranks(db, _PARTS, scope, {"what": folded}, limit) if folded else {}
+
+
+async def by_pieces(
+    db: AsyncConnection, scope: Scope, pieces: Sequence[str], passages: int, limit: int
+) -> dict[int, float]:
+    """The passages in which any of these, of one or two letters, stands; the rarer a piece, the more it counts."""
+    wanted = sorted({part for each in pieces for part in _folded(each).split()})
+    for most in (_ENOUGH_PLACES, None):
+        values = {**scope.values, "what": wanted, "most": most}
+        places: dict[str, list[int]] = {}
+        lengths: dict[int, int] = {}
+        for piece, number, length in await db.execute(scope.statement(_PIECES), values):
+            places.setdefault(piece, []).append(number)
+            lengths[number] = length
+        sums: dict[int, float] = {}
+        for numbers in (n for n in places.values() if most is None or len(n) < most):
+            for number in numbers:
+                sums[number] = sums.get(number, 0.0) + math.log(1 + passages / len(numbers))
+        if sums:
+            ranked = rarity.by_length(sums, lengths)
+            return dict(sorted(ranked.items(), key=lambda one: -one[1])[:limit])
+    return {}
+
+
+async def size(db: AsyncConnection) -> int:
+    """About how many passages the record has."""
+    return (await db.execute(_SIZE)).scalar() or 0
 
 
 async def _ranks(db: AsyncConnection, query: str, scope: Scope, values: dict[str, Any], limit: int) -> dict[int, float]:
-    found = await db.execute(text(query), {**scope.values, **values, "limit": limit})
+    found = await db.execute(scope.statement(query), {**scope.values, **values, "limit": limit})
     return {row[0]: row[1] for row in found}
+
+
+async def _forms_of(db: AsyncConnection, words: Sequence[str]) -> dict[str, str]:
+    """The form of each word under which it is looked for; without those that have none."""
+    folded = {word: parts[0] for word in words if (parts := _folded(word).split())}
+    forms = await _forms(db, folded.values())
+    return {word: forms[part[:_LONGEST_WORD]] for word, part in folded.items()}
 
 
 async def _forms(db: AsyncConnection, words: Iterable[str]) -> dict[str, str]:
@@ -114,8 +182,13 @@ def _row(number: int, title: Sequence[str], body: Sequence[str], forms: Mapping[
         "words": " ".join(f"{_quoted(form)}:{','.join(at)}" for form, at in places.items()),
         "size": len(title) + len(body),
         "folded": folded,
-        "parts": sorted({folded[i : i + 3] for i in range(len(folded) - 2)}),
+        "parts": sorted({folded[i : i + 3] for i in range(len(folded) - 2)} | _short_pieces(folded)),
     }
+
+
+def _short_pieces(folded: str) -> set[str]:
+    stretches = [match.group() for match in _STRETCH.finditer(folded)]
+    return {part[i : i + n] for part in stretches for n in (1, 2) for i in range(len(part) - n + 1)}
 
 
 def _folded(content: str) -> str:

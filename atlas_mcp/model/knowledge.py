@@ -35,7 +35,11 @@ class Document(Frozen):
 
 
 class Hit(Frozen):
-    """A passage that a search found. `id` names it within its kind; `score` is between 0 and 1."""
+    """A passage that a search found. `id` names it within its kind; `score` is between 0 and 1.
+
+    `why` says which parts of the search found it (words, letters, vectors, graph, letta), and how well, beside the best
+    that each found, from 0 to 1; `supersedes` is there for one that took the place of another that was found.
+    """
 
     id: str
     kind: MemoryKind
@@ -45,10 +49,16 @@ class Hit(Frozen):
     score: float = Field(description="0 to 1; comparable within one answer.")
     when: datetime | None = None
     trust: float = Field(default=CALLER_TRUST, description="1 for what you gave, less for what agents wrote.")
+    author: str = "caller"
+    superseded_by: str | None = Field(default=None, description="Id of what took its place.")
+    why: dict[str, float] = Field(default_factory=dict, description="What found it: 0 to 1.")
 
 
 class Recalled(Frozen):
-    """What a search of memory found, best first; `notes` say what could not be searched."""
+    """What a search of memory found, best first; `notes` say what could not be searched, `repeated` how many hits were
+    left out because a better one says the same.
+    """
 
     hits: list[Hit]
+    repeated: int = 0
     notes: list[str] = Field(default_factory=list)

@@ -39,7 +39,7 @@ async def record(home: Path, database: Postgres | None) -> AsyncIterator[Record]
 
 async def find(record: Record, query: str, caller: Caller = ME, limit: int = 8, **narrow: Any) -> list[Hit]:
     async with record.read() as db:
-        return await search(db, Scope(caller, "knowledge", **narrow), Query(query), limit)
+        return await search(db, Scope(caller, ("knowledge",), **narrow), Query(query), limit)
 
 
 async def names(record: Record, query: str, caller: Caller = ME, **narrow: Any) -> list[str]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from atlas_mcp.model.knowledge import Hit, MemoryKind
+    from atlas_mcp.model.knowledge import Hit
+    from atlas_mcp.model.memory_kinds import MemoryKind
     from atlas_mcp.store.postgres import Postgres
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +39,7 @@ async def record(home: Path, database: Postgres | None) -> AsyncIterator[Record]
 
 async def find(record: Record, query: str, kind: MemoryKind = "knowledge", caller: Caller = ME) -> list[Hit]:
     async with record.read() as db:
-        return await search(db, Scope(caller, kind), Query(query), 8)
+        return await search(db, Scope(caller, (kind,)), Query(query), 8)
 
 
 HOSTILE = [
@@ -137,12 +138,14 @@ async def test_what_runs_came_to_is_found_until_the_run_is_deleted(record: Recor
             await db.execute(insert(run).values(row))
     for _ in range(2):
         await bring_up_to_date(ME, record)
-    hits = await find(record, "tea", "run")
+    hits = await find(record, "tea", "episodic")
     assert sorted(hit.id for hit in hits) == ["run-1/0", "run-3/0"]
     assert hits[0].source == "Where is tea grown?"
     assert await find(record, "tea", "knowledge") == []
-    assert await find(record, "tea", "run", OTHER) == [], "the other caller's are brought up to date by its own search"
+    assert await find(record, "tea", "episodic", OTHER) == [], (
+        "the other caller's are brought up to date by its own search"
+    )
     async with record.write() as db:
         await db.execute(delete(run).where(run.c.id == "run-1"))
     await bring_up_to_date(ME, record)
-    assert [hit.id for hit in await find(record, "tea", "run")] == ["run-3/0"]
+    assert [hit.id for hit in await find(record, "tea", "episodic")] == ["run-3/0"]

@@ -43,8 +43,10 @@ def upgrade() -> None:
     )
     if op.get_bind().dialect.name == "postgresql":
         _follow_on_postgresql()
+        _find_short_pieces_on_postgresql()
     else:
         _follow_on_sqlite()
+        _find_short_pieces_on_sqlite()
 
 
 def _create_memories() -> None:
@@ -241,3 +243,51 @@ def _follow_on_postgresql() -> None:
             f" INSERT INTO outbox(topic, item) VALUES ('graph', {row}.id); END IF; RETURN NULL; END $$"
         )
         op.execute(f"CREATE TRIGGER {name} AFTER {event} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()")
+
+
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af"
+    "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+"""Scripts that put no spaces between words, as `memory.words` had them when this was written."""
+
+
+def _find_short_pieces_on_sqlite() -> None:
+    """Index the letters with two line ends behind each text: so every piece, however short, begins some three letters
+    in a row, and the list of these finds it.
+    """
+    from alembic import op
+
+    pad = " || char(10, 10)"
+    op.execute(
+        f"CREATE VIEW passage_padded AS SELECT id, title{pad} AS title, text{pad} AS text FROM passage"  # noqa: S608 - our own names
+    )
+    for event in ("INSERT", "DELETE"):
+        op.execute(f"DROP TRIGGER passage_parts_{event}")
+    op.execute("DROP TABLE passage_parts")
+    columns = "(title, text, content='passage_padded', content_rowid='id', tokenize='trigram')"
+    op.execute(f"CREATE VIRTUAL TABLE passage_parts USING fts5{columns}")
+    op.execute("INSERT INTO passage_parts(passage_parts) VALUES ('rebuild')")
+    gone = f"(passage_parts, rowid, title, text) VALUES ('delete', old.id, old.title{pad}, old.text{pad})"
+    new = f"(rowid, title, text) VALUES (new.id, new.title{pad}, new.text{pad})"
+    for event, change in (("INSERT", new), ("DELETE", gone)):
+        op.execute(
+            f"CREATE TRIGGER passage_parts_{event} AFTER {event} ON passage"
+            f" BEGIN INSERT INTO passage_parts{change}; END"
+        )
+    op.execute("CREATE VIRTUAL TABLE passage_parts_places USING fts5vocab(passage_parts, instance)")
+
+
+def _find_short_pieces_on_postgresql() -> None:
+    """Index also the one and two letters in a row of scripts in which they can be words."""
+    from alembic import op
+
+    pieces = (
+        "SELECT array_agg(DISTINCT substr(folded, i, n))"  # noqa: S608 - our own ranges
+        " FROM generate_series(1, length(folded)) AS i, generate_series(1, 2) AS n"
+        f" WHERE substr(folded, i, n) ~ '^[{_UNSPACED}]+$'"
+    )
+    op.execute(
+        f"UPDATE passage_words SET parts = parts || coalesce(({pieces}), '{{}}')"  # noqa: S608 - our own names
+        f" WHERE folded ~ '[{_UNSPACED}]'"
+    )
