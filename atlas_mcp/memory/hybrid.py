@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from atlas_mcp.memory.redis.counters import Counters
+    from atlas_mcp.memory.redis.opening import Redis
+    from atlas_mcp.memory.working import Place, Working
+    from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.stores import StoresConfig
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
@@ -29,12 +33,28 @@ class HybridMemory:
     home: Path
     locks: Locks
     config: StoresConfig
+    redis: Redis | None = None
+
+    def working(self, caller: Caller, place: Place | None = None, *, author: str = "atlas") -> Working:
+        """The caller's working memory in that place."""
+        from atlas_mcp.memory.working import Working
+
+        return Working(caller, self.record, self.redis and self.redis.cache, place=place, author=author)
+
+    def counters(self, caller: Caller) -> Counters:
+        """How often things of this caller's happened lately."""
+        from atlas_mcp.memory.redis.counters import Counters
+
+        return Counters(caller, self.record, self.redis)
 
 
 @asynccontextmanager
 async def open_memory(record: Record, home: Path, locks: Locks, config: StoresConfig) -> AsyncGenerator[HybridMemory]:
     """The home's memory, until the block is left. `locks` are those of the home itself: its files are exclusive."""
+    from atlas_mcp.memory.redis.opening import open_redis
+
     memory = HybridMemory(record, home, locks, config)
     async with anyio.create_task_group() as tasks:
+        memory.redis = await open_redis(config.redis_url, record, tasks)
         yield memory
         tasks.cancel_scope.cancel()
