@@ -67,6 +67,9 @@ def stores(settings: Settings) -> StoresConfig:
     """Where memory is kept beside the record, and what makes vectors of texts."""
     return StoresConfig(
         embedder=settings.embedder,
+        embedding_url=settings.embedding_url,
+        embedding_model=settings.embedding_model,
+        embedding_key=settings.embedding_key,
         chroma_url=settings.chroma_url,
         redis_url=settings.redis_url,
         neo4j_url=settings.neo4j_url,

@@ -34,10 +34,14 @@ _SECRETS = {name for name in PROVIDER_VARIABLES if name.endswith("_KEY")} | {
     "mlflow_tracking_token",
     "letta_api_key",
     "database_url",
+    "embedding_url",
+    "embedding_key",
     "chroma_url",
     "redis_url",
     "neo4j_url",
 }
+
+_EMBEDDERS = ("auto", "none", "hash", "openai-compatible", "voyage")
 
 
 def default_home() -> Path:
@@ -87,6 +91,11 @@ class Settings(BaseSettings):
     embedder: str = Field(
         default="auto", description="What makes vectors: auto, none, hash, local:PATH, openai-compatible or voyage."
     )
+    embedding_url: SecretStr | None = Field(
+        default=None, description="Address of the embedder's server, as far as /v1: for openai-compatible, or voyage."
+    )
+    embedding_model: str | None = Field(default=None, description="The model that makes vectors there.")
+    embedding_key: SecretStr | None = Field(default=None, description="The key for it, where it needs one.")
     chroma_url: SecretStr | None = Field(default=None, description="A Chroma server, instead of files in the home.")
     redis_url: SecretStr | None = Field(default=None, description="A Redis beside the record, for working memory.")
     neo4j_url: SecretStr | None = Field(default=None, description="A Neo4j beside the record, for the facts.")
@@ -130,6 +139,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return tuple(filter(None, (v.strip() for v in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("embedder")
+    @classmethod
+    def _check_embedder(cls, value: str) -> str:
+        if value in _EMBEDDERS or value.removeprefix("local:") not in {value, ""}:
+            return value
+        raise ValueError(f"there is no embedder {value!r}; it may be {', '.join(_EMBEDDERS)} or local:PATH")
 
     @field_validator("database_url")
     @classmethod

@@ -60,7 +60,7 @@ def checked(rows: Any, count: int, dimension: int | None = None) -> NDArray[np.f
 
     try:
         vectors = np.asarray(rows, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise EmbedderFailed("it gave vectors of different lengths, or no numbers.", of_texts=True) from None
     if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
         raise EmbedderFailed(f"it gave no {count} vectors for {count} texts.", of_texts=True)
