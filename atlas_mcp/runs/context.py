@@ -88,7 +88,7 @@ class RunContext:
         """
         return await self._pen.write(*changes)
 
-    def tell(self, *changes: Entry | Kept | Progress | Spent) -> None:
+    def tell(self, *changes: Change) -> None:
         """Make these changes with the next ones, at the latest in a moment; nobody waits for it."""
         self._pen.tell(*changes)
 

@@ -85,7 +85,7 @@ async def result_of(job: Job, state: State, reports: Mapping[str, str], first: D
 async def keep_best(job: Job, state: State) -> None:
     """Show the result as far as the task has come, after all that was told of it."""
     result = await gather(job, state)
-    await job.write(*([result] if result else []))
+    job.note(*([result] if result else []))
 
 
 async def finish(job: Job, node: str, state: State) -> dict[str, Any]:
@@ -93,11 +93,11 @@ async def finish(job: Job, node: str, state: State) -> dict[str, Any]:
     result = await gather(job, state)
     if result is None:
         raise LookupError("a task without any finished part cannot be closed")
-    await job.write(kept(RESULT, result), result)
+    job.note(kept(RESULT, result), result)
     learned, told = await learn(job, node, result)
     result = result.model_copy(update={"learned": learned})
     ended = Entry("atlas", "run_finished", in_words(result), key="run_finished")
-    await job.write(kept(RESULT, result), result, told, ended)
+    job.note(kept(RESULT, result), result, told, ended)
     return {"turns": job.counted(node)}
 
 

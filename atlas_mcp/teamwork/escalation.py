@@ -134,7 +134,7 @@ async def _ask(job: Job, key: str, question: Question[T]) -> Answered[T] | Faile
         return Failed(why)
     asked = await try_ask(job, key, question)
     if isinstance(asked, Failed) and not asked.stopped:
-        await job.write(Kept(name, asked.why))
+        job.note(Kept(name, asked.why))
     return asked
 
 

@@ -115,7 +115,7 @@ async def _judge_by(job: Job, key: str, rater: str, number: int, reports: Mappin
         if not isinstance(test, Failed):
             if fitness.passes(test.answer, criteria):
                 return Judged(rater, why=fitness.PASSES_ALL, unfit=True)
-            await job.write(Kept(tested, "it failed a damaged text"))
+            job.note(Kept(tested, "it failed a damaged text"))
     return Judged(rater, verdict, model=asked.model)
 
 
@@ -149,7 +149,7 @@ async def _keep(job: Job, number: int, judged: Judged, *, instead_of: Judged | N
             if lost.unfit or replaced:
                 update["unfit"][f"{number}/{lost.rater}"] = lost.why
     if judged.verdict is not None:
-        await job.write(kept(f"verdict/{number}/{judged.rater}", judged.verdict))
+        job.note(kept(f"verdict/{number}/{judged.rater}", judged.verdict))
         update["rated"] = {f"{number}/{judged.rater}": number}
         update["models"] = {f"rater/{judged.rater}": judged.model} if judged.model else {}
     return update

@@ -57,4 +57,4 @@ async def note_refusal(job: Job, spent: BudgetSpent) -> None:
     first = Stop(reason=spent.message, next_step=spent.next_step or "", limit=spent.limit)
     stop = (await stopped(job) or first).and_refused(spent)
     text = f"{stop.reason} What is done is brought to an end without further turns."
-    await job.write(kept(_STOP, stop), Entry("atlas", "budget_spent", text, key="budget_spent"))
+    job.note(kept(_STOP, stop), Entry("atlas", "budget_spent", text, key="budget_spent"))

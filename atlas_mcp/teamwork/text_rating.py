@@ -74,7 +74,7 @@ async def _rated(job: Job, text: str) -> Result:
     draft, chosen = as_draft(text), line_up(job, state, frozenset(), 1)
     if not chosen:
         raise ConfigurationError("no rater can work here.", next_step="Call get_status: it says what they need.")
-    await job.write(kept("draft/1", draft), kept_checks(1, await inspect(job.task, draft, {})), kept_line_up(1, chosen))
+    job.note(kept("draft/1", draft), kept_checks(1, await inspect(job.task, draft, {})), kept_line_up(1, chosen))
     job.expect(len(chosen))
     node = f"{job.run.run_id}:text"
     for update in await _all_at_once(job, node, list(chosen)):
@@ -82,7 +82,7 @@ async def _rated(job: Job, text: str) -> Result:
     state = _with(state, await judge(job, f"{node}:judge", state))
     result = (await result_of(job, state, {})).model_copy(update={"output": text})
     told = Entry("atlas", "run_finished", in_words(result), key="run_finished")
-    await job.write(kept(RESULT, result), result, told)
+    job.note(kept(RESULT, result), result, told)
     return result
 
 

@@ -22,6 +22,7 @@ from atlas_mcp.teamwork.inspection import inspect, kept_checks, load_checks
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import able_workers, count, why_nothing
 from atlas_mcp.teamwork.rating import kept_line_up, line_up, load_verdicts, rated_key
+from atlas_mcp.teamwork.recalling import focused, fuller, recalled_for
 from atlas_mcp.teamwork.scores import feedback
 from atlas_mcp.teamwork.stopping import stopped
 from atlas_mcp.teamwork.team import refuse, reports_as_text, team_reports
@@ -85,7 +86,7 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
             chosen = line_up(job, state, {*state.get("authors", []), *page.authors}, before + 1)
         checks = kept_checks(before + 1, await inspect(job.task, new, page.reports))
         begun = (kept(f"draft/{before + 1}", new), checks, kept_line_up(before + 1, chosen))
-        await job.write(*begun, *([shown] if shown else []), *told)
+        job.note(*begun, *([shown] if shown else []), *told)
     judges = list(chosen)
     job.expect(len(judges))
     return {
@@ -123,25 +124,29 @@ async def _assign(job: Job, node: str, team: TeamSpec, page: Page) -> list[Assig
         return []
     task = REVISE if page.text else WRITE
     job.expect(2)
+    given = fuller(job, team.supervisor, job.task.goal, await recalled_for(job))
     question = Question(
         agent=team.supervisor,
-        prompt=prompts.delegation(job.task.goal, task, workers, job.task.materials, page.reports, page.remarks),
+        prompt=prompts.delegation(
+            job.task.goal, task, workers, job.task.materials, page.reports, page.remarks, given.text
+        ),
         answer=Delegation,
         doing=f"{team.supervisor} chooses who {'revises' if page.text else 'writes'}",
         done=lambda d: f"{team.supervisor} chose {', '.join(_names(d))}",
         check=lambda d: refuse(d, list(workers)),
+        recalled=given.ids,
     )
     asked = await try_ask(job, node, question)
     if isinstance(asked, Failed):
         page.missing.append(Missing(agent=team.supervisor, what="delegating the writing", why=asked.why))
         return [Assignment(worker=next(iter(workers)), task=task)]
-    given = list(asked.answer.assignments[:MAX_WRITERS])
-    job.expect(len(given) - 1)
+    writers = list(asked.answer.assignments[:MAX_WRITERS])
+    job.expect(len(writers) - 1)
     line = (
         f"{team.supervisor} delegated the {'revision' if page.text else 'writing'}: {', '.join(_names(asked.answer))}"
     )
-    await job.write(Entry(team.supervisor, "delegated", line, key=f"{node}:delegated"))
-    return given
+    job.note(Entry(team.supervisor, "delegated", line, key=f"{node}:delegated"))
+    return writers
 
 
 def _told(node: str, page: Page, text: Draft, before: int) -> list[Entry]:
@@ -160,14 +165,17 @@ def _names(delegation: Delegation) -> list[str]:
 async def _let_write(job: Job, node: str, given: Assignment, page: Page) -> None:
     """One writer's turn at the page."""
     verb = "revises" if page.remarks else "edits" if page.text else "writes"
+    about = f"{job.task.goal} {given.task} {given.context}"
+    recalled = focused(job, given.worker, about, await recalled_for(job))
     question = Question(
         agent=given.worker,
-        prompt=prompts.draft(job.task, given, page.reports, page.text, page.remarks),
+        prompt=prompts.draft(job.task, given, page.reports, page.text, page.remarks, recalled.text),
         answer=Draft,
         doing=f"{given.worker} {verb} the text",
         done=lambda d: f"{given.worker} handed in {count(len(d.sections), 'section')}",
         check=lambda d: _refuse(d, page),
         tools=True,
+        recalled=recalled.ids,
     )
     asked = await try_ask(job, node, question)
     if isinstance(asked, Failed):
