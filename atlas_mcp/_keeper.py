@@ -57,7 +57,7 @@ async def open_rooms(settings: Settings) -> AsyncGenerator[RoomsKeeper]:
     """The keeper of the home's rooms, with tracing on; everything is closed when the block is left."""
     keeper = RoomsKeeper(settings)
     failure: Exception | None = None
-    with open_tracing(keeper.home.path, destination=keeper.destination) as keeper.tracing:
+    with keeper.home.in_use(), open_tracing(keeper.home.path, destination=keeper.destination) as keeper.tracing:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keeper.keep)
             try:
@@ -214,7 +214,7 @@ class RoomsKeeper:
             open_lettas(self.servers, record, self.locks, self._open_embedded, embedding=embedding)
         )
         memory = await stack.enter_async_context(
-            open_memory(record, self.home.path, self.home_locks, stores(self.settings))
+            open_memory(record, self.home.path, self.home_locks, stores(self.settings), shared=self.locks)
         )
         rooms = Rooms(record, lettas, self, Ledger(self.settings.daily_usd), memory)
         rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
@@ -235,6 +235,8 @@ class RoomsKeeper:
             limits=Limits(self.settings.max_runs, self.settings.max_runs_per_caller),
         )
         rooms.runs = await stack.enter_async_context(runs)
+        if memory.redis is not None:
+            memory.redis.bells.heard = rooms.runs.ring_far_too(memory.redis.bells.ring)
         if self.draining:
             rooms.runs.drain()
             rooms.runs.let_go()

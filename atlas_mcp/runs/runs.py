@@ -89,6 +89,12 @@ class Runs:
         """The name under which the record knows this process."""
         return self._runner.name
 
+    def ring_far_too(self, ring: OnRun) -> OnRun:
+        """Have `ring` called, which must not wait, with the id of each run that something happens to here; what is to
+        be called when something happened to one in another process."""
+        self._bells.far = ring
+        return self._bells.ring_here
+
     async def submit(
         self,
         caller: Caller,

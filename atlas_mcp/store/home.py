@@ -12,17 +12,22 @@ import re
 import secrets
 import time
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atlas_mcp.errors import UnwritableHome
+from atlas_mcp.errors import LockTimeout, UnwritableHome
 from atlas_mcp.store.files import make_private, prepare
 from atlas_mcp.store.locks import Locks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
+OPEN = "open-"
+"""How the locks begin of the processes that have the home open."""
+RESTORING = "restoring"
+"""The lock of the process that restores something into it."""
 _FOLDERS = ("locks", "keys", "spool", "logs")
 
 
@@ -103,6 +108,21 @@ class Home:
     def local_id(self) -> str:
         """The home's own id: who opens it over stdio is the caller `local:<id>`."""
         return self._once(self.path / "id", lambda: uuid.uuid4().hex[:12])
+
+    @contextmanager
+    def in_use(self) -> Generator[None]:
+        """Nothing is restored into the home while the body runs. LockTimeout while something is being restored."""
+        locks = Locks(self.locks)
+        held = locks.try_hold(f"{OPEN}{uuid.uuid4().hex}")
+        try:
+            if locks.is_held(RESTORING):
+                raise LockTimeout(
+                    f"a backup is just being restored into {self.path}.", next_step="Try again in a moment."
+                )
+            yield
+        finally:
+            if held is not None:
+                held.release()
 
     def key(self, name: str) -> str:
         """The secret of that name (letters, digits, `.`, `_`, `-`), made at its first use in a file of mode 0600."""
