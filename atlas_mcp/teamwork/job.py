@@ -38,8 +38,9 @@ class Job:
     """The run, its agents and its task.
 
     `done` and `total` count turns: those finished, and those known of so far. `turns` says how many each node took.
-    `texts` are the artifacts as they were last kept: nobody else writes them while this process has the run. `orders`
-    are what the materials tell agents to do, once somebody has looked.
+    `texts` are the artifacts as they were last kept: nobody else writes them while this process has the run, so that
+    what an earlier attempt has not left stays `absent` until it is kept here. `orders` are what the materials tell
+    agents to do, once somebody has looked.
     """
 
     run: Journal
@@ -49,6 +50,7 @@ class Job:
     total: int = 0
     turns: dict[str, int] = field(default_factory=dict[str, int])
     texts: dict[str, str] = field(default_factory=dict[str, str])
+    absent: set[str] = field(default_factory=set[str])
     values: dict[str, tuple[str, BaseModel]] = field(default_factory=dict[str, tuple[str, BaseModel]])
     orders: dict[str, list[str]] | None = None
     _at_work: int = 0
@@ -114,13 +116,13 @@ class Job:
         return {name: turns for name, turns in self.turns.items() if name.startswith(node)}
 
     async def find(self, name: str) -> str | None:
-        """An artifact that this task kept; None if there is none. Each is read from the record once."""
-        if name not in self.texts:
-            text = await self.run.load(name)
-            if text is None:
-                return None
-            self.texts[name] = text
-        return self.texts[name]
+        """An artifact that this task kept; None if there is none. Only those of earlier attempts are read, once."""
+        if name not in self.texts and self.run.resumed and name not in self.absent:
+            if (text := await self.run.load(name)) is None:
+                self.absent.add(name)
+            else:
+                self.texts[name] = text
+        return self.texts.get(name)
 
     async def text(self, name: str) -> str:
         """An artifact that must be there, because what a node came to says so."""
