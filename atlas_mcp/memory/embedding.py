@@ -156,29 +156,11 @@ class Embedding:
             return
         self._own, self.aside, self._breaker = embedder, Aside(), _Breaker()
         with anyio.CancelScope() as self._serving:
-            async with self._one_before(embedder), self._locks.hold(f"embedding-{embedder.fingerprint}"):
-                await self._make(embedder, worked)
+            async with self._one_before(embedder):
+                mine = await self._begin(embedder)
+                async with self._locks.hold(f"embedding-{mine.fingerprint}"):
+                    await self._make(embedder, mine, worked)
         raise EmbedderFailed(self._breaker.reason or "it gave a question no vector.")
-
-    async def _make(self, embedder: Embedder, worked: anyio.Event) -> None:
-        """Make what is missing, and what comes to be missing; this process alone does, with this embedder."""
-        mine = await self._begin(embedder)
-        used = anyio.current_time()
-        while True:
-            self._bell = anyio.Event()
-            async with self._record.look() as db:
-                seen = await newest(db)
-            await fill(self._record, embedder, self.aside)
-            self.problem = self.next_step = None
-            worked.set()
-            if not mine.complete or anyio.current_time() > used + IN_USE_SECONDS:
-                mine, used = mine.model_copy(update={"complete": True}), anyio.current_time()
-                await keep(self._record, mine)
-                self._complete = True
-                await delete_unused(self._record)
-            passed, self._passed = self._passed, anyio.Event()
-            passed.set()
-            await self._wait_for_news(seen)
 
     async def _begin(self, embedder: Embedder) -> Kept:
         """Write that the embedder is in use; one that others were used after has to be complete anew."""
@@ -190,6 +172,27 @@ class Embedding:
         await keep(self._record, mine)
         self._complete = mine.complete
         return mine
+
+    async def _make(self, embedder: Embedder, mine: Kept, worked: anyio.Event) -> None:
+        """Make what is missing, and what comes to be missing; this process alone does, with this embedder."""
+        told = -IN_USE_SECONDS
+        while True:
+            self._bell = anyio.Event()
+            async with self._record.look() as db:
+                seen = await newest(db)
+            await fill(self._record, embedder, self.aside)
+            self.problem = self.next_step = None
+            worked.set()
+            async with self._record.look() as db:
+                said = await look_up(db, mine.fingerprint)
+            if said is None or not said.complete or anyio.current_time() > told + IN_USE_SECONDS:
+                await keep(self._record, mine.model_copy(update={"complete": True}))
+                await delete_unused(self._record)
+                told = anyio.current_time()
+            self._complete = True
+            passed, self._passed = self._passed, anyio.Event()
+            passed.set()
+            await self._wait_for_news(seen)
 
     def _described(self, embedder: Embedder) -> Kept:
         name = named(self.config, self.home)

@@ -50,8 +50,8 @@ async def kept(db: AsyncConnection) -> list[Kept]:
 
 async def look_up(db: AsyncConnection, fingerprint: str) -> Kept | None:
     """That embedder, if it has vectors."""
-    state = await db.scalar(select(derived.c.state).where(derived.c.name == _PREFIX + fingerprint))
-    return None if state is None else Kept.model_validate(state)
+    row = (await db.execute(select(derived.c.state).where(derived.c.name == _PREFIX + fingerprint))).one_or_none()
+    return None if row is None else Kept.model_validate(row.state)
 
 
 async def keep(record: Record, what: Kept) -> None:
