@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from atlas_mcp.memory.embedding import Embedding
     from atlas_mcp.memory.redis.counters import Counters
     from atlas_mcp.memory.redis.opening import Redis
     from atlas_mcp.memory.working import Place, Working
@@ -33,6 +34,7 @@ class HybridMemory:
     home: Path
     locks: Locks
     config: StoresConfig
+    embedding: Embedding
     redis: Redis | None = None
 
     def working(self, caller: Caller, place: Place | None = None, *, author: str = "atlas") -> Working:
@@ -49,12 +51,19 @@ class HybridMemory:
 
 
 @asynccontextmanager
-async def open_memory(record: Record, home: Path, locks: Locks, config: StoresConfig) -> AsyncGenerator[HybridMemory]:
-    """The home's memory, until the block is left. `locks` are those of the home itself: its files are exclusive."""
+async def open_memory(
+    record: Record, home: Path, locks: Locks, config: StoresConfig, *, shared: Locks | None = None
+) -> AsyncGenerator[HybridMemory]:
+    """The home's memory, until the block is left.
+
+    `locks` are those of the home itself: its files are exclusive. `shared` are those of all that have the record.
+    """
+    from atlas_mcp.memory.embedding import Embedding
     from atlas_mcp.memory.redis.opening import open_redis
 
-    memory = HybridMemory(record, home, locks, config)
+    memory = HybridMemory(record, home, locks, config, Embedding(record, shared or locks, home, config))
     async with anyio.create_task_group() as tasks:
         memory.redis = await open_redis(config.redis_url, record, tasks)
+        tasks.start_soon(memory.embedding.work)
         yield memory
         tasks.cancel_scope.cancel()
