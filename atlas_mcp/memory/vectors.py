@@ -1,0 +1,159 @@
+"""The nearest of what a caller has, by vectors: from Chroma where it can be asked, else exactly from the record.
+
+Promise: a passage that was deleted, has expired or is another caller's is never given, and each is given with the
+similarity of the vector that the record has of it now, whatever Chroma has. What Chroma was not told yet is compared
+too. So with and without Chroma the answers are the same, but for what an approximate index misses.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from atlas_mcp.memory.chroma.owner import Chroma
+from atlas_mcp.memory.chroma.place import SETTING, place
+from atlas_mcp.memory.vector_filter import VectorFilter
+from atlas_mcp.model.status import Room
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from atlas_mcp.memory.exact import ExactSearch
+    from atlas_mcp.memory.vector_rows import Asked
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.stores import StoresConfig
+    from atlas_mcp.store.locks import Locks
+    from atlas_mcp.store.record import Record
+
+__all__ = ["VectorFilter", "Vectors", "open_vectors"]
+
+_PROPOSED = 64
+"""How many Chroma is asked for at least: it knows no callers and no filters, which leave fewer."""
+_ROUNDING = 1e-5
+_EVERYTHING = VectorFilter()
+_LATE = 1000
+"""With more than so many changes on their way to Chroma, the record answers."""
+
+
+class Vectors:
+    """All vectors of a record; made by `open_vectors`."""
+
+    def __init__(self, record: Record, chroma: Chroma) -> None:
+        self._record = record
+        self.chroma = chroma
+        self._exact: ExactSearch | None = None
+
+    async def nearest(
+        self,
+        caller: Caller,
+        fingerprint: str,
+        vector: NDArray[np.float32],
+        wanted: VectorFilter = _EVERYTHING,
+        limit: int = 10,
+    ) -> list[tuple[int, float]]:
+        """The passages of the caller's that are nearest to the vector, with their cosine similarity, best first.
+
+        `vector` is of length 1 and made by the embedder of that fingerprint; what was embedded by others is not
+        compared. Raises as `Record.read`; a Chroma that fails costs at most a second, once.
+        """
+        # numpy takes a tenth of a second to be imported.
+        await anyio.to_thread.run_sync(import_module, "atlas_mcp.memory.exact")
+        from atlas_mcp.memory.exact import ExactSearch
+        from atlas_mcp.memory.vector_rows import Asked
+
+        asked = Asked(caller.id, fingerprint, vector, wanted, limit)
+        if self.chroma.ready and (found := await self._proposed(asked)) is not None:
+            return found
+        self._exact = self._exact or ExactSearch(self._record)
+        return await self._exact.nearest(asked)
+
+    async def _proposed(self, asked: Asked) -> list[tuple[int, float]] | None:
+        """Of what Chroma proposes, and of what it does not know yet; None where that may not be all."""
+        from atlas_mcp.memory.vector_rows import among, waiting
+
+        async with self._record.look() as db:
+            late = await waiting(db, asked.fingerprint, _LATE)  # first: what is told meanwhile, Chroma knows
+        if late is None:
+            return None
+        most = max(_PROPOSED, 4 * asked.limit)
+        proposed = await self.chroma.nearest(asked.fingerprint, asked.vector, most)
+        if proposed is None:
+            return None
+        async with self._record.read() as db:
+            found = await among(db, asked, {number for number, _ in proposed} | late)
+        if len(proposed) < most:
+            return None  # so few are quicker compared than doubted
+        # What was not proposed is further away than all that was: only what is nearer than that is surely best.
+        surely = [pair for pair in found if pair[1] >= proposed[-1][1] - _ROUNDING]
+        return surely[: asked.limit] if len(surely) >= asked.limit else None
+
+    async def renew(self, seconds: float) -> bool:
+        """Have Chroma made anew, so that nothing deleted is left in its files; whether that was begun in that time.
+
+        Whichever process keeps Chroma does it, now or when one does; the record answers meanwhile. A server is told to
+        delete its collections: what stays on its own disk is its keeper's affair.
+        """
+        from sqlalchemy import insert, select
+
+        from atlas_mcp.memory.vector_rows import RENEW, TOPIC
+        from atlas_mcp.store.memory_tables import outbox
+
+        async with self._record.write("outbox") as db:
+            await db.execute(insert(outbox).values(topic=TOPIC, item=RENEW))
+        with anyio.move_on_after(seconds):
+            while True:
+                async with self._record.look() as db:
+                    if (await db.execute(select(outbox.c.seq).where(outbox.c.item == RENEW).limit(1))).first() is None:
+                        return True
+                await anyio.sleep(0.1)
+        return False
+
+    def room(self) -> Room:
+        """How it is, for `get_status`."""
+        chroma, name = self.chroma, "vectors"
+        match chroma.stage:
+            case "ready":
+                text = f"Chroma {chroma.place.shown}."
+                if chroma.refused:
+                    text += f" It refused {chroma.refused} vectors; words find these texts."
+                return Room(name=name, health="ok", text=text)
+            case "failing":
+                return Room(
+                    name=name,
+                    health="warning",
+                    text=f"Chroma {chroma.place.shown} cannot be used, the record answers: {chroma.problem}",
+                    next_step=f"It is tried again by itself. See logs/chroma.log, or mend {SETTING}.",
+                )
+            case "opening" | "feeding":
+                done, of = chroma.progress
+                told = f": {done:,} of {of:,}" if of else ""
+                return Room(name=name, health="ok", text=f"Chroma is being filled{told}; the record answers meanwhile.")
+            case "other":
+                text = "Another process of this home keeps Chroma; the record answers here."
+                return Room(name=name, health="ok", text=text)
+            case "none":
+                text = f"In the record alone, compared one by one. For many, set {SETTING} to a Chroma server."
+                return Room(name=name, health="ok", text=text)
+            case "idle":
+                return Room(name=name, health="idle", text="There are no vectors; Chroma starts with the first.")
+
+
+@asynccontextmanager
+async def open_vectors(record: Record, home: Path, locks: Locks, config: StoresConfig) -> AsyncGenerator[Vectors]:
+    """The record's vectors, until the block is left; opening them waits for nothing.
+
+    `locks` are those of all who share the record. Raises ConfigurationError for an impossible ATLAS_CHROMA_URL.
+    """
+    chroma = Chroma(record, place(home, config.chroma_url), locks)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(chroma.run)
+        yield Vectors(record, chroma)
+        tasks.cancel_scope.cancel()
