@@ -20,6 +20,7 @@ from atlas_mcp.constellation.threads import NEW, Threads
 from atlas_mcp.constellation.turns import Turns
 from atlas_mcp.constellation.visits import Visits
 from atlas_mcp.memory.learnings import Learnings
+from atlas_mcp.memory.relevant import Relevant
 from atlas_mcp.model.agent import Roster
 from atlas_mcp.watch.ledger import Ledger
 
@@ -78,6 +79,7 @@ class Constellation:
         self.roster = roster
         self.library = Library(caller, record, on_knowledge)
         self.learnings = Learnings(caller, record)
+        self.remembered = Relevant(caller, record)
         self.toolbox = toolbox = toolbox.knowing(self.library)
         self.server = letta.name
         self._locks = locks

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 RELEVANCE = 0.7
 """How much an item's own score weighs beside how unlike it is to what is given already."""
+IN_COMMON = 2
+"""So many telling words in common make a text have to do with another."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -72,8 +74,15 @@ def assemble(items: Iterable[ContextItem], shape: Shape, counter: Counter = ESTI
 
 
 def relevance(asked: Words, text: str) -> float:
-    """How much of what is asked stands in the text, 0 to 1; for choosing among what was found for something wider."""
-    return len(asked.telling & Words(text).telling) / len(asked.telling) if asked.telling else 0.0
+    """How much a text has to do with what is asked, 0 to 1; for choosing among what was found for something wider.
+
+    It is the share of the shorter one's telling words that stand in the other, and nothing where fewer than IN_COMMON
+    do, if there are as many.
+    """
+    words = Words(text)
+    if len(asked.telling & words.telling) < min(IN_COMMON, len(asked.telling)):
+        return 0.0
+    return overlap(asked, words)
 
 
 def _share(shape: Shape, name: SectionName) -> Share:

@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 class Question(Generic[T]):
     """What an agent is asked. `doing` and `done` say it to people; `check` refuses an answer with a reason. `tries` is
     how often it may be asked for a usable answer; who `asks` may put questions to the caller, whose answers its next
-    prompt brings."""
+    prompt brings. `recalled` are the ids of what the prompt gives of what is remembered."""
 
     agent: str
     prompt: str
@@ -54,6 +54,7 @@ class Question(Generic[T]):
     tools: bool = False
     asks: bool = False
     tries: int = 2
+    recalled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def _repair(question: Question[T], problem: str, turn: TurnResult) -> Question[T
         prompt=prompts.repair(problem, question.answer),
         conversation=turn.conversation,
         doing=f"{question.agent} mends its answer",
+        recalled=(),
     )
 
 
@@ -165,7 +167,7 @@ async def _turn(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult
 
     with job.at_work():
         try:
-            return await attempts(job.run, question.agent, key, question.doing, attempt)
+            return await attempts(job.run, question.agent, key, question.doing, attempt, recalled=question.recalled)
         except BudgetSpent as spent:
             await note_refusal(job, spent)
             raise

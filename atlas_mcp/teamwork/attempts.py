@@ -6,7 +6,7 @@ the next one has the same key, so that the turn is looked for before it is taken
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -26,11 +26,23 @@ ATTEMPTS = 3
 BACKOFF_SECONDS = 0.25
 
 
-async def attempts(run: Journal, agent: str, key: str, doing: str, attempt: Callable[[str], Awaitable[T]]) -> T:
-    """What `attempt` gives when called with a turn's key, which is made of `key` and how many turns failed before."""
+async def attempts(
+    run: Journal,
+    agent: str,
+    key: str,
+    doing: str,
+    attempt: Callable[[str], Awaitable[T]],
+    *,
+    recalled: Sequence[str] = (),
+) -> T:
+    """What `attempt` gives when called with a turn's key, which is made of `key` and how many turns failed before.
+
+    `recalled` are the ids of what the agent is given of what is remembered.
+    """
     failures = 0
     first = turn_id(run.caller, _numbered(key, failures))
-    run.tell(Entry(agent, "turn_started", doing, first, key=f"{key}:started"))
+    data = {"recalled": [*recalled]} if recalled else {}
+    run.tell(Entry(agent, "turn_started", doing, first, data, f"{key}:started"))
 
     async def counted(numbered: str) -> T:
         try:

@@ -10,20 +10,29 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.contract import OnEvent, Tools, ToolSession
     from atlas_mcp.model.agent import AgentSpec, Roster
     from atlas_mcp.model.caller import Caller
-    from atlas_mcp.model.learning import Judged, Learning
+    from atlas_mcp.model.context import ContextItem
+    from atlas_mcp.model.learning import Judged, Known
     from atlas_mcp.model.memory import Block
     from atlas_mcp.model.question import Asking
-    from atlas_mcp.model.run import Event, Progress
+    from atlas_mcp.model.run import Event
     from atlas_mcp.model.turn import TurnResult
-    from atlas_mcp.runs.changes import Change, Entry, Kept, Spent
+    from atlas_mcp.runs.changes import Change
+
+
+class Remembered(Protocol):
+    """What is remembered, looked at for what agents should be given."""
+
+    async def about(self, asked: str, *, project: str | None = None) -> list[ContextItem]: ...
+
+    async def forgotten(self, ids: Sequence[str]) -> frozenset[str]: ...
 
 
 class Memory(Protocol):
     """What the constellation learned from its runs."""
 
-    async def recall(self, goal: str) -> list[Learning]: ...
+    async def near(self, text: str) -> list[Known]: ...
 
-    async def near(self, text: str) -> list[str]: ...
+    async def keys(self) -> list[str]: ...
 
     async def keep(self, judged: Sequence[Judged]) -> None: ...
 
@@ -36,6 +45,9 @@ class Agents(Protocol):
 
     @property
     def toolbox(self) -> Tools: ...
+
+    @property
+    def remembered(self) -> Remembered: ...
 
     @property
     def learnings(self) -> Memory: ...
@@ -75,7 +87,7 @@ class Journal(Protocol):
 
     async def write(self, *changes: Change) -> object: ...
 
-    def tell(self, *changes: Entry | Kept | Progress | Spent) -> None: ...
+    def tell(self, *changes: Change) -> None: ...
 
     async def emit(
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any

@@ -19,6 +19,7 @@ from atlas_mcp.teamwork.checks import shorten, verify_all
 from atlas_mcp.teamwork.ephemeral import seat, speaker
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import count
+from atlas_mcp.teamwork.recalling import NOTHING, focused, fuller, recalled_for
 from atlas_mcp.teamwork.state import DEBATE
 
 if TYPE_CHECKING:
@@ -49,22 +50,26 @@ async def argue(job: Job, node: str, state: DebaterState) -> dict[str, Any]:
     points = await _points(job) if number > 1 else ()
     others = {} if number == 1 else await _statements(job, number - 1, [n for n in state["seated"] if n != name])
     agent = speaker(job.run.run_id, debater)
+    # A voice of this run alone has no memory; the others are told once, in the thread that they go on in.
+    told = number > 1 or debater.persona.strip()
+    given = NOTHING if told else focused(job, agent, job.task.goal, await recalled_for(job))
     question = Question(
         agent=agent,
-        prompt=prompts.statement(job.task, name, points, {who: s.text for who, s in others.items()}),
+        prompt=prompts.statement(job.task, name, points, {who: s.text for who, s in others.items()}, given.text),
         answer=Statement,
         doing=f"{name} speaks (round {number})",
         done=lambda s: f"{name} spoke: {shorten(s.text, 160)}",
         check=lambda s: unvoted(s, len(points)),
         conversation=state["threads"].get(name, "new"),
         tools=True,
+        recalled=given.ids,
     )
     asked = await try_ask(job, node, question)
     if isinstance(asked, Failed):
         lost = Missing(agent=name, what=f"its statement in round {number}", why=asked.why)
         return {"missing": [lost.model_dump()], "said": {f"{number}/{name}": "missing"}}
     evidence, refused = await verify_all(name, (*asked.answer.evidence, *asked.cited), job.task.materials)
-    await job.write(kept(_of(number, name), asked.answer.model_copy(update={"evidence": tuple(evidence)})))
+    job.note(kept(_of(number, name), asked.answer.model_copy(update={"evidence": tuple(evidence)})))
     return {
         "said": {f"{number}/{name}": "done"},
         "threads": {name: asked.conversation},
@@ -98,7 +103,7 @@ async def moderate(job: Job, node: str, state: DebateState) -> dict[str, Any]:
     if said:
         found = Outcome(rounds=number, agreement=level, disagreements=disagreements(points, said))
         entry = Entry("atlas", "agreement", text, data={"agreement": level, "round": number}, key=f"{node}:votes")
-        await job.write(kept(OUTCOME, found), entry)
+        job.note(kept(OUTCOME, found), entry)
     return {"round": number + 1, "seated": spoke, "over": over}
 
 
@@ -114,12 +119,14 @@ async def conclude(job: Job, node: str, state: DebateState) -> dict[str, Any]:
             "missing": [Missing(agent=DEBATE, what="the debate", why="nobody spoke").model_dump()],
         }
     outcome = Outcome.model_validate_json(await job.find(OUTCOME) or _NO_VOTES.model_dump_json())
+    given = fuller(job, moderator, job.task.goal, await recalled_for(job))
     question = Question(
         agent=moderator,
-        prompt=prompts.conclusion(job.task, {who: _found(s) for who, s in last.items()}, outcome),
+        prompt=prompts.conclusion(job.task, {who: _found(s) for who, s in last.items()}, outcome, given.text),
         answer=Findings,
         doing=f"{moderator} sums up",
         done=lambda f: f"{moderator} summed up, with {count(len(f.evidence), 'quotation')}",
+        recalled=given.ids,
     )
     asked = await try_ask(job, node, question)
     evidence = tuple(dict.fromkeys(e for s in last.values() for e in s.evidence))
@@ -133,7 +140,7 @@ async def conclude(job: Job, node: str, state: DebateState) -> dict[str, Any]:
     level = "not known" if outcome.agreement is None else f"{outcome.agreement:.2f}"
     text = f"the debate is over: agreement {level}, {count(len(outcome.disagreements), 'disagreement')} left"
     told = Entry(moderator, "part_finished", text, key=f"{node}:part", cause_key=_BEGAN)
-    await job.write(kept(f"part/{DEBATE}", found), told)
+    job.note(kept(f"part/{DEBATE}", found), told)
     return {
         "done": {DEBATE: "done"},
         "authors": [moderator],
@@ -205,4 +212,4 @@ async def _name_points(job: Job, node: str, said: Mapping[str, Statement]) -> No
         found = Points(points=first[:MAX_POINTS])
     else:
         found = asked.answer
-    await job.write(kept(_POINTS, found))
+    job.note(kept(_POINTS, found))

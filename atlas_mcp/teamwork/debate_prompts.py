@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _ROOM = 60_000
 
 
-def statement(task: TeamTask, name: str, points: Sequence[str], others: Mapping[str, str]) -> str:
-    """For a debater: what it holds; with points, also how it stands to each."""
+def statement(task: TeamTask, name: str, points: Sequence[str], others: Mapping[str, str], recalled: str = "") -> str:
+    """For a debater: what it holds; with points, also how it stands to each. `recalled`: what is remembered."""
     if points:
         task_now = f"""You are {name} in a debate about the goal below. The others' last statements and the <points> \
 at issue are given. Answer the strongest of what they say against you, give way where they are right, and vote on \
@@ -38,6 +38,7 @@ is not there word for word. Invent no source. At most some 300 words."""
         *materials_of(task.materials),
         section("points", _numbered(points)) if points else "",
         *_said(others),
+        recalled,
         answer=Statement,
     )
 
@@ -51,8 +52,9 @@ not."""
     return compose(lead, section("goal", task.goal), *_said(said), answer=Points)
 
 
-def conclusion(task: TeamTask, said: Mapping[str, str], outcome: Outcome) -> str:
-    """For the moderator: what came of it. `said` are the last statements, as findings."""
+def conclusion(task: TeamTask, said: Mapping[str, str], outcome: Outcome, recalled: str = "") -> str:
+    """For the moderator: what came of it. `said` are the last statements, as findings; `recalled` is what is remembered
+    of such things."""
     level = "not known" if outcome.agreement is None else f"{outcome.agreement:.2f} of 1"
     lead = """The debate about the goal below is over, and you moderated it. Write what it comes to, as the answer to \
 the goal: what all hold, what the better grounds speak for, and what stays open and why. Say who holds what where \
@@ -64,6 +66,7 @@ nobody said. Raters who did not take part will judge it by every one of the <cri
         section("criteria", bullets(task.criteria)),
         section("context", f"Level of agreement: {level}. Still in dispute:\n{bullets(outcome.disagreements)}"),
         said,
+        recalled,
         answer=Findings,
     )
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.memory import Block
     from atlas_mcp.model.plan import Debater
     from atlas_mcp.model.turn import TurnResult
-    from atlas_mcp.teamwork.contract import Agents, Memory
+    from atlas_mcp.teamwork.contract import Agents, Memory, Remembered
     from atlas_mcp.teamwork.job import Job
 
 PERSONA_CHARS = 1_500
@@ -71,6 +71,11 @@ class Company:
     def toolbox(self) -> Tools:
         """The tools there are."""
         return self._agents.toolbox
+
+    @property
+    def remembered(self) -> Remembered:
+        """What is remembered, for those who may be given it."""
+        return self._agents.remembered
 
     @property
     def learnings(self) -> Memory:

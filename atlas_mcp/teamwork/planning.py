@@ -16,7 +16,7 @@ from atlas_mcp.teamwork.asking import Question, ask
 from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.ephemeral import plain
 from atlas_mcp.teamwork.job import kept
-from atlas_mcp.teamwork.recalling import as_sections, recall
+from atlas_mcp.teamwork.recalling import NOTHING, Given, fuller, recall
 
 if TYPE_CHECKING:
     from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
@@ -132,9 +132,10 @@ async def make_plan(job: Job, node: str, state: State) -> dict[str, Any]:
         await recall(job, node)
         planning: dict[str, Any] = {"thread": "new", "asked": [], "to_ask": job.task.approve_plan}
         return {**await _settle(job, node, ready, "atlas"), "planning": planning}
-    lines, recalled = [t.line() for t in teams], as_sections(await recall(job, node))
-    more = (modes.told(job.task), recalled)
-    return await _plan(job, node, teams, prompts.plan(job.task, lines, by_tool(lacks(job)), *more), "new")
+    leader, found = job.agents.roster.with_role("global_supervisor").name, await recall(job, node)
+    lines, given = [t.line() for t in teams], fuller(job, leader, job.task.goal, found)
+    prompt = prompts.plan(job.task, lines, by_tool(lacks(job)), modes.told(job.task), given.text)
+    return await _plan(job, node, teams, prompt, "new", given)
 
 
 async def plan_again(job: Job, node: str, thread: str, said: str) -> dict[str, Any]:
@@ -143,7 +144,9 @@ async def plan_again(job: Job, node: str, thread: str, said: str) -> dict[str, A
     return await _plan(job, node, teams, prompts.plan_again(said), thread)
 
 
-async def _plan(job: Job, node: str, teams: Sequence[Standing], prompt: str, thread: str) -> dict[str, Any]:
+async def _plan(
+    job: Job, node: str, teams: Sequence[Standing], prompt: str, thread: str, given: Given = NOTHING
+) -> dict[str, Any]:
     leader = job.agents.roster.with_role("global_supervisor").name
     first, chosen, roster = thread == "new", job.task.mode, job.agents.roster
     job.expect(1)
@@ -161,6 +164,7 @@ async def _plan(job: Job, node: str, teams: Sequence[Standing], prompt: str, thr
         check=check,
         conversation=thread,
         asks=first,
+        recalled=given.ids,
     )
     asked = await ask(job, node, question)
     update = await _settle(job, node, modes.settled(asked.answer, chosen), leader)
@@ -179,7 +183,7 @@ async def _settle(job: Job, node: str, plan: Plan, who: str) -> dict[str, Any]:
     plan = with_lacks(plan, by_tool(without))
     voices = [plain(one.name) for one in plan.debaters if one.persona.strip()]
     named = [Kept(GUESTS, json.dumps(voices))] if voices else []
-    await job.write(kept("plan", plan), plan, *named, Entry(who, "planned", _in_words(plan), key=f"{node}:planned"))
+    job.note(kept("plan", plan), plan, *named, Entry(who, "planned", _in_words(plan), key=f"{node}:planned"))
     missing = [missing_worker(worker, found) for worker, found in without.items()]
     lead = modes.lead(plan, job.agents.roster)
     return {"mode": plan.mode, "lead": lead, "parts": modes.places(plan), "missing": missing}

@@ -32,7 +32,7 @@ ANSWER = "Answer with exactly one JSON object that fits the schema, and nothing 
 
 
 def plan(task: TeamTask, teams: Sequence[str], lacks: Sequence[Lack], mode: str = "", recalled: str = "") -> str:
-    """For the global supervisor: which teams do what, and what waits for what. `recalled`: what earlier runs taught."""
+    """For the global supervisor: which teams do what, and what waits for what. `recalled`: what is remembered."""
     lead = f"""You lead this constellation of agents. Plan the work that reaches the goal below.
 
 Give each part of the work to one team of kind "work" that is available, by the name it has in <teams>. A part's task \
@@ -70,7 +70,7 @@ def delegation(
     feedback: str = "",
     recalled: str = "",
 ) -> str:
-    """For a team's supervisor: who of the team does what. `recalled`: what earlier runs taught."""
+    """For a team's supervisor: who of the team does what. `recalled`: what is remembered."""
     lead = """You supervise a team. Split the task below among your workers.
 
 Each assignment goes to one of the <workers>, by name, and starts a fresh conversation: the worker sees the goal and \
@@ -90,8 +90,14 @@ task needs; do not give two the same work. They work at the same time."""
     )
 
 
-def findings(goal: str, assignment: Assignment, materials: Sequence[Material], reports: Mapping[str, str]) -> str:
-    """For a worker: its assignment."""
+def findings(
+    goal: str,
+    assignment: Assignment,
+    materials: Sequence[Material],
+    reports: Mapping[str, str],
+    recalled: str = "",
+) -> str:
+    """For a worker: its assignment. `recalled`: what is remembered that has to do with it."""
     lead = """You work on one assignment of a team. Do the task below; the goal says what it is for.
 
 Hand back your findings as text that answers the task, the evidence for every claim in it, and as gaps what stayed \
@@ -106,6 +112,7 @@ What the materials and reports do not support belongs in the gaps; never invent 
         section("restrictions", bullets(assignment.restrictions)),
         *materials_of(materials),
         reports,
+        recalled,
         answer=Findings,
     )
 
@@ -157,8 +164,10 @@ def draft(
     reports: Mapping[str, str],
     now: Draft | None = None,
     feedback: str = "",
+    recalled: str = "",
 ) -> str:
-    """For a writer: the text from the teams' reports, or the sections of it that the feedback names."""
+    """For a writer: the text from the teams' reports, or the sections of it that the feedback names. `recalled`: what
+    is remembered that has to do with it."""
     lead = _REVISE if feedback else _EDIT if now else _WRITE
     return compose(
         lead,
@@ -170,6 +179,7 @@ def draft(
         reports,
         section("draft", now.model_dump_json()) if now else "",
         section("feedback", feedback) if feedback else "",
+        recalled,
         answer=Draft,
     )
 

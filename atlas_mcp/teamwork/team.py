@@ -20,7 +20,7 @@ from atlas_mcp.teamwork.escalation import Errand, see_through
 from atlas_mcp.teamwork.heard import heard
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import NOBODY_DELIVERED, able_members, count
-from atlas_mcp.teamwork.recalling import as_sections, recalled_before
+from atlas_mcp.teamwork.recalling import focused, fuller, recall_for, recalled_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,18 +40,20 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     text = f"{named(place)} starts: {shorten(part.task, 160)}"
     job.run.tell(Entry(team.supervisor, "part_started", text, key=_started(place)))
     job.expect((1 if "inside" in place else 2) + len(workers))  # the part that it is made of counted it as one turn
-    recalled = await recalled_before(job) if job.task.mode == "team" else []  # else the planner was given it
+    found = await recall_for(job, part.id, part.task)
+    recalled = fuller(job, team.supervisor, part.task, found)
     reports = await _reports(job, place["depends_on"])
     question = Question(
         agent=team.supervisor,
         prompt=prompts.delegation(
-            job.task.goal, part.task, workers, job.task.materials, reports, recalled=as_sections(recalled)
+            job.task.goal, part.task, workers, job.task.materials, reports, recalled=recalled.text
         ),
         answer=Delegation,
         doing=f"{team.supervisor} splits the work",
         done=lambda d: f"{team.supervisor} made {count(len(d.assignments), 'assignment')}",
         check=lambda d: refuse(d, list(workers)),
         asks=True,
+        recalled=recalled.ids,
     )
     given = await try_ask(job, node, question)
     if isinstance(given, Failed):
@@ -59,7 +61,7 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     job.expect(len(given.answer.assignments) - len(workers))
     who = "; ".join(f"{a.worker}: {shorten(a.task, 100)}" for a in given.answer.assignments)
     told = Entry(team.supervisor, "delegated", f"{team.supervisor} delegated: {who}", key=f"{node}:delegated")
-    await job.write(kept(f"part/{part.id}/delegation", given.answer), told)
+    job.note(kept(f"part/{part.id}/delegation", given.answer), told)
     assigned = [a.worker for a in given.answer.assignments]
     nested = [i for i, name in enumerate(assigned) if name in team.teams]
     return {"thread": given.conversation, "assigned": assigned, "nested": nested, "asked": list(given.asked)}
@@ -68,14 +70,15 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
 async def work(job: Job, node: str, state: WorkerState) -> dict[str, Any]:
     """One assignment, by the worker it was given to or, where that one fails, by whoever gets it instead."""
     place = state["part"]
-    given = await job.value(f"part/{place['id']}/delegation", Delegation)
-    assignment = given.assignments[state["index"]]
-    prompt = prompts.findings(job.task.goal, assignment, job.task.materials, await _reports(job, place["depends_on"]))
+    delegation = await job.value(f"part/{place['id']}/delegation", Delegation)
+    assignment = delegation.assignments[state["index"]]
+    reports, found = await _reports(job, place["depends_on"]), await recalled_for(job, place["id"])
 
     def ask(worker: str) -> Question[Findings]:
+        given = focused(job, worker, f"{assignment.task} {assignment.context}", found)
         return Question(
             agent=worker,
-            prompt=prompt,
+            prompt=prompts.findings(job.task.goal, assignment, job.task.materials, reports, given.text),
             answer=Findings,
             doing=f"{worker} works on: {shorten(assignment.task, 120)}",
             done=lambda f: (
@@ -83,18 +86,19 @@ async def work(job: Job, node: str, state: WorkerState) -> dict[str, Any]:
                 + (f", {count(len(f.gaps), 'gap')}" if f.gaps else "")
             ),
             tools=True,
+            recalled=given.ids,
         )
 
     errand = Errand(assignment, place["team"], ask)
     report = str(state["index"])
-    worker, found = await see_through(job, node, errand)
-    if found is None:
+    worker, done = await see_through(job, node, errand)
+    if done is None:
         lost = Missing(agent=assignment.worker, what=shorten(assignment.task, 300), why=errand.why)
         return {"reports": {report: ""}, "missing": [lost.model_dump()], "turns": job.counted(node)}
-    evidence, refused = await verify_all(worker, (*found.answer.evidence, *found.cited), job.task.materials)
-    refused += [Missing(agent=worker, what="escalated", why=shorten(r, 300)) for r in found.escalated]
-    proven = found.answer.model_copy(update={"evidence": tuple(evidence)})
-    await job.write(kept(f"part/{place['id']}/{report}", proven))
+    evidence, refused = await verify_all(worker, (*done.answer.evidence, *done.cited), job.task.materials)
+    refused += [Missing(agent=worker, what="escalated", why=shorten(r, 300)) for r in done.escalated]
+    proven = done.answer.model_copy(update={"evidence": tuple(evidence)})
+    job.note(kept(f"part/{place['id']}/{report}", proven))
     return {
         "reports": {report: worker},
         "authors": [worker],
@@ -137,7 +141,7 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     found, gaps = count(len(merged.evidence), "quotation"), count(len(merged.gaps), "open question")
     text = f"{named(place)} is done: {found}, {gaps}"
     told = Entry(team.supervisor, "part_finished", text, key=f"{node}:part", cause_key=_started(place))
-    await job.write(kept(f"part/{part.id}", merged), told)
+    job.note(kept(f"part/{part.id}", merged), told)
     return {
         "done": {part.id: "done"},
         "authors": [team.supervisor],
@@ -240,6 +244,6 @@ def _started(place: PartState) -> str:
 
 async def _lose_part(job: Job, node: str, place: PartState, actor: str, why: str) -> dict[str, Any]:
     text = f"{named(place)} delivered nothing: {why}"
-    await job.write(Entry(actor, "part_finished", text, key=f"{node}:part-lost", cause_key=_started(place)))
+    job.note(Entry(actor, "part_finished", text, key=f"{node}:part-lost", cause_key=_started(place)))
     lost = Missing(agent=place["team"], what=f"part {place['id']}", why=why)
     return {"done": {place["id"]: "missing"}, "assigned": [], "missing": [lost.model_dump()]}

@@ -167,8 +167,10 @@ def test_what_is_told_of_a_context_names_items_and_counts_and_holds_no_text() ->
     assert "secret" not in repr(told)
 
 
-def test_relevance_is_the_share_of_what_is_asked_that_stands_in_the_text() -> None:
-    asked = Words("harbour lamp keeper")
+def test_a_text_has_to_do_with_what_is_asked_by_two_telling_words_or_all_there_are() -> None:
+    asked = Words("How is the lamp of the harbour kept by its keeper at night, in storms and in fog?")
     assert relevance(asked, "The keeper lit the harbour's lamp.") == 1.0
-    assert relevance(asked, "bread prices") == 0.0
+    assert relevance(asked, "A keeper of sheep sells wool.") == 0.0
+    assert relevance(asked, "Storms delayed the railway for the fog was thick, said Ada of Kiel.") < 0.5
+    assert relevance(Words("lamp"), "The lamp burns.") == 1.0
     assert relevance(Words("?!"), "anything") == 0.0

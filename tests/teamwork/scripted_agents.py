@@ -16,7 +16,8 @@ from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.errors import Waiting
 from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
 from atlas_mcp.model.caller import Caller
-from atlas_mcp.model.learning import Judged, Learning
+from atlas_mcp.model.context import ContextItem, SectionName
+from atlas_mcp.model.learning import Judged, Known, Learning
 from atlas_mcp.model.memory import Block
 from atlas_mcp.model.plan import Lack, Plan
 from atlas_mcp.model.question import Asking
@@ -108,16 +109,33 @@ class Session:
 
 
 class ScriptedMemory:
-    """What was learned, in a list; everything in it is recalled."""
+    """What was learned, in a list. What is recalled is that, and `items`; `asked` says for what it was looked for."""
 
     def __init__(self) -> None:
         self.judged: list[Judged] = []
+        self.items: list[ContextItem] = []
+        self.asked: list[str] = []
+        self.gone: set[str] = set()
 
-    async def recall(self, goal: str) -> list[Learning]:
-        return [one.learning for one in self.judged if one.kept]
+    async def about(self, asked: str, *, project: str | None = None) -> list[ContextItem]:
+        self.asked.append(asked)
+        learned = [one.learning for one in self.judged if one.kept]
+        return [*self.items, *(self._item(one) for one in learned)]
 
-    async def near(self, text: str) -> list[str]:
-        return [one.text for one in await self.recall(text)]
+    async def forgotten(self, ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(self.gone.intersection(ids))
+
+    def _item(self, one: Learning) -> ContextItem:
+        section: SectionName = "memories" if one.kind == "fact" else "procedures"
+        return ContextItem(
+            id=one.id, section=section, text=one.text, source=f"{one.run_id}, {one.source}", kind=one.kind
+        )
+
+    async def near(self, text: str) -> list[Known]:
+        return [Known(text=one.learning.text) for one in self.judged if one.kept]
+
+    async def keys(self) -> list[str]:
+        return [one.learning.key for one in self.judged if one.kept and one.learning.key]
 
     async def keep(self, judged: Sequence[Judged]) -> None:
         known = {one.learning.id for one in self.judged}
@@ -137,7 +155,7 @@ class ScriptedAgents:
         self.stored: dict[str, TurnResult] = {}
         self.seen: Counter[str] = Counter()
         self.pause: Callable[[str, str], Awaitable[None]] | None = None
-        self.learnings = ScriptedMemory()
+        self.learnings = self.remembered = ScriptedMemory()
         self.blocks: list[Block] = []
         self.hosted: list[AgentSpec] = []
         self.dismissed: list[tuple[str, bool]] = []
