@@ -118,11 +118,12 @@ class Rooms:
         from atlas_mcp.constellation.recall import Recall
 
         try:
-            agents = await self.constellation(caller)
+            search = (await self.constellation(caller)).search_memory
         except (LettaUnavailable, ConfigurationError) as reason:
-            here = Recall(self.keeper.roster, reason, self.record, self.library(caller))
-            return await here.search(query, **narrowed)
-        return await agents.search_memory(query, **narrowed)
+            search = Recall(self.keeper.roster, reason, self.record, self.library(caller)).search
+        found = await search(query, **narrowed)
+        self.memory.uses.note(caller, found.hits)
+        return found
 
     async def models_of(self, letta: Letta) -> Models | ServedModels:
         """The models that answer on that Letta; those of a server are checked before they are asked for."""

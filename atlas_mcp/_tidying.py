@@ -1,4 +1,4 @@
-"""What is put in order when the rooms open, while others work already: what was refused long ago, and guests of runs.
+"""What is put in order when the rooms open, while others work already: guests of runs.
 
 A run whose process died and that was cancelled afterwards may have left agents that existed for it alone. What cannot
 be put in order now is at the next start.
@@ -19,12 +19,10 @@ log = logging.getLogger(__name__)
 
 
 async def tidy(rooms: Rooms) -> None:
-    """Delete what has expired, and the agents of runs that have ended."""
+    """Delete the agents of runs that have ended."""
     from atlas_mcp.constellation.guests import left_behind
-    from atlas_mcp.memory.learnings import expire
 
     try:
-        await expire(rooms.record)
         left = await left_behind(rooms.record)
     except AtlasError as error:
         log.warning("nothing was put in order: %s", error)

@@ -79,7 +79,10 @@ class InstantAgents:
     async def recall(self, goal: str) -> list[Any]:
         return []
 
-    async def near(self, text: str) -> list[str]:
+    async def near(self, text: str) -> list[Any]:
+        return []
+
+    async def keys(self) -> list[str]:
         return []
 
     async def keep(self, judged: Any) -> None:

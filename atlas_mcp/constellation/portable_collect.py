@@ -7,11 +7,13 @@ out. The same constellation gives the same package, in the same order.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from atlas_mcp.constellation import portable_entries as entries
+from atlas_mcp.constellation import portable_remembered as remembered
 from atlas_mcp.constellation.agent_rows import SHARED
 from atlas_mcp.constellation.names import is_guest
 from atlas_mcp.errors import LettaLost
@@ -61,8 +63,8 @@ async def collect(
             ),
             knowledge=entries.Knowledge(
                 documents=await _of(db, caller, tables.document, entries.DocumentEntry, "created_at", "id"),
-                passages=await _of(db, caller, tables.passage, entries.FoundEntry, *_FOUND_ORDER),
-                learnings=await _learnings(db, caller),
+                passages=await _found(db, caller),
+                remembered=await remembered.collect(db, caller),
             ),
             history=await _of(db, caller, tables.turn, entries.TurnEntry, "started_at", "id"),
             runs=await _runs(db, caller),
@@ -165,12 +167,13 @@ async def _runs(db: AsyncConnection, caller: Caller) -> tuple[entries.RunEntry, 
     return tuple(found)
 
 
-async def _learnings(db: AsyncConnection, caller: Caller) -> tuple[entries.LearningEntry, ...]:
-    """What is remembered; what was refused is deleted in a while, and stays here."""
-    table = tables.learning
-    mine = (table.c.caller == caller.id, table.c.reason == "")
-    rows = await db.execute(select(table).where(*mine).order_by(table.c.at, table.c.id))
-    return tuple(_entry(entries.LearningEntry, row) for row in rows)
+async def _found(db: AsyncConnection, caller: Caller) -> tuple[entries.FoundEntry, ...]:
+    """The passages of what is carried along: what is at hand for an hour, and what has expired, stays here."""
+    passage, now = tables.passage, datetime.now(UTC)
+    lives = or_(passage.c.expires_at.is_(None), passage.c.expires_at > now)
+    mine = (passage.c.caller == caller.id, passage.c.kind != "working", lives)
+    rows = await db.execute(select(passage).where(*mine).order_by(*(passage.c[name] for name in _FOUND_ORDER)))
+    return tuple(_entry(entries.FoundEntry, row) for row in rows)
 
 
 async def turns_of(db: AsyncConnection, caller: Caller, agent: str) -> tuple[entries.TurnEntry, ...]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, model_validator
 
+from atlas_mcp.constellation.portable_remembered import Remembered
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.agent import AgentSpec, Roster
 from atlas_mcp.model.group import GroupSpec
@@ -185,7 +186,7 @@ class DocumentEntry(Frozen):
 
 
 class FoundEntry(Frozen):
-    """A passage that search_memory finds: of a document, a learning or a run, whose id is its `source`."""
+    """A passage that search_memory finds: of a document, a memory, a fact or a run, whose id is its `source`."""
 
     kind: str
     source: str = Field(min_length=1, max_length=200)
@@ -197,10 +198,15 @@ class FoundEntry(Frozen):
     at: AwareDatetime
     sha256: str
     text: str
+    scope: str = "all"
+    expires_at: AwareDatetime | None = None
+    superseded_by: str | None = None
+    used_at: AwareDatetime | None = None
+    repeated: int = Field(default=0, ge=0)
 
 
 class LearningEntry(Frozen):
-    """Something that a run taught and that is remembered; its text is among the passages too."""
+    """Something that a run taught, as packages had it before there were memories; its text is among the passages."""
 
     id: str = Field(min_length=1, max_length=200)
     run_id: str
@@ -225,6 +231,7 @@ class Knowledge(Frozen):
     documents: tuple[DocumentEntry, ...] = ()
     passages: tuple[FoundEntry, ...] = ()
     learnings: tuple[LearningEntry, ...] = ()
+    remembered: Remembered = Remembered()
 
 
 class Groups(Frozen):

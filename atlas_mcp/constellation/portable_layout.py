@@ -5,7 +5,7 @@
 | roster.json | the roster with its personas |
 | agents.json, blocks.json | the agents that had been created; blocks with all revisions |
 | archives/AGENT.json | an agent's archive |
-| groups.json, knowledge.json | what was added to the roster and said in groups; documents, learnings |
+| groups.json, knowledge.json | what was added to the roster and said in groups; documents, what is remembered |
 | history.json | every turn: message, answer, what it changed and cost |
 | runs/RUN_ID.json | a run that has ended, with its result, journal and texts |
 | tools/NAME.py | source of the user's own tools |

@@ -10,23 +10,25 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, insert, select, update
 
+from atlas_mcp.constellation import portable_remembered as remembered
 from atlas_mcp.constellation.move_marks import Old
 from atlas_mcp.memory.documents import write_passages
+from atlas_mcp.model.memory_kinds import LIFETIMES
 from atlas_mcp.model.run import ENDED
 from atlas_mcp.store import memory_tables, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from atlas_mcp.constellation.portable_entries import AgentEntry, BlockEntry, Package, RunEntry
+    from atlas_mcp.constellation.portable_entries import AgentEntry, BlockEntry, FoundEntry, Package, RunEntry
     from atlas_mcp.constellation.portable_planting import Planted
     from atlas_mcp.model.caller import Caller
 
@@ -41,7 +43,6 @@ OWN: tuple[Table, ...] = (
     tables.group_conversation,
     tables.document,
     tables.passage,
-    tables.learning,
     memory_tables.memory,
     memory_tables.memory_revision,
     memory_tables.summary,
@@ -56,6 +57,7 @@ OWN: tuple[Table, ...] = (
 STAYING: tuple[Table, ...] = (tables.placement, tables.ledger, memory_tables.forgotten)
 """Those of them that are this home's: where the constellation is, what was spent here, and what was to be forgotten;
 no import undoes them."""
+_EPISODIC = LIFETIMES["episodic"] or timedelta()
 
 
 async def counted(db: AsyncConnection, caller: Caller) -> dict[str, int]:
@@ -65,7 +67,8 @@ async def counted(db: AsyncConnection, caller: Caller) -> dict[str, int]:
         "runs": tables.run,
         "turns": tables.turn,
         "documents": tables.document,
-        "learnings": tables.learning,
+        "memories": memory_tables.memory,
+        "facts": memory_tables.fact,
         "additions to the roster": tables.addition,
     }
     found: dict[str, int] = {}
@@ -245,17 +248,24 @@ async def put_rest(db: AsyncConnection, caller: Caller, package: Package) -> Non
         await _insert(db, tables.group_message, said)
     kept = (d.model_dump() | own | {"id": documents[d.id]} for d in package.knowledge.documents)
     await _insert(db, tables.document, kept)
-    learned = await _free(db, tables.learning, (one.id for one in package.knowledge.learnings))
-    remembered = (
-        one.model_dump()
-        | own
-        | {"id": learned[one.id], "run_id": runs.get(one.run_id, one.run_id), "reason": "", "expires_at": None}
-        for one in package.knowledge.learnings
-    )
-    await _insert(db, tables.learning, remembered)
-    sources = runs | documents | learned
-    found = (p.model_dump() | own | {"source": sources.get(p.source, p.source)} for p in package.knowledge.passages)
-    await write_passages(db, list(found))
+    ids = runs | turns | talks | documents
+    older = remembered.of_learnings(package.knowledge.learnings)
+    for given in (package.knowledge.remembered, older):
+        for table in (memory_tables.memory, memory_tables.summary, memory_tables.entity, memory_tables.fact):
+            ids |= await _free(db, table, given.ids(table.name))
+        await remembered.put(db, caller, given, ids)
+    kinds = {row["id"]: row["kind"] for row in older.rows.get("memory", ())}
+    await write_passages(db, [_passage(one, ids, kinds) | own for one in package.knowledge.passages])
+
+
+def _passage(one: FoundEntry, ids: Mapping[str, str], kinds: Mapping[str, str]) -> dict[str, Any]:
+    """The row of a passage; those of an older package are of the kinds that there are now."""
+    row = one.model_dump() | {"source": ids.get(one.source, one.source)}
+    if one.superseded_by is not None:
+        row["superseded_by"] = ids.get(one.superseded_by, one.superseded_by)
+    if one.kind == "run":
+        row |= {"kind": "episodic", "expires_at": datetime.now(UTC) + _EPISODIC}
+    return row | ({"kind": kinds[one.source]} if one.source in kinds else {})
 
 
 async def _put_run(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from atlas_mcp.memory.embedding import Embedding
     from atlas_mcp.memory.redis.counters import Counters
     from atlas_mcp.memory.redis.opening import Redis
+    from atlas_mcp.memory.uses import Uses
     from atlas_mcp.memory.working import Place, Working
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.stores import StoresConfig
@@ -35,6 +36,7 @@ class HybridMemory:
     locks: Locks
     config: StoresConfig
     embedding: Embedding
+    uses: Uses
     redis: Redis | None = None
 
     def working(self, caller: Caller, place: Place | None = None, *, author: str = "atlas") -> Working:
@@ -59,11 +61,15 @@ async def open_memory(
     `locks` are those of the home itself: its files are exclusive. `shared` are those of all that have the record.
     """
     from atlas_mcp.memory.embedding import Embedding
+    from atlas_mcp.memory.expiring import keep_expiring
     from atlas_mcp.memory.redis.opening import open_redis
+    from atlas_mcp.memory.uses import Uses
 
-    memory = HybridMemory(record, home, locks, config, Embedding(record, shared or locks, home, config))
+    memory = HybridMemory(record, home, locks, config, Embedding(record, shared or locks, home, config), Uses(record))
     async with anyio.create_task_group() as tasks:
         memory.redis = await open_redis(config.redis_url, record, tasks)
         tasks.start_soon(memory.embedding.work)
+        tasks.start_soon(memory.uses.work)
+        tasks.start_soon(keep_expiring, record)
         yield memory
         tasks.cancel_scope.cancel()

@@ -1,40 +1,41 @@
-"""What one constellation learned from its runs: kept with its source, found again for the next run on a similar goal.
+"""What one constellation learned from its runs, among its memories: facts for long, and ways of working.
 
-Promise: a proposal is stored once, however often its run is taken up again. What is remembered is searched like shared
-knowledge; what was refused is kept with its reason for REFUSED_DAYS and then deleted, by itself: whenever something is
-kept, and when the record's owner says so. Every query is bound to one caller.
+Promise: a proposal is stored once, however often its run is taken up again. What says the same as a memory adds its
+source to it; what has a memory's key and says another thing takes its place. What was refused is kept with its reason
+for a while, and expires by itself. Every query is bound to one caller.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_OID, uuid5
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select, text
 
-from atlas_mcp.memory.chunks import passages
-from atlas_mcp.memory.documents import Origin, add_passages
+from atlas_mcp.memory import memory_rows as rows
 from atlas_mcp.memory.likeness import Words
+from atlas_mcp.memory.memories import Memories
 from atlas_mcp.memory.search import Scope, search
-from atlas_mcp.model.learning import Judged, Learning
-from atlas_mcp.store.tables import learning as table
+from atlas_mcp.model.learning import Judged, Known, Learning
+from atlas_mcp.model.memory_item import New
+from atlas_mcp.store.memory_tables import CURRENT, memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import ColumnElement, Row
 
     from atlas_mcp.model.caller import Caller
-    from atlas_mcp.model.memory_kinds import MemoryKind
+    from atlas_mcp.model.learning import LearningKind
+    from atlas_mcp.model.memory_kinds import MemoryKind, NoteKind
     from atlas_mcp.store.record import Record
 
-LEARNING: MemoryKind = "learning"
-REFUSED_DAYS = 30
+KINDS: dict[LearningKind, NoteKind] = {"fact": "long_term", "procedure": "procedural", "what_worked": "procedural"}
 MOST_RECALLED = 6
 ROOM = 1_600
 """Characters of all that is recalled for one goal: about four hundred tokens."""
+MOST_KEYS = 40
+_LEARNED: tuple[MemoryKind, ...] = ("long_term", "procedural")
 _IN_COMMON = 2
 _NEAREST = 4
 
@@ -50,6 +51,7 @@ class Learnings:
     def __init__(self, caller: Caller, record: Record) -> None:
         self._caller = caller
         self._record = record
+        self._memories = Memories(caller, record)
 
     async def recall(self, goal: str) -> list[Learning]:
         """What was learned that has to do with the goal, best first: at most MOST_RECALLED, and ROOM characters.
@@ -61,85 +63,92 @@ class Learnings:
         if not asked:
             return []
         async with self._record.look() as db:
-            if not (await db.execute(select(table.c.id).where(*self._remembered()).limit(1))).first():
+            if not (await db.execute(select(memory.c.id).where(*self._remembered()).limit(1))).first():
                 return []
         async with self._record.read() as db:
-            hits = await search(db, Scope(self._caller, (LEARNING,)), words.asking, 3 * MOST_RECALLED)
+            hits = await search(db, Scope(self._caller, _LEARNED), words.asking, 3 * MOST_RECALLED)
             ids = list(dict.fromkeys(hit.id.rsplit("/", 1)[0] for hit in hits))
-            rows = {r.id: r for r in await db.execute(select(table).where(*self._remembered(), table.c.id.in_(ids)))}
+            wanted = select(memory).where(*self._remembered(), memory.c.id.in_(ids))
+            found_rows = {row.id: row for row in await db.execute(wanted)}
         found: list[Learning] = []
         room = ROOM
-        for row in (rows[i] for i in ids if i in rows):
+        for row in (found_rows[i] for i in ids if i in found_rows):
             shared = asked & Words(f"{row.about} {row.text}").telling
             if len(shared) >= min(_IN_COMMON, len(asked)) and len(row.text) <= room and len(found) < MOST_RECALLED:
                 found.append(_learning(row))
                 room -= len(row.text)
         return found
 
-    async def near(self, text: str) -> list[str]:
-        """What is remembered that comes nearest to the text: learnings, and passages of shared knowledge."""
+    async def near(self, text: str) -> list[Known]:
+        """What is remembered that comes nearest to the text: memories, and passages of shared knowledge."""
         query = Words(text).asking
-        kinds: tuple[MemoryKind, ...] = (LEARNING, "knowledge")
         async with self._record.read() as db:
-            found = [await search(db, Scope(self._caller, (kind,)), query, _NEAREST) for kind in kinds]
-        return [hit.text for hits in found for hit in hits]
+            learned = await search(db, Scope(self._caller, _LEARNED), query, _NEAREST)
+            shared = await search(db, Scope(self._caller, ("knowledge",)), query, _NEAREST)
+            ids = [hit.id.rsplit("/", 1)[0] for hit in learned]
+            found = await db.execute(select(memory).where(*self._remembered(), memory.c.id.in_(ids)))
+            items = [rows.as_item(row) for row in found]
+        return [Known(text=one.text, memory=one) for one in items] + [Known(text=hit.text) for hit in shared]
+
+    async def keys(self) -> list[str]:
+        """The keys under which something is remembered, the newest first, at most MOST_KEYS."""
+        named = select(memory.c.key).where(*self._remembered(), memory.c.key.is_not(None))
+        async with self._record.read() as db:
+            found = await db.execute(named.order_by(memory.c.updated_at.desc()).limit(MOST_KEYS))
+            return list(dict.fromkeys(found.scalars()))
 
     async def keep(self, judged: Sequence[Judged]) -> None:
         """Store what was judged; what is remembered is searchable at once. What is stored already stays as it is."""
-        async with self._record.write() as db:
-            await _expire(db)
-            ids = [one.learning.id for one in judged]
-            known = set((await db.execute(select(table.c.id).where(table.c.id.in_(ids)))).scalars())
-            for one in judged:
-                if one.learning.id not in known:
-                    await db.execute(insert(table).values(self._row(one)))
-                    if one.kept:
-                        await add_passages(db, self._caller, _origin(one), passages(one.learning.text))
+        await self._memories.add_all([_as_new(one) for one in judged])
 
     async def refused(self, run_id: str) -> list[tuple[Learning, str]]:
         """What of a run is not remembered, with the reasons, for as long as it is kept."""
-        mine = (table.c.caller == self._caller.id, table.c.run_id == run_id, table.c.reason != "")
+        mine = (memory.c.caller == self._caller.id, memory.c.run_id == run_id, memory.c.reason != "", rows.living())
         async with self._record.read() as db:
-            return [(_learning(row), row.reason) for row in await db.execute(select(table).where(*mine))]
+            return [(_learning(row), row.reason) for row in await db.execute(select(memory).where(*mine))]
 
-    def _remembered(self) -> tuple[Any, ...]:
-        return (table.c.caller == self._caller.id, table.c.reason == "")
-
-    def _row(self, one: Judged) -> dict[str, Any]:
-        return one.learning.model_dump() | {
-            "caller": self._caller.id,
-            "project": one.project,
-            "confidence": one.confidence,
-            "scores": one.scores,
-            "reason": one.reason,
-            "at": one.at,
-            "expires_at": None if one.kept else one.at + timedelta(days=REFUSED_DAYS),
-        }
+    def _remembered(self) -> tuple[ColumnElement[bool], ...]:
+        mine = (memory.c.caller == self._caller.id, memory.c.kind.in_(_LEARNED))
+        return (*mine, text(CURRENT), rows.living())  # pyright: ignore[reportReturnType]  # it serves as one
 
 
-async def expire(record: Record) -> None:
-    """Delete what was refused so long ago, of all callers."""
-    async with record.look() as db:
-        if not (await db.execute(select(table.c.id).where(_expired()).limit(1))).first():
-            return
-    async with record.write() as db:
-        await _expire(db)
-
-
-async def _expire(db: AsyncConnection) -> None:
-    await db.execute(delete(table).where(_expired()))
-
-
-def _expired() -> ColumnElement[bool]:
-    return table.c.expires_at < datetime.now(UTC)
-
-
-def _origin(one: Judged) -> Origin:
-    given = one.learning
-    return Origin(
-        LEARNING, given.id, given.about or given.kind, one.project, f"agent:{given.agent}", given.trust, one.at
+def _as_new(one: Judged) -> New:
+    """What is to be stored; of what repeats a memory that it says so, too."""
+    given, known = one.learning, one.repeats
+    common: dict[str, Any] = {"source": given.source, "quote": given.quote, "author": f"agent:{given.agent}", "run_id": given.run_id}
+    if known is not None:
+        place = {"kind": known.kind, "text": known.text, "scope": known.scope, "project": known.project or ""}
+        return New.model_validate(place | common | {"trust": given.trust})
+    return New(
+        kind=KINDS[given.kind],
+        text=given.text,
+        about=given.about,
+        scope=one.scope,
+        project=one.project,
+        key=given.key or None,
+        trust=given.trust,
+        confidence=one.confidence,
+        scores=one.scores,
+        score=given.score,
+        reason=one.reason,
+        id=given.id,
+        **common,
     )
 
 
-def _learning(row: Any) -> Learning:
-    return Learning.model_validate({name: row._mapping[name] for name in Learning.model_fields})  # pyright: ignore[reportPrivateUsage]  # SQLAlchemy's own public name
+def _learning(row: Row[Any]) -> Learning:
+    """The memory as something learned. Whether a way of working was told as one that worked is not kept."""
+    return Learning(
+        id=row.id,
+        kind="fact" if row.kind == "long_term" else "procedure",
+        text=row.text,
+        about=row.about,
+        audience=row.scope,
+        key=row.key or "",
+        source=row.source,
+        quote=row.quote,
+        run_id=row.run_id or "",
+        agent=row.author.removeprefix("agent:"),
+        score=row.score or 0.0,
+        trust=row.trust,
+    )

@@ -72,10 +72,15 @@ def overlap(one: Words, other: Words) -> float:
     return len(one.telling & other.telling) / shorter if shorter else 0.0
 
 
+def repeated(one: Words, other: Words) -> float:
+    """How much one of them repeats the other, 0 to 1: nothing where they differ in a number, or in what they deny."""
+    same = one.numbers == other.numbers and one.denials == other.denials
+    return overlap(one, other) if same else 0.0
+
+
 def says_the_same(one: Words, other: Words) -> bool:
     """Whether one of them repeats the other."""
-    same = one.numbers == other.numbers and one.denials == other.denials
-    return same and overlap(one, other) >= SAME
+    return repeated(one, other) >= SAME
 
 
 def _stem(word: str) -> str:

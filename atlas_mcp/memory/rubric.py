@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from atlas_mcp.memory.likeness import SAME, Words, overlap, says_the_same
+from atlas_mcp.memory.likeness import SAME, Words, repeated, says_the_same
 from atlas_mcp.model.orders import is_order
 from atlas_mcp.model.result import PASS_MARK
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SHORTEST = 40
 LEAST = 2.0
+REMEMBERED = "it is remembered already"
 _PASSING = re.compile(
     r"\b(?:today|tomorrow|yesterday|currently|right now|just now|at the moment|so far|in progress|pending|this (?:run|"
     r"task|time|week|morning|month)|(?:was|were|has been|have been|is|are) (?:completed|finished|done|running|started)|"
@@ -79,14 +80,14 @@ def refusal(given: Proposal, proof: Proof, goal: str, known: Sequence[str], reca
     if any(says_the_same(text, Words(other)) for other in recalled):
         return "it was recalled into this run"
     if any(says_the_same(text, Words(other)) for other in known):
-        return "it is remembered already"
+        return REMEMBERED
     return "it only says the goal again" if says_the_same(text, Words(goal)) else ""
 
 
 def scores(given: Proposal, proof: Proof, known: Sequence[str]) -> dict[str, float]:
     """What each quality is judged at, 1 to 5."""
     text = Words(given.text)
-    nearest = max((overlap(text, Words(other)) for other in known), default=0.0)
+    nearest = max((repeated(text, Words(other)) for other in known), default=0.0)
     judged = {
         "specific": 1 + 0.5 * len([w for w in text.telling if len(w) >= 5]) + len(_TELLING.findall(given.text)),
         "durable": 5.0 - 2 * len(_PASSING.findall(given.text)),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
 
 from atlas_mcp.model._base import Frozen, Tolerant
+from atlas_mcp.model.memory_item import MemoryItem
+from atlas_mcp.model.memory_kinds import EVERYBODY
 
 LearningKind = Literal["fact", "procedure", "what_worked"]
 
@@ -24,6 +25,11 @@ class Proposal(Tolerant):
     audience: str = Field(default="all", max_length=120, description="Whom it helps: an agent, a team, or all.")
     source: str = Field(description="A material's name, or 'event N'.")
     quote: str = Field(default="", description="The words of that source, copied exactly.")
+    key: str = Field(
+        default="",
+        max_length=120,
+        description="Only where one thing can be true at a time: what it says of what, such as 'fee of a boat permit'.",
+    )
     confidence: float = Field(default=0.5, ge=0, le=1)
 
 
@@ -42,6 +48,7 @@ class Learning(Tolerant):
     text: str
     about: str = ""
     audience: str = "all"
+    key: str = ""
     source: str
     quote: str = ""
     run_id: str
@@ -50,15 +57,26 @@ class Learning(Tolerant):
     trust: float
 
 
+class Known(Frozen):
+    """Something that is remembered: a memory, or a passage of shared knowledge."""
+
+    text: str
+    memory: MemoryItem | None = None
+
+
 class Judged(Frozen):
-    """A proposal and its judgement: `scores` by what was asked of it, `reason` says why it is not kept, or is empty."""
+    """A proposal and its judgement: `scores` by what was asked of it, `reason` says why it is not kept, or is empty.
+
+    `repeats` is the memory that says the same: it gets the proposal's source.
+    """
 
     learning: Learning
+    scope: str = EVERYBODY
     project: str = ""
+    repeats: MemoryItem | None = None
     confidence: float
     scores: dict[str, float]
     reason: str = ""
-    at: datetime
 
     @property
     def kept(self) -> bool:

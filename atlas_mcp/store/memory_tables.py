@@ -66,7 +66,7 @@ memory = Table(
         unique=True,
         sqlite_where=text(CURRENT),
         postgresql_where=text(CURRENT),
-    ),  # fmt: skip
+    ),
     Index("memory_owner", "caller", "created_at", "id"),
     Index("memory_text", "caller", "sha256"),
     Index("memory_successor", "superseded_by"),

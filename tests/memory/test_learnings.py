@@ -6,16 +6,20 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-from atlas_mcp.memory.learnings import MOST_RECALLED, ROOM, Learnings, expire, learning_id
+from atlas_mcp.memory.expiring import expire
+from atlas_mcp.memory.learnings import MOST_RECALLED, ROOM, Learnings, learning_id
+from atlas_mcp.memory.memories import Memories
 from atlas_mcp.memory.rubric import Proof, refusal, scores, shortfall, total
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.learning import Judged, Learning, Proposal
+from atlas_mcp.store.memory_tables import memory
 from atlas_mcp.store.record import Record, open_record
-from atlas_mcp.store.tables import learning, passage
+from atlas_mcp.store.tables import passage
 
 pytestmark = pytest.mark.anyio
 ME, OTHER = Caller(id="local:me"), Caller(id="local:other")
@@ -31,12 +35,14 @@ async def opened(home: Path) -> AsyncGenerator[Record]:
         yield record
 
 
-def judged(text: str = GOOD, number: int = 1, reason: str = "", run: str = "run-1") -> Judged:
+def judged(
+    text: str = GOOD, number: int = 1, reason: str = "", run: str = "run-1", key: str = "", **more: Any
+) -> Judged:
     one = Learning(
         id=learning_id(run, number), kind="fact", text=text, about="lighthouses", source="act.txt", quote=text,
-        run_id=run, agent="librarian", score=4.5, trust=0.8,
+        run_id=run, agent="librarian", score=4.5, trust=0.8, key=key,
     )  # fmt: skip
-    return Judged(learning=one, confidence=0.9, scores={"new": 5.0}, reason=reason, at=datetime.now(UTC))
+    return Judged(learning=one, confidence=0.9, scores={"new": 5.0}, reason=reason, **more)
 
 
 def fact(text: str = GOOD, **changes: object) -> Proposal:
@@ -66,8 +72,35 @@ async def test_a_run_that_is_taken_up_again_keeps_the_same_learning_once(home: P
         for _ in range(2):
             await mine.keep([judged(), judged("a refused one about lighthouses and keepers", 2, "too short")])
         async with record.read() as db:
-            assert len(list(await db.execute(select(learning)))) == 2
-            assert [row.kind for row in await db.execute(select(passage))] == ["learning"]
+            assert len(list(await db.execute(select(memory)))) == 2
+            assert [row.kind for row in await db.execute(select(passage))] == ["long_term"]
+
+
+async def test_what_is_learned_again_adds_its_source_to_the_memory_that_says_so(home: Path) -> None:
+    async with opened(home) as record:
+        mine = Learnings(ME, record)
+        await mine.keep([judged()])
+        [known] = [one.memory for one in await mine.near(GOOD) if one.memory]
+        again = judged(f"Remember: {GOOD}", run="run-2", reason="it is remembered already", repeats=known)
+        again = again.model_copy(update={"learning": again.learning.model_copy(update={"source": "gazette.txt"})})
+        for _ in range(2):
+            await mine.keep([again])
+        [one] = await Memories(ME, record).list(everything=True)
+        assert (one.text, one.source, one.revision) == (GOOD, "act.txt\ngazette.txt", 2)
+        await Memories(ME, record).undo_run("run-2")
+        assert (await Memories(ME, record).get(one.id)).source == "act.txt"
+
+
+async def test_what_contradicts_a_learning_by_its_key_takes_its_place(home: Path) -> None:
+    async with opened(home) as record:
+        mine = Learnings(ME, record)
+        await mine.keep([judged(key="keepers at a lighthouse")])
+        assert await mine.keys() == ["keepers at a lighthouse"]
+        three = GOOD.replace("two", "three")
+        await mine.keep([judged(three, run="run-2", key="keepers at a lighthouse")])
+        assert [one.text for one in await mine.recall("How many keepers must a lighthouse have?")] == [three]
+        await Memories(ME, record).undo_run("run-2")
+        assert [one.text for one in await mine.recall("How many keepers must a lighthouse have?")] == [GOOD]
 
 
 async def test_what_is_recalled_stays_within_a_few_hundred_tokens(home: Path) -> None:
@@ -90,9 +123,11 @@ async def test_what_was_refused_is_not_recalled_and_is_deleted_after_its_days(ho
         await expire(record)
         assert await mine.refused("run-1")
         async with record.write() as db:
-            await db.execute(update(learning).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
-        await mine.keep([judged("Another fact that is worth keeping for good.", 7, run="run-2")])
+            await db.execute(update(memory).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
         assert await mine.refused("run-1") == []
+        assert await expire(record) == 1
+        async with record.read() as db:
+            assert list(await db.execute(select(memory))) == []
 
 
 def test_a_specific_proven_lasting_fact_passes() -> None:

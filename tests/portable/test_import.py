@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,7 +82,7 @@ async def test_what_runs_taught_comes_along_and_what_was_refused_stays(tmp_path:
             id=learning_id("run-1", number), kind="fact", text=text, about="lighthouses", source="act.txt", quote=text,
             run_id="run-1", agent="librarian", score=4.5, trust=0.8,
         )  # fmt: skip
-        return Judged(learning=one, confidence=0.9, scores={"new": 5.0}, reason=reason, at=datetime.now(UTC))
+        return Judged(learning=one, confidence=0.9, scores={"new": 5.0}, reason=reason)
 
     async with atlas_on(tmp_path / "a") as here:
         me = here.local_caller()
@@ -97,7 +96,7 @@ async def test_what_runs_taught_comes_along_and_what_was_refused_stays(tmp_path:
         learnings = (await (await there._keeper.rooms()).constellation(me)).learnings  # pyright: ignore[reportPrivateUsage]
         assert [one.text for one in await learnings.recall(goal)] == [kept]
         assert await learnings.refused("run-1") == []
-        [hit] = (await there.search_memory(me, goal, kinds=["learning"])).hits
+        [hit] = (await there.search_memory(me, goal, kinds=["long_term"])).hits
         assert (hit.text, hit.trust) == (kept, 0.8)
 
 

@@ -67,16 +67,16 @@ async def test_every_kind_of_memory_is_searched_and_each_can_be_asked_for_alone(
     assert (await until_ended(client, run))["status"] == "completed"
     await archived(atlas, "The Darjeeling harvest begins in March.")
     hits = await found(client, "Darjeeling", limit=50)
-    assert {hit["kind"] for hit in hits} == {"knowledge", "block", "run", "archive"}
+    assert {hit["kind"] for hit in hits} == {"knowledge", "block", "episodic", "archive"}
     assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
     assert all(0 <= hit["score"] <= 1 for hit in hits)
-    for kind in ("knowledge", "block", "run", "archive"):
+    for kind in ("knowledge", "block", "episodic", "archive"):
         alone = await found(client, "Darjeeling", kinds=[kind])
         assert alone, kind
         assert {hit["kind"] for hit in alone} == {kind}
     its_own = await found(client, "Darjeeling", agent="librarian")
     assert {hit["agent"] or hit["kind"] for hit in its_own} == {"librarian", "block"}, "it sees the shared blocks too"
-    assert (await found(client, "Darjeeling", kinds=["run"]))[0]["id"].startswith(run["run_id"])
+    assert (await found(client, "Darjeeling", kinds=["episodic"]))[0]["id"].startswith(run["run_id"])
 
 
 async def archived(atlas: Atlas, text: str) -> None:
@@ -95,8 +95,8 @@ async def test_a_project_and_an_agent_narrow_the_search(client: Client):
     assert [hit["text"] for hit in await found(client, "tea", project="north")] == ["Tea of the north."]
     assert await found(client, "tea", agent="librarian") == [], "the caller's knowledge is no agent's"
     assert "Did you mean 'librarian'" in await refused(client, "search_memory", query="tea", agent="libarian")
-    told = await refused(client, "search_memory", query="tea", agent="librarian", kinds=["run"])
-    assert "kinds: nothing of run belongs to one agent" in told
+    told = await refused(client, "search_memory", query="tea", agent="librarian", kinds=["episodic"])
+    assert "kinds: nothing of episodic belongs to one agent" in told
 
 
 async def test_an_agent_finds_what_is_shared_and_shares_what_it_observed(atlas: Atlas):

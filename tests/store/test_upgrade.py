@@ -6,11 +6,19 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pytest
+
+from atlas_mcp.memory.memories import Memories
+from atlas_mcp.memory.search import Scope, search
+from atlas_mcp.memory.words import Query
+from atlas_mcp.model.caller import Caller
 from atlas_mcp.store import _schema
+from atlas_mcp.store.record import open_record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.anyio
 AT = "2026-01-02 03:04:05.000000"
 FIRST = {
     "agent": [("c1", "librarian", "agent-1", "print", AT, AT), ("c2", "librarian", "agent-2", "print", AT, AT)],
@@ -19,8 +27,8 @@ FIRST = {
 }
 
 
-def at_first_schema(path: Path) -> None:
-    """A record as the first version made it."""
+def at_schema(path: Path, version: str) -> None:
+    """A record as that version made it."""
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import create_engine
@@ -30,13 +38,13 @@ def at_first_schema(path: Path) -> None:
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, version)
     engine.dispose()
 
 
 def test_what_was_kept_before_there_were_servers_is_on_the_embedded_letta(tmp_path: Path) -> None:
     path = tmp_path / "atlas.db"
-    at_first_schema(path)
+    at_schema(path, "0001")
     with closing(sqlite3.connect(path)) as record:
         for table, rows in FIRST.items():
             for row in rows:
@@ -54,3 +62,74 @@ def test_what_was_kept_before_there_were_servers_is_on_the_embedded_letta(tmp_pa
     assert threads == [("conv-1", "c1", "embedded", "librarian", "-")]
     assert placed == [("c1", "embedded", None), ("c2", "embedded", None)]
     assert not {name for name in names if name.endswith("_before")}
+
+
+LEARNING = {
+    "caller": "c1", "run_id": "run-1", "agent": "librarian", "about": "lighthouses", "project": "pier",
+    "source": "act.txt", "quote": "two keepers", "confidence": 0.9, "scores": '{"new": 5.0}', "score": 4.5,
+    "trust": 0.8, "at": AT,
+}  # fmt: skip
+LEARNINGS = [
+    {"id": "lrn-1", "kind": "fact", "text": "The Act requires two keepers.", "audience": "all", "reason": ""},
+    {"id": "lrn-2", "kind": "procedure", "text": "Quote clauses first.", "audience": "research", "reason": ""},
+    {"id": "lrn-3", "kind": "what_worked", "text": "The reader found most.", "audience": "reader", "reason": ""},
+    {
+        "id": "lrn-4",
+        "kind": "fact",
+        "text": "Too vague.",
+        "audience": "all",
+        "reason": "judged too low",
+        "expires_at": AT,
+    },
+]
+PASSAGE = {
+    "ordinal": 0,
+    "title": "t",
+    "project": "pier",
+    "author": "agent:librarian",
+    "trust": 0.8,
+    "sha256": "",
+    "at": AT,
+}
+
+
+def write(record: sqlite3.Connection, table: str, row: dict[str, object]) -> None:
+    record.execute(f"INSERT INTO {table}({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values()))
+
+
+async def test_what_runs_had_taught_is_remembered_found_and_undone_like_any_memory(tmp_path: Path) -> None:
+    path, me = tmp_path / "atlas.db", Caller(id="c1")
+    at_schema(path, "0009")
+    with closing(sqlite3.connect(path)) as record:
+        for one in LEARNINGS:
+            write(record, "learning", LEARNING | one)
+            if not one["reason"]:
+                own = {"source": one["id"], "kind": "learning", "text": one["text"], "caller": "c1"}
+                write(record, "passage", PASSAGE | own)
+        more = {"id": "lrn-9", "caller": "c2", "kind": "fact", "text": "Another's.", "audience": "all", "reason": ""}
+        write(record, "learning", LEARNING | more)
+        write(record, "passage", PASSAGE | {"source": "run-9", "kind": "run", "text": "It was done.", "caller": "c1"})
+        record.commit()
+    async with open_record(tmp_path) as record:
+        mine = Memories(me, record)
+        found = {one.id: one for one in await mine.list(everything=True)}
+        assert {one.id: (one.kind, one.text, one.reason) for one in found.values()} == {
+            "lrn-1": ("long_term", "The Act requires two keepers.", ""),
+            "lrn-2": ("procedural", "Quote clauses first.", ""),
+            "lrn-3": ("procedural", "The reader found most.", ""),
+        }, "what had been refused and has expired is not given"
+        one = found["lrn-2"]
+        assert (one.author, one.run_id, one.source, one.quote) == ("agent:librarian", "run-1", "act.txt", "two keepers")
+        assert (one.project, one.about, one.trust, one.score) == ("pier", "lighthouses (for research)", 0.8, 4.5)
+        assert one.created_at.isoformat() == "2026-01-02T03:04:05+00:00"
+        assert [r.text for r in (await mine.get("lrn-2", history=True)).history or []] == [one.text]
+        async with record.read() as db:
+            hits = await search(db, Scope(me, ("procedural",)), Query("clauses"), 5)
+            assert [hit.id for hit in hits] == ["lrn-2/0"]
+            [hit] = await search(db, Scope(me, ("episodic",)), Query("done"), 5)
+            assert hit.id == "run-9/0", "what a run came to is found as long as before"
+        assert {one.id for one in await mine.undo_run("run-1")} == {"lrn-1", "lrn-2", "lrn-3"}
+        assert [one.text for one in await Memories(Caller(id="c2"), record).list()] == ["Another's."]
+    with closing(sqlite3.connect(path)) as record:
+        assert record.execute("SELECT count(*) FROM sqlite_master WHERE name = 'learning'").fetchone() == (0,)
+        assert record.execute("SELECT count(*) FROM memory WHERE id = 'lrn-4'").fetchone() == (1,)
