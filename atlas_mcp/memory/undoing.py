@@ -1,111 +1,113 @@
-"""Taking back what was remembered: one change of a memory, or all that a run did to it.
+"""Taking facts back: what a run told, or one fact. What they had taken the place of is held again.
 
-Nothing is lost by it: what is taken back is kept for a while and can be brought back, and what had been superseded by
-it is remembered again.
+Promise: what somebody else told too stays, without the word of the run. What is undone stays as history, is found by no
+search, and is brought back by no other undoing.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Text, cast, or_, select, update
 
-from atlas_mcp.errors import InvalidInput, UnknownRevision
-from atlas_mcp.memory import memory_rows as rows
-from atlas_mcp.model.memory_kinds import LIFETIMES, REFUSED
-from atlas_mcp.store.memory_tables import memory, memory_revision
+from atlas_mcp.memory.entities import Aliases
+from atlas_mcp.memory.versions import (
+    Ground,
+    add_versions,
+    end,
+    held_on,
+    held_versions,
+    period_of,
+    say_superseded,
+    set_sources,
+    sources_of,
+    unfind,
+)
+from atlas_mcp.store.memory_tables import fact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.model.caller import Caller
 
-TAKEN_BACK = "it was taken back"
+
+async def told_by_run(db: AsyncConnection, caller: Caller, run_id: str) -> list[Row[Any]]:
+    """Every version that the run told, alone or with others."""
+    named = cast(fact.c.sources, Text).contains(f'"{run_id}"', autoescape=True)
+    rows = await db.execute(select(fact).where(fact.c.caller == caller.id, or_(fact.c.run_id == run_id, named)))
+    return [row for row in rows if any(one.run_id == run_id for one in sources_of(row))]
 
 
-async def undo(db: AsyncConnection, caller: Caller, row: Row[Any], number: int | None) -> Row[Any]:
-    """Take the memory's last change back, or give it the text of that revision again."""
-    past = await rows.revisions(db, caller, row.id)
-    if row.reason and past[-1].operation != "undone":
-        raise InvalidInput(
-            f"it is not remembered ({row.reason}), so there is nothing to take back.",
-            argument="id",
-            next_step="Correct it to have it remembered.",
+async def versions_of(db: AsyncConnection, caller: Caller, fact_id: str) -> list[Row[Any]]:
+    """Every version of one fact."""
+    rows = await db.execute(select(fact).where(fact.c.caller == caller.id, fact.c.id == fact_id))
+    return list(rows)
+
+
+class Undoing:
+    """One undoing; its moment is `at`."""
+
+    def __init__(self, db: AsyncConnection, caller: Caller, at: datetime) -> None:
+        self._db = db
+        self._caller = caller
+        self._at = at
+        self._made_room: set[tuple[str, datetime]] = set()
+        self._undone: set[str] = set()
+
+    async def run(self, run_id: str) -> list[str]:
+        """Take back what the run told; the ids of the facts that are held no longer for it."""
+        for row in await told_by_run(self._db, self._caller, run_id):
+            its = [one for one in sources_of(row) if one.run_id == run_id]
+            rest = [one for one in sources_of(row) if one.run_id != run_id]
+            first = min(one.at for one in its)
+            if row.run_id == run_id and not any(one.at > first for one in rest):
+                await self._withdraw(row, {one.at for one in its})
+            elif rest:
+                await set_sources(self._db, row, rest)
+        return await self._restored()
+
+    async def fact(self, fact_id: str) -> list[str]:
+        """Take back one fact, whoever told it."""
+        for row in await versions_of(self._db, self._caller, fact_id):
+            await self._withdraw(row, {one.at for one in sources_of(row)})
+        return await self._restored()
+
+    async def _withdraw(self, row: Row[Any], moments: set[datetime]) -> None:
+        if row.superseded_at is not None and row.superseded_by is None:
+            return  # it was undone before
+        self._made_room |= {(row.id, at) for at in moments}
+        self._undone.add(row.id)
+        await end(self._db, row, self._at, None)
+
+    async def _restored(self) -> list[str]:
+        """Hold again what had made room; the ids of what was undone and is held no more."""
+        aliases = await Aliases.read(self._db, self._caller)
+        for by, at in sorted(self._made_room):
+            made_room = (fact.c.caller == self._caller.id, fact.c.superseded_by == by, fact.c.superseded_at == at)
+            for row in list(await self._db.execute(select(fact).where(*made_room))):
+                await self._restore(row, aliases)
+        gone = [one for one in sorted(self._undone) if not await held_versions(self._db, self._caller, one)]
+        if gone:
+            await unfind(self._db, gone)
+        return gone
+
+    async def _restore(self, row: Row[Any], aliases: Aliases) -> None:
+        """Hold it again for when it was true, but for what something else is known of by now."""
+        subjects = tuple(aliases.members([aliases.root(row.subject)]))
+        held = await held_on(self._db, self._caller, Ground(subjects, row.relation, row.scope, row.project))
+        others = [one for one in held if (one.object, one.value) != (row.object, row.value)]
+        left = period_of(row).minus(period_of(one) for one in others if one.functional or row.functional)
+        mine = [one for one in held if one.id == row.id and period_of(one).within(period_of(row))]
+        if {(p.since, p.until) for p in left} != {(one.true_from, one.true_until) for one in mine}:
+            for one in mine:
+                await end(self._db, one, self._at, one.id)
+            await add_versions(self._db, row, left, self._at)
+        await self._db.execute(
+            update(fact)
+            .where(fact.c.id == row.id, fact.c.version == row.version)
+            .values(superseded_by=row.id)  # it was brought back: nothing else brings it back again
         )
-    if number is not None and not 1 <= number <= len(past):
-        raise UnknownRevision(row.id, number, len(past), what="memory", reader="list_memories")
-    wanted = past[number - 1] if number is not None else past[-2] if len(past) > 1 else None
-    if wanted is None or wanted.operation == "undone":
-        return await _take_back(db, caller, row)
-    return await _give_again(db, caller, row, wanted)
-
-
-async def undo_run(db: AsyncConnection, caller: Caller, run_id: str) -> list[Row[Any]]:
-    """Take back what the run did, where nobody changed it since; the memories that it had changed, as they now stand.
-
-    What somebody corrected afterwards is theirs, and stays.
-    """
-    touched = select(memory_revision.c.memory).where(
-        memory_revision.c.caller == caller.id, memory_revision.c.run_id == run_id
-    )
-    mine = (memory.c.caller == caller.id, memory.c.id.in_(touched), memory.c.reason == "", rows.living())
-    found = list(await db.execute(select(memory).where(*mine).order_by(memory.c.created_at.desc(), memory.c.id)))
-    undone: list[Row[Any]] = []
-    for one in found:
-        row = await rows.find(db, caller, one.id) or one  # taking back another may have changed it
-        past = await rows.revisions(db, caller, row.id)
-        if past[-1].run_id == run_id:
-            before = _before(past, run_id)
-            undone.append(await (_give_again(db, caller, row, before) if before else _take_back(db, caller, row)))
-    return undone
-
-
-async def become_current(db: AsyncConnection, caller: Caller, row: Row[Any]) -> None:
-    """Make way for a memory that is remembered again: what has its key now is superseded by it."""
-    held = await rows.holder(db, caller, row)
-    if held is not None and held.id != row.id:
-        await rows.supersede(db, caller, held.id, row.id)
-
-
-def _before(past: Sequence[Row[Any]], run_id: str) -> Row[Any] | None:
-    """What the memory was before the run touched it; None if it was not there."""
-    for one in reversed(past):
-        if one.run_id != run_id:
-            return None if one.operation == "undone" else one
-    return None
-
-
-async def _give_again(db: AsyncConnection, caller: Caller, row: Row[Any], past: Row[Any]) -> Row[Any]:
-    if row.reason:
-        await become_current(db, caller, row)
-    values: dict[str, Any] = rows.kept(past) | {
-        "reason": "",
-        "expires_at": rows.lasting(LIFETIMES[row.kind]),
-    }
-    return await rows.revise(db, caller, row, "restored", **values)
-
-
-async def _take_back(db: AsyncConnection, caller: Caller, row: Row[Any]) -> Row[Any]:
-    gone: dict[str, Any] = {
-        "reason": TAKEN_BACK,
-        "expires_at": rows.lasting(REFUSED),
-        "superseded_by": None,
-    }
-    made = await rows.revise(db, caller, row, "undone", **gone)
-    await _release(db, caller, row)
-    return made
-
-
-async def _release(db: AsyncConnection, caller: Caller, row: Row[Any]) -> None:
-    """What had been superseded by the memory is superseded by what follows it, or remembered again: the newest."""
-    mine = (memory.c.caller == caller.id, memory.c.superseded_by == row.id, memory.c.reason == "")
-    before = list(await db.execute(select(memory.c.id).where(*mine).order_by(memory.c.created_at.desc(), memory.c.id)))
-    heir = row.superseded_by
-    for one in before:
-        await rows.supersede(db, caller, one.id, heir)
-        heir = heir or one.id
-    theirs = (memory.c.caller == caller.id, memory.c.superseded_by == row.id)
-    await db.execute(update(memory).where(*theirs).values(superseded_by=heir))
+        await say_superseded(self._db, row.id, None)
