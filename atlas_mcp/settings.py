@@ -241,6 +241,24 @@ def exposed_settings(home: Path) -> Path | None:
     return path if secret or "'api_key'" in str(held.get("letta_servers", "")) else None
 
 
+def settings_without_keys(home: Path) -> str:
+    """The home's settings file without keys, passwords and addresses that may hold some; empty if that cannot be."""
+    try:
+        text = (home / "settings.toml").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    held = _read_file(home / "settings.toml")
+    secret = [str(held[name]) for name in _SECRETS & held.keys()]
+    secret += [str(server["api_key"]) for server in held.get("letta_servers", ()) if "api_key" in server]
+    secret += [uri] if "@" in (uri := str(held.get("mlflow_tracking_uri", ""))) else []
+    kept = "".join(line for line in text.splitlines(keepends=True) if not any(one in line for one in secret))
+    try:
+        tomllib.loads(kept)
+    except tomllib.TOMLDecodeError:
+        return ""
+    return "" if any(one in kept for one in secret) else kept
+
+
 def _listed(text: str | None) -> list[str]:
     """The parts of a text that commas separate."""
     return [part.strip() for part in (text or "").split(",") if part.strip()]

@@ -33,7 +33,7 @@ _LOCK = 0x61746C6173  # of the migration, in PostgreSQL
 
 def upgrade(path: Path, locks: Path) -> None:
     """Migrate the database file to the last of REVISIONS. Blocks: call it in a thread."""
-    if _revision(path) == REVISIONS[-1]:
+    if known_revision(path) == REVISIONS[-1]:
         return
     deadline = time.monotonic() + _WAIT_SECONDS
     while (held := Locks(locks).try_hold("migration")) is None:
@@ -41,11 +41,11 @@ def upgrade(path: Path, locks: Path) -> None:
             raise LockTimeout(f"waited {_WAIT_SECONDS:g} s for another process to migrate {path}.")
         time.sleep(0.02)
     with held:
-        if _revision(path) != REVISIONS[-1]:
+        if known_revision(path) != REVISIONS[-1]:
             _migrate(path)
 
 
-def _revision(path: Path) -> str | None:
+def known_revision(path: Path) -> str | None:
     """The record's revision, None if it has none yet; NewerRecord if this program does not know it."""
     if not path.exists():
         return None

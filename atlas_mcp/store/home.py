@@ -28,6 +28,8 @@ OPEN = "open-"
 """How the locks begin of the processes that have the home open."""
 RESTORING = "restoring"
 """The lock of the process that restores something into it."""
+RESTORE_PLAN = Path(".restore") / "plan.json"
+"""What a restore has decided to do and not finished."""
 _FOLDERS = ("locks", "keys", "spool", "logs")
 
 
@@ -154,6 +156,10 @@ def open_home(path: Path) -> Home:
             path.chmod(0o700)
         for name in _FOLDERS:
             (path / name).mkdir(mode=0o700, exist_ok=True)
+        if (path / RESTORE_PLAN).exists():
+            from atlas_mcp.store.restore import finish_restore
+
+            finish_restore(path, path / "locks")
         probe = path / f".probe-{uuid.uuid4().hex}"
         probe.touch(mode=0o600)
         probe.unlink()
