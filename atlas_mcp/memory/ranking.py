@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
@@ -26,6 +27,7 @@ _GRAPH_SHARE = 0.25
 _SUPERSEDED = 0.5
 _HALF_LIFE_DAYS = 90.0
 _MOST_DECAY = 0.2
+_USED_AGAIN = timedelta(days=1)
 _LASTING = ("knowledge", "fact")
 """What somebody put there to be looked up does not fade."""
 
@@ -53,11 +55,11 @@ class Candidates:
 
 async def ranked(
     db: AsyncConnection, scope: Scope, query: Query, found: Candidates, limit: int
-) -> tuple[list[Hit], int]:
-    """The hits, best first, and how many were left out because a better one says the same."""
+) -> tuple[list[Hit], int, tuple[int, ...]]:
+    """The hits, best first, how many were left out because a better one says the same, and whom to note as used."""
     reasons = await _reasons(db, scope, found)
     if not reasons:
-        return [], 0
+        return [], 0, ()
     base = {number: _fused(why, vectors=bool(found.vectors)) for number, why in reasons.items()}
     chosen = sorted(base, key=lambda number: -base[number])[: 4 * limit + 20]
     rows = {row.id: row for row in await _rows(db, scope, chosen)}
@@ -73,9 +75,9 @@ async def ranked(
     kept, repeated = _without_repetitions(best, limit)
     gone = await _forgotten(db, scope, kept)
     shown = [row for row in kept if row.source not in gone]
-    return [
-        _hit(row, score, reasons[row.id]) for row, score in zip(shown, _told(shown, scores, query), strict=True)
-    ], repeated
+    told = zip(shown, _told(shown, scores, query), strict=True)
+    idle = tuple(row.id for row in shown if row.used_at is None or scope.now - row.used_at > _USED_AGAIN)
+    return [_hit(row, score, reasons[row.id]) for row, score in told], repeated, idle
 
 
 async def _reasons(db: AsyncConnection, scope: Scope, found: Candidates) -> dict[int, dict[str, float]]:
