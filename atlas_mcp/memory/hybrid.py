@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from atlas_mcp.memory.redis.counters import Counters
     from atlas_mcp.memory.redis.opening import Redis
     from atlas_mcp.memory.uses import Uses
+    from atlas_mcp.memory.vectors import Vectors
     from atlas_mcp.memory.working import Place, Working
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.stores import StoresConfig
@@ -36,6 +37,7 @@ class HybridMemory:
     locks: Locks
     config: StoresConfig
     embedding: Embedding
+    vectors: Vectors
     uses: Uses
     redis: Redis | None = None
 
@@ -64,11 +66,22 @@ async def open_memory(
     from atlas_mcp.memory.expiring import keep_expiring
     from atlas_mcp.memory.redis.opening import open_redis
     from atlas_mcp.memory.uses import Uses
+    from atlas_mcp.memory.vectors import Vectors
 
-    memory = HybridMemory(record, home, locks, config, Embedding(record, shared or locks, home, config), Uses(record))
+    everybodys = shared or locks
+    memory = HybridMemory(
+        record,
+        home,
+        locks,
+        config,
+        Embedding(record, everybodys, home, config),
+        Vectors(record, everybodys, home, config),
+        Uses(record),
+    )
     async with anyio.create_task_group() as tasks:
         memory.redis = await open_redis(config.redis_url, record, tasks)
         tasks.start_soon(memory.embedding.work)
+        tasks.start_soon(memory.vectors.work)
         tasks.start_soon(memory.uses.work)
         tasks.start_soon(keep_expiring, record)
         yield memory

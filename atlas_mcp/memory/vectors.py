@@ -7,7 +7,6 @@ too. So with and without Chroma the answers are the same, but for what an approx
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from atlas_mcp.memory.vector_filter import VectorFilter
 from atlas_mcp.model.status import Room
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     import numpy as np
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
 
-__all__ = ["VectorFilter", "Vectors", "open_vectors"]
+__all__ = ["VectorFilter", "Vectors"]
 
 _PROPOSED = 64
 """How many Chroma is asked for at least: it knows no callers and no filters, which leave fewer."""
@@ -44,12 +42,19 @@ _LATE = 1000
 
 
 class Vectors:
-    """All vectors of a record; made by `open_vectors`."""
+    """All vectors of a record; `work` at them runs as long as they are asked.
 
-    def __init__(self, record: Record, chroma: Chroma) -> None:
+    `locks` are those of all who share the record. Raises ConfigurationError for an impossible ATLAS_CHROMA_URL.
+    """
+
+    def __init__(self, record: Record, locks: Locks, home: Path, config: StoresConfig) -> None:
         self._record = record
-        self.chroma = chroma
+        self.chroma = Chroma(record, place(home, config.chroma_url), locks)
         self._exact: ExactSearch | None = None
+
+    async def work(self) -> None:
+        """Keep Chroma fed, and ready where it can be, until this is cancelled; delays nobody."""
+        await self.chroma.run()
 
     async def nearest(
         self,
@@ -144,16 +149,3 @@ class Vectors:
                 return Room(name=name, health="ok", text=text)
             case "idle":
                 return Room(name=name, health="idle", text="There are no vectors; Chroma starts with the first.")
-
-
-@asynccontextmanager
-async def open_vectors(record: Record, home: Path, locks: Locks, config: StoresConfig) -> AsyncGenerator[Vectors]:
-    """The record's vectors, until the block is left; opening them waits for nothing.
-
-    `locks` are those of all who share the record. Raises ConfigurationError for an impossible ATLAS_CHROMA_URL.
-    """
-    chroma = Chroma(record, place(home, config.chroma_url), locks)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(chroma.run)
-        yield Vectors(record, chroma)
-        tasks.cancel_scope.cancel()

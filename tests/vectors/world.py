@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import insert, select
 
 from atlas_mcp.memory.documents import write_passages
-from atlas_mcp.memory.vectors import Vectors, open_vectors
+from atlas_mcp.memory.vectors import Vectors
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.stores import StoresConfig
 from atlas_mcp.store.home import open_home
@@ -71,7 +71,10 @@ async def plant(
         await write_passages(db, rows)
         of = select(passage.c.id).where(passage.c.source == source).order_by(passage.c.ordinal)
         ids = list((await db.execute(of)).scalars())
-        data = [{"passage": n, "fingerprint": fingerprint, "data": one.tobytes()} for n, one in zip(ids, vectors)]
+        data = [
+            {"passage": n, "fingerprint": fingerprint, "data": one.tobytes()}
+            for n, one in zip(ids, vectors, strict=True)
+        ]
         await db.execute(insert(vector), data)
     return ids
 
@@ -101,7 +104,7 @@ class World:
         """Return when Chroma can be asked, and knows of every change."""
         await self.until("ready")
         with anyio.fail_after(DEADLINE):
-            while await self.waiting():
+            while await self.waiting():  # noqa: ASYNC110 - the record is waited for
                 await anyio.sleep(0.02)
 
     async def waiting(self) -> int:
@@ -122,7 +125,7 @@ class World:
 async def eventually(holds: Callable[[], bool], told: Callable[[], object] = lambda: "") -> None:
     """Return when it holds; fail with what is told after the deadline."""
     with anyio.move_on_after(DEADLINE):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - another process is waited for
             await anyio.sleep(0.02)
         return
     raise AssertionError(told())
@@ -133,8 +136,8 @@ async def opened(home: Path, database: Postgres | None = None, url: str | None =
     """One process's view of that home, or of that database."""
     kept = open_home(home)
     config = StoresConfig(chroma_url=SecretStr(url) if url else None)
-    async with (
-        open_record(home, database) as record,
-        open_vectors(record, home, Locks(kept.locks), config) as vectors,
-    ):
+    async with open_record(home, database) as record, anyio.create_task_group() as tasks:
+        vectors = Vectors(record, Locks(kept.locks), home, config)
+        tasks.start_soon(vectors.work)
         yield World(record, vectors, home)
+        tasks.cancel_scope.cancel()
