@@ -45,12 +45,12 @@ class MiniLM:
 
     ranks = True
 
-    def __init__(self, model: Model, tokenizer: Any, name: str, revision: str) -> None:
+    def __init__(self, model: Model, tokenizer: Any, revision: str) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._of_passages, self._of_questions = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)
         self.dimension = self._computed([PROBE]).shape[1]
-        self.fingerprint = fingerprint("local", name, revision, self.dimension, WINDOW)
+        self.fingerprint = fingerprint("local", "", revision, self.dimension, WINDOW)
 
     async def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """A row for each text. A question does not wait for passages."""
@@ -129,7 +129,7 @@ def _open(folder: Path) -> MiniLM:
             from atlas_mcp.memory.embedders.bert import read_bert
 
             model = read_bert(weights, folder / "config.json")
-        return MiniLM(model, _tokenizer(tokens), folder.name, revision)
+        return MiniLM(model, _tokenizer(tokens), revision)
     except EmbedderFailed:
         raise
     except Exception as error:  # files of all kinds end in errors of all kinds
@@ -181,7 +181,7 @@ def _by_onnxruntime(path: Path) -> Model:
     def model(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         (made,) = session.run([gives], {name: of for name, of in given.items() if name in takes})
-        if made.ndim != 3:
+        if made.ndim != 3 or made.shape[:2] != ids.shape:
             raise ValueError(f"its output {gives!r} is not a vector for each token")
         return made
 
