@@ -6,7 +6,7 @@ Promise: what is not there is no error to remove. An archive is read whole, olde
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,12 @@ _PAGE = 100
 
 @dataclass(frozen=True, slots=True)
 class PassageState:
-    """One text of an agent's archive."""
+    """One text of an agent's archive; `id` is that of the Letta it was read from."""
 
     text: str
     tags: tuple[str, ...]
     created_at: datetime
+    id: str = field(default="", compare=False)
 
 
 class LettaMoves:
@@ -46,7 +47,7 @@ class LettaMoves:
                 page: list[Any] = list(
                     await self._client.agents.passages.list(agent_id, ascending=True, limit=_PAGE, **more)
                 )
-            found += [PassageState(p.text, tuple(p.tags or ()), _moment(p.created_at)) for p in page]
+            found += [PassageState(p.text, tuple(p.tags or ()), _moment(p.created_at), p.id) for p in page]
             if len(page) < _PAGE:
                 return found
             last = page[-1].id
@@ -57,6 +58,16 @@ class LettaMoves:
             await self._client.agents.passages.create(
                 agent_id, text=passage.text, tags=list(passage.tags), created_at=passage.created_at
             )
+
+    async def delete_passage(self, agent_id: str, passage_id: str) -> None:
+        """Delete the text from the agent's archive, if it is there."""
+        with suppress(LettaLost), exchange():
+            await self._client.agents.passages.delete(passage_id, agent_id=agent_id)
+
+    async def delete_conversation(self, conversation: str) -> None:
+        """Delete the conversation with its messages, if it is there."""
+        with suppress(LettaLost), exchange():
+            await self._client.conversations.delete(conversation)
 
     async def count_passages(self, agent_id: str) -> int:
         """How many texts the agent's archive has."""

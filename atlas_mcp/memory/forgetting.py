@@ -1,0 +1,284 @@
+"""Forgetting: what a caller wants gone is deleted from the record in one commit; a tombstone keeps it from coming back.
+
+Promise: an item is deleted with all its revisions and passages, and with what agents made of it (memories, shared
+texts and facts that hold it), or not at all. What the caller wrote is never deleted for being alike: `kept_alike` names
+it. The derived stores follow by the outbox. A tombstone knows the item's id and the fingerprints of its texts; it holds
+the texts themselves only until they have been taken out of everything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, or_, select, update
+
+from atlas_mcp.errors import IllegalChange, InvalidInput
+from atlas_mcp.memory.documents import CALLER, KNOWLEDGE, remove_passages
+from atlas_mcp.memory.redacting import Redactor, fingerprint
+from atlas_mcp.model.run import ENDED
+from atlas_mcp.store import tables
+from atlas_mcp.store.memory_tables import entity, fact, forgotten, memory, memory_revision, summary
+from atlas_mcp.store.tables import document, passage, run, turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.knowledge import Hit
+
+_OF_A_RUN = (tables.event, tables.artifact, tables.question, tables.turn)
+_SHOWN = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something that can be forgotten: its texts are sought elsewhere, `parts` are those that a search gives."""
+
+    kind: str
+    id: str
+    shown: str
+    texts: tuple[str, ...]
+    parts: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """It in words, for people who must decide."""
+        short = " ".join(self.shown.split())
+        return f"the {self.kind} {self.id} ({short[:_SHOWN]}{'…' if len(short) > _SHOWN else ''})"
+
+
+async def find(db: AsyncConnection, caller: Caller, item: str) -> list[Item]:
+    """What that id names, with what goes with it: a run's memories, an entity's facts. InvalidInput for an unknown one.
+
+    The id of a passage, as a search gives it, names what the passage is of.
+    """
+    named = item.strip().split("/")[0]
+    for look in (_memories, _documents, _facts, _entities, _runs):
+        if found := await look(db, caller, named):
+            return found
+    return []
+
+
+def unknown(item: str) -> InvalidInput:
+    """The error for an id that names nothing of the caller's."""
+    return InvalidInput(
+        f"you have nothing with the id {item!r}.",
+        argument="id",
+        next_step="Take the id from search_memory, list_memories, recall_facts or list_runs.",
+    )
+
+
+async def derived(db: AsyncConnection, caller: Caller, items: Sequence[Item], redactor: Redactor) -> list[Item]:
+    """What agents made of these: memories, shared texts and facts of theirs that hold the texts or come from them."""
+    known = {one.id for one in items}
+    found = [
+        *await _memories(db, caller, None, memory.c.author != CALLER),
+        *await _documents(db, caller, None, document.c.author != CALLER),
+        *await _facts(db, caller, None, fact.c.author != CALLER),
+    ]
+    sources = {row.id: set(map(str, row.sources or ())) for row in await db.execute(
+        select(fact.c.id, fact.c.sources).where(fact.c.caller == caller.id))}  # fmt: skip
+    return [
+        one
+        for one in found
+        if one.id not in known
+        and (any(map(redactor.holds, one.texts)) or (sources.get(one.id) and sources[one.id] <= known))
+    ]
+
+
+async def kept_alike(db: AsyncConnection, caller: Caller, items: Sequence[Item], redactor: Redactor) -> list[Item]:
+    """What the caller wrote that holds the texts, too, and stays."""
+    known = {one.id for one in items}
+    found = [
+        *await _memories(db, caller, None, memory.c.author == CALLER),
+        *await _documents(db, caller, None, document.c.author == CALLER),
+        *await _facts(db, caller, None, fact.c.author == CALLER),
+    ]
+    return [one for one in found if one.id not in known and any(map(redactor.holds, one.texts))]
+
+
+async def delete_items(db: AsyncConnection, caller: Caller, items: Iterable[Item]) -> None:
+    """Delete them from the record, and leave tombstones. In a write transaction.
+
+    IllegalChange for a run that has not ended; then nothing may be committed.
+    """
+    for one in items:
+        await remove_passages(db, caller, one.id)
+        if one.kind == "memory":
+            await db.execute(delete(memory_revision).where(memory_revision.c.memory == one.id))
+        elif one.kind == "run":
+            await _delete_run(db, caller, one.id)
+        table = _TABLES.get(one.kind)
+        if table is not None:
+            await db.execute(delete(table).where(table.c.caller == caller.id, table.c.id == one.id))
+        await bury(db, caller, one)
+
+
+async def bury(db: AsyncConnection, caller: Caller, one: Item) -> None:
+    """Leave a tombstone: for the item, and for each part of it that a search could give."""
+    common: dict[str, Any] = {
+        "caller": caller.id,
+        "kind": one.kind,
+        "places": [],
+        "at": datetime.now(UTC),
+        "purged_at": None,
+    }
+    whole = "\n".join(one.texts)
+    rows = [{**common, "item": one.id, "sha256": fingerprint(whole), "text": whole}]
+    rows += [
+        {**common, "item": f"{one.id}/{n}", "sha256": fingerprint(part), "text": None}
+        for n, part in enumerate(dict.fromkeys((*one.texts, *one.parts)))
+    ]
+    mine = forgotten.c.caller == caller.id
+    await db.execute(delete(forgotten).where(mine, forgotten.c.item.in_([row["item"] for row in rows])))
+    for row in rows:
+        await db.execute(insert(forgotten).values(row))
+
+
+async def forgotten_among(db: AsyncConnection, caller: Caller, texts: Iterable[str]) -> set[str]:
+    """Those of the texts that were forgotten, but for case and blanks."""
+    given = {fingerprint(text): text for text in texts}
+    mine = (forgotten.c.caller == caller.id, forgotten.c.sha256.in_(list(given)))
+    return {given[found] for found in (await db.execute(select(forgotten.c.sha256).where(*mine))).scalars()}
+
+
+async def without_forgotten(db: AsyncConnection, caller: Caller, hits: Sequence[Hit]) -> list[Hit]:
+    """The hits but for those whose text was forgotten: another store may not have followed yet."""
+    gone = await forgotten_among(db, caller, (hit.text for hit in hits)) if hits else set[str]()
+    return [hit for hit in hits if hit.text not in gone]
+
+
+async def lift(db: AsyncConnection, caller: Caller, texts: Iterable[str]) -> None:
+    """Let these texts be kept again: the caller wants them. In a write transaction."""
+    marks = [fingerprint(text) for text in texts]
+    await db.execute(delete(forgotten).where(forgotten.c.caller == caller.id, forgotten.c.sha256.in_(marks)))
+
+
+async def bury_again(db: AsyncConnection, caller: Caller) -> int:
+    """Delete what was forgotten and has come back, as by an import; how many items. In a write transaction."""
+    ids = set((await db.execute(select(forgotten.c.item).where(forgotten.c.caller == caller.id))).scalars())
+    if not ids:
+        return 0
+    back: list[Item] = []
+    for look in (_memories, _documents, _facts):
+        found = await look(db, caller, None)
+        gone = await forgotten_among(db, caller, (text for one in found for text in (*one.texts, "\n".join(one.texts))))
+        back += [one for one in found if one.id in ids or (one.texts and set(one.texts) <= gone)]
+    gone_runs = (await db.execute(select(run.c.id).where(run.c.caller == caller.id, run.c.id.in_(ids)))).scalars()
+    for run_id in list(gone_runs):
+        back += await _runs(db, caller, run_id)
+    await delete_items(db, caller, back)
+    return len(back)
+
+
+async def pending(db: AsyncConnection) -> dict[str, list[str]]:
+    """The texts that are still to be taken out of other texts and files, by caller."""
+    rows = await db.execute(select(forgotten.c.caller, forgotten.c.text).where(forgotten.c.text.is_not(None)))
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.caller, []).append(row.text)
+    return found
+
+
+async def purged(db: AsyncConnection, caller_id: str, texts: Sequence[str]) -> int:
+    """Note that these are gone from everything: the tombstones lose their texts. How many items. In a write."""
+    mine = (forgotten.c.caller == caller_id, forgotten.c.text.in_(list(texts)))
+    done = await db.execute(update(forgotten).where(*mine).values(text=None, purged_at=datetime.now(UTC)))
+    return done.rowcount
+
+
+async def run_turns(db: AsyncConnection, caller: Caller, run_id: str) -> list[str]:
+    """The ids of the run's turns."""
+    return list(
+        (await db.execute(select(turn.c.id).where(turn.c.caller == caller.id, turn.c.run_id == run_id))).scalars()
+    )
+
+
+async def _memories(db: AsyncConnection, caller: Caller, item: str | None, *where: ColumnElement[bool]) -> list[Item]:
+    mine = [memory.c.caller == caller.id, *where]
+    if item is not None:
+        mine.append(memory.c.id == item)
+    rows = list(await db.execute(select(memory).where(*mine)))
+    of_these = memory_revision.c.memory.in_([row.id for row in rows])
+    revisions = list(await db.execute(select(memory_revision.c.memory, memory_revision.c.text).where(of_these)))
+    return [
+        Item("memory", row.id, row.text, _each(row.text, *(one.text for one in revisions if one.memory == row.id)))
+        for row in rows
+    ]
+
+
+async def _documents(db: AsyncConnection, caller: Caller, item: str | None, *where: ColumnElement[bool]) -> list[Item]:
+    mine = [document.c.caller == caller.id, *where]
+    if item is not None:
+        mine.append(document.c.id == item)
+    rows = list(await db.execute(select(document).where(*mine)))
+    theirs = (passage.c.caller == caller.id, passage.c.kind == KNOWLEDGE, passage.c.source.in_([r.id for r in rows]))
+    pieces = list(await db.execute(select(passage).where(*theirs).order_by(passage.c.source, passage.c.ordinal)))
+    made: list[Item] = []
+    for row in rows:
+        parts = [one for one in pieces if one.source == row.id]
+        whole = "".join(one.text[getattr(one, "repeated", 0) or 0 :] for one in parts)
+        made.append(Item("document", row.id, row.name, _each(whole), _each(*(one.text for one in parts))))
+    return made
+
+
+async def _facts(db: AsyncConnection, caller: Caller, item: str | None, *where: ColumnElement[bool]) -> list[Item]:
+    mine = [fact.c.caller == caller.id, *where]
+    if item is not None:
+        mine.append(fact.c.id == item)
+    texts: dict[str, list[str]] = {}
+    for row in await db.execute(select(fact.c.id, fact.c.text).where(*mine)):
+        texts.setdefault(row.id, []).append(row.text)
+    return [Item("fact", one, said[0], _each(*said)) for one, said in texts.items()]
+
+
+async def _entities(db: AsyncConnection, caller: Caller, item: str) -> list[Item]:
+    mine = (entity.c.caller == caller.id, or_(entity.c.id == item, entity.c.merged_into == item))
+    rows = list(await db.execute(select(entity).where(*mine)))
+    ids = [row.id for row in rows]
+    facts = await _facts(db, caller, None, or_(fact.c.subject.in_(ids), fact.c.object.in_(ids))) if ids else []
+    return [*(Item("entity", row.id, row.name, ()) for row in rows), *facts]
+
+
+async def _runs(db: AsyncConnection, caller: Caller, item: str) -> list[Item]:
+    row = (await db.execute(select(run).where(run.c.caller == caller.id, run.c.id == item))).one_or_none()
+    if row is None:
+        return []
+    if row.status not in ENDED:
+        raise IllegalChange(
+            f"the run {item} is {row.status}.", argument="run_id", next_step="Call cancel_run, then forget it."
+        )
+    output = dict[str, Any](row.result or {}).get("output")
+    parts = await db.execute(select(passage.c.text).where(passage.c.caller == caller.id, passage.c.source == item))
+    own = Item("run", item, row.goal, _each(row.goal, row.reply, output), _each(*parts.scalars()))
+    return [
+        own,
+        *await _memories(db, caller, None, memory.c.run_id == item),
+        *await _facts(db, caller, None, fact.c.run_id == item),
+    ]
+
+
+async def _delete_run(db: AsyncConnection, caller: Caller, run_id: str) -> None:
+    """All that the run kept; what was spent today is still counted."""
+    mine = (run.c.id == run_id, run.c.caller == caller.id)
+    if (await db.execute(select(run.c.id).where(*mine))).one_or_none() is None:
+        return
+    for table in _OF_A_RUN:
+        await db.execute(delete(table).where(table.c.run_id == run_id))
+    today = datetime.now(UTC).date().isoformat()
+    await db.execute(delete(tables.ledger).where(tables.ledger.c.run_id == run_id, tables.ledger.c.day < today))
+    await db.execute(delete(summary).where(summary.c.caller == caller.id, summary.c.subject == run_id))
+    theirs = tables.conversation.c.run_id == run_id
+    await db.execute(delete(tables.conversation).where(tables.conversation.c.caller == caller.id, theirs))
+
+
+_TABLES = {"memory": memory, "document": document, "fact": fact, "entity": entity, "run": run}
+
+
+def _each(*texts: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for text in texts if text and text.strip()))
