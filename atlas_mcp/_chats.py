@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atlas_mcp._budgets import failure_of
 from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.model.caller import Caller
+from atlas_mcp.model.turn import ChatReply, TurnResult
 from atlas_mcp.runs import RunOutcome
 from atlas_mcp.runs.changes import Entry, Kept, Spent
 
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp._rooms import Rooms
     from atlas_mcp.constellation.constellation import Constellation
-    from atlas_mcp.model.run import Event
-    from atlas_mcp.model.turn import TurnResult
+    from atlas_mcp.model.run import Event, Run
     from atlas_mcp.runs.context import RunContext
     from atlas_mcp.runs.runs import Asked
 
@@ -93,3 +94,25 @@ def _outcome(turn: TurnResult) -> RunOutcome:
         Entry(turn.agent, "turn_finished", f"{turn.agent} answered", turn.turn_id, key="finished", cause_key="started"),
     )
     return RunOutcome(reply=turn.reply, changes=kept)
+
+
+async def reply_of(rooms: Rooms, caller: Caller, run: Run) -> ChatReply:
+    """What a chat that outlived its call came to; ModelFailed for one that failed."""
+    if run.status != "completed":
+        raise failure_of(run, "turn")
+    return replied(rooms, await rooms.runs.load(caller, run.run_id, "turn"), run.trace_id)
+
+
+def replied(rooms: Rooms, kept: str | None, trace_id: str | None) -> ChatReply:
+    """The turn that is kept, as its caller gets it."""
+    turn = TurnResult.model_validate_json(kept or "{}")
+    return ChatReply(
+        status="completed",
+        reply=turn.reply,
+        agent=turn.agent,
+        conversation=turn.conversation,
+        memory_changes=turn.memory_changes,
+        usage=turn.usage,
+        trace_id=trace_id,
+        note=rooms.keeper.note_on(turn.model),
+    )

@@ -15,13 +15,17 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from atlas_mcp import __version__
-from atlas_mcp._budgets import check_prices, failure_of
-from atlas_mcp._chats import ask_turn
+from atlas_mcp._backups import back_up, restore
+from atlas_mcp._budgets import check_prices
+from atlas_mcp._chats import ask_turn, replied, reply_of
+from atlas_mcp._facts import Facts
+from atlas_mcp._forgetting import Way
 from atlas_mcp._groups import Groups
 from atlas_mcp._history import open_history
 from atlas_mcp._keeper import RoomsKeeper, open_rooms
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._portable import Portable
+from atlas_mcp._purging import purge
 from atlas_mcp._ratings import rate_text, rating_of
 from atlas_mcp._refusing import refusing
 from atlas_mcp._status import describe_status
@@ -34,7 +38,7 @@ from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.run import ENDED, Event, Run
 from atlas_mcp.model.task import MAX_MESSAGE
-from atlas_mcp.model.turn import ChatReply, TurnResult
+from atlas_mcp.model.turn import ChatReply
 from atlas_mcp.watch.calls import CallTracing
 
 if TYPE_CHECKING:
@@ -45,10 +49,11 @@ if TYPE_CHECKING:
     from atlas_mcp._ratings import Call
     from atlas_mcp.constellation.warming import Tell
     from atlas_mcp.model.agent import AgentInfo
+    from atlas_mcp.model.forgetting import Forgotten, Purged, Target
     from atlas_mcp.model.group import GroupReply
     from atlas_mcp.model.knowledge import Document, Recalled
-    from atlas_mcp.model.memory_kinds import MemoryKind
     from atlas_mcp.model.memory import Block, Replacement
+    from atlas_mcp.model.memory_kinds import MemoryKind
     from atlas_mcp.model.portable import Carried
     from atlas_mcp.model.rating import TextRating
     from atlas_mcp.model.run import RunStatus
@@ -61,7 +66,10 @@ if TYPE_CHECKING:
     OnNews = Callable[[Run], Awaitable[None]]
     OnRun = Callable[[str], None]
 
-__all__ = ["MAX_WAIT_SECONDS", "Atlas", "letta_app", "open_atlas", "open_history", "open_traces_page", "refusing"]
+__all__ = [
+    "MAX_WAIT_SECONDS", "Atlas", "back_up", "letta_app", "open_atlas", "open_history", "open_traces_page", "refusing",
+    "restore",
+]  # fmt: skip
 
 HTTP_KEY = "http"
 
@@ -84,6 +92,7 @@ class Atlas:
         self._keeper = keeper
         self.version = __version__
         self.groups = Groups(keeper)
+        self.facts = Facts(keeper)
 
     # -- who is asking
 
@@ -148,7 +157,7 @@ class Atlas:
                 rooms, agents, agent, message, thread, wait_seconds=left(deadline), on_event=on_event, on_run=on_run
             )
         if done.outcome is not None:
-            return self._replied(done.outcome.kept("turn"), done.trace_id)
+            return replied(rooms, done.outcome.kept("turn"), done.trace_id)
         run = await follow(rooms, caller, done.run_id, deadline, each(on_event))
         if run.status not in ENDED:
             return ChatReply(
@@ -159,28 +168,9 @@ class Atlas:
                 trace_id=run.trace_id,
                 note=run.note,
             )
-        reply = await self._reply_of(caller, run)
+        reply = await reply_of(rooms, caller, run)
         await rooms.runs.forget(caller, run.run_id)
         return reply
-
-    async def _reply_of(self, caller: Caller, run: Run) -> ChatReply:
-        if run.status != "completed":
-            raise failure_of(run, "turn")
-        rooms = await self._keeper.rooms()
-        return self._replied(await rooms.runs.load(caller, run.run_id, "turn"), run.trace_id)
-
-    def _replied(self, kept: str | None, trace_id: str | None) -> ChatReply:
-        turn = TurnResult.model_validate_json(kept or "{}")
-        return ChatReply(
-            status="completed",
-            reply=turn.reply,
-            agent=turn.agent,
-            conversation=turn.conversation,
-            memory_changes=turn.memory_changes,
-            usage=turn.usage,
-            trace_id=trace_id,
-            note=self._keeper.note_on(turn.model),
-        )
 
     # -- memory
 
@@ -224,6 +214,18 @@ class Atlas:
         await self.groups.check_agent(caller, agent)
         rooms = await self._keeper.rooms()
         return await (await rooms.constellation(caller)).undo_memory(agent, label, revision)
+
+    async def forget(self, caller: Caller, target: Target, *, confirm: bool = False) -> Forgotten:
+        """Delete one thing, and what agents made of it, wherever it went; without `confirm` say what that would be.
+
+        Raises InvalidInput, UnknownRun, UnknownAgent, UnknownBlock, IllegalChange for a run that goes on, and
+        LettaUnavailable for what Letta alone has; then nothing was changed.
+        """
+        return await Way(await self._keeper.rooms(), caller).go(target, confirm=confirm)
+
+    async def purge_forgotten(self) -> Purged:
+        """Take what was forgotten from the disk of this home and out of its traces, of all its callers."""
+        return await purge(await self._keeper.rooms())
 
     # -- knowledge
 
@@ -362,7 +364,9 @@ class Atlas:
             return run
         if run.kind == "rating":
             return rating_of(run)
-        return await (self._reply_of if run.kind == "turn" else self.groups.replied)(caller, run)
+        if run.kind == "turn":
+            return await reply_of(await self._keeper.rooms(), caller, run)
+        return await self.groups.replied(caller, run)
 
     async def execute_runs(self) -> str:
         """Open what executing runs takes, at once: from now on this process does its part of them, whoever asks.

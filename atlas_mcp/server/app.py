@@ -19,6 +19,9 @@ from atlas_mcp.server.admin_tools import AdminTools
 from atlas_mcp.server.agent_tools import AgentTools
 from atlas_mcp.server.asking import STATE_SECONDS
 from atlas_mcp.server.caller import KeyVerifier, Transport
+from atlas_mcp.server.fact_tools import FactTools
+from atlas_mcp.server.forget_tools import ForgetTools
+from atlas_mcp.server.graph_resources import GraphResources
 from atlas_mcp.server.group_tools import GroupTools
 from atlas_mcp.server.knowledge_tools import KnowledgeTools
 from atlas_mcp.server.memory_tools import MemoryTools
@@ -36,8 +39,9 @@ if TYPE_CHECKING:
     from atlas_mcp.server.conformance import Fixtures
     from atlas_mcp.server.tasks import Work
 
-Toolset = Literal["core", "admin", "all"]
-"""Which tools are offered: those of `core` always, with `admin` also those that add and delete agents and groups."""
+Toolset = Literal["core", "memory", "admin", "all"]
+"""Which tools are offered: those of `core` always, with `memory` also those that tell, list and correct what is
+remembered, with `admin` those that add and delete agents and groups."""
 
 INSTRUCTIONS = """\
 ATLAS gives you a constellation of persistent agents: a global supervisor, a librarian, and teams for research, \
@@ -54,14 +58,15 @@ search_memory. A text that all agents should know: share_knowledge.
 
 def core_tools(atlas: Atlas, transport: Transport) -> list[Tool]:
     """The tools that every client gets."""
-    nouns = (AgentTools, GroupTools, RunTools, MemoryTools, KnowledgeTools, RatingTools, StatusTools)
+    nouns = (AgentTools, GroupTools, RunTools, MemoryTools, ForgetTools, KnowledgeTools, RatingTools, StatusTools)
     return [tool for noun in nouns for tool in noun(atlas, transport).tools()]
 
 
 def tools_of(atlas: Atlas, transport: Transport, toolset: Toolset) -> list[Tool]:
     """The tools of a toolset: the core ones, and those that only some clients are to have."""
-    more = AdminTools(atlas, transport).tools() if toolset in {"admin", "all"} else []
-    return core_tools(atlas, transport) + more
+    further = {"memory": (FactTools,), "admin": (AdminTools,)}
+    nouns = [noun for name, some in further.items() if toolset in {name, "all"} for noun in some]
+    return core_tools(atlas, transport) + [tool for noun in nouns for tool in noun(atlas, transport).tools()]
 
 
 class Server(MCPServer[Any]):
@@ -110,6 +115,7 @@ def create_server(
     caller = atlas.key_caller() if guarded else atlas.local_caller()
     server.middleware[0] = atlas.tracing_of(caller)
     server.resources.offer(server, news)
+    GraphResources(atlas, transport).offer(server)
     if fixtures:
         fixtures.offer(server)
     return server

@@ -8,6 +8,6 @@ from pydantic import Field
 
 MAX_WAIT = 45
 
-AgentName = Annotated[str, Field(description="The agent's name, as list_agents gives it.")]
-RunId = Annotated[str, Field(description="The run's id, as list_runs gives it.")]
-WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT, description="Seconds to wait before you get a run_id instead.")]
+AgentName = Annotated[str, Field(description="As list_agents gives it.")]
+RunId = Annotated[str, Field(description="As list_runs gives it.")]
+WaitSeconds = Annotated[float, Field(ge=0, le=MAX_WAIT, description="Seconds before you get a run_id instead.")]

@@ -35,7 +35,7 @@ class GroupTools:
     async def chat_with_group(
         self,
         ctx: Context[Any, Any],
-        group: Annotated[str, Field(description="The group's name, as list_agents gives it.")],
+        group: Annotated[str, Field(description="As list_agents gives it.")],
         message: Annotated[str, Field(description="What to say: at most 100,000 characters.")],
         conversation: Annotated[
             str | None,

@@ -54,7 +54,7 @@ class MemoryTools:
         self,
         ctx: Context[Any, Any],
         agent: AgentName,
-        label: Annotated[str, Field(description="The block's label, such as 'human'.")],
+        label: Annotated[str, Field(description="Such as 'human'.")],
         value: Annotated[str | None, Field(description="The block's whole new text.")] = None,
         append: Annotated[str | None, Field(description="A line to add at the end.")] = None,
         replace: Annotated[
@@ -65,7 +65,7 @@ class MemoryTools:
         ] = None,
     ) -> Block:
         """Change one block by exactly one of value, append and replace. A shared block changes for every agent that
-        shares it. Returns the block as it now stands.
+        shares it.
         """
         given = [name for name, change in zip(_CHANGES, (value, append, replace), strict=True) if change is not None]
         if len(given) != 1:
@@ -83,7 +83,7 @@ class MemoryTools:
         self,
         ctx: Context[Any, Any],
         agent: AgentName,
-        label: Annotated[str, Field(description="The block's label, such as 'human'.")],
+        label: Annotated[str, Field(description="Such as 'human'.")],
         revision: Annotated[int, Field(ge=1, description="The revision whose text the block is to have again.")],
     ) -> Block:
         """Give a block the text of an earlier revision again, as a new revision: nothing is lost by it.

@@ -38,6 +38,7 @@ TOOLS = {
     "undo_memory",
     "update_agent_memory",
     "search_memory",
+    "forget",
     "share_knowledge",
     "rate_text",
     "get_status",

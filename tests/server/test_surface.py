@@ -36,6 +36,7 @@ ARGUMENTS = {
     "get_agent_memory": ["agent", "label", "history"],
     "update_agent_memory": ["agent", "label", "value", "append", "replace", "expected_revision"],
     "undo_memory": ["agent", "label", "revision"],
+    "forget": ["id", "agent", "label", "run_id", "confirm"],
     "search_memory": ["query", "agent", "kinds", "project", "limit"],
     "share_knowledge": ["name", "text", "path", "project"],
     "rate_text": ["text", "criteria", "wait_seconds"],
