@@ -42,7 +42,7 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         open_runs = await keeper.opened.runs.count_open(caller)
         roster = await keeper.opened.additions(caller).roster()
     house = [_models(keeper), record, *await _lettas(keeper), _runs(keeper)]
-    rooms = [*house, *_redis(keeper), _tools(keeper), _sandbox(), _tracing(keeper)]
+    rooms = [*house, *_vectors(keeper), *_redis(keeper), _tools(keeper), _sandbox(), _tracing(keeper)]
     spent = await describe_spending(keeper, caller) if record.health != "failing" else None
     notes = [note for note in (keeper.model_note, price_note(keeper), spending_note(spent)) if note]
     notes += keeper.lacks()
@@ -169,6 +169,10 @@ async def _left_behind(rooms: Rooms, caller: Caller) -> list[str]:
 def _to_bring_over(name: str, rooms: Rooms) -> str:
     command = f"`atlas-mcp servers move --from {name}` brings it over."
     return command if rooms.lettas.has(name) else f"Configure {name} again; then {command}"
+
+
+def _vectors(keeper: RoomsKeeper) -> list[Room]:
+    return [keeper.opened.memory.vectors.room()] if keeper.opened is not None else []
 
 
 def _redis(keeper: RoomsKeeper) -> list[Room]:
