@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from atlas_mcp.constellation.agent_rows import SHARED, read_agent, read_blocks
 from atlas_mcp.constellation.names import agent_lock, busy_marks, group_lock
 from atlas_mcp.errors import IllegalChange
-from atlas_mcp.store import tables
+from atlas_mcp.store import memory_tables, tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +81,7 @@ class Removal:
                 (tables.group_message, "conversation"),
                 (tables.group_thread, "conversation"),
                 (tables.group_conversation, "id"),
+                (memory_tables.summary, "subject"),
             ):
                 await db.execute(delete(table).where(table.c[column].in_(conversations)))
 

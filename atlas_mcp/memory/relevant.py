@@ -13,10 +13,11 @@ from sqlalchemy import select, text
 
 from atlas_mcp.memory import memory_rows
 from atlas_mcp.memory.context import IN_COMMON
+from atlas_mcp.memory.facts import Facts
 from atlas_mcp.memory.likeness import Words
 from atlas_mcp.memory.search import Scope, search
 from atlas_mcp.model.context import ContextItem
-from atlas_mcp.store.memory_tables import CURRENT, forgotten, memory
+from atlas_mcp.store.memory_tables import CURRENT, fact, forgotten, memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.fact import FactHit
     from atlas_mcp.model.knowledge import Hit
     from atlas_mcp.model.memory_kinds import MemoryKind
     from atlas_mcp.store.record import Record
@@ -33,6 +35,7 @@ KINDS: tuple[MemoryKind, ...] = ("short_term", "episodic", "long_term", "procedu
 """What agents are given by themselves. Shared documents and their own archives they search with their tools; what is
 under work belongs to who works on it."""
 MOST_MEMORIES = 24
+MOST_FACTS = 12
 
 
 class Relevant:
@@ -41,17 +44,26 @@ class Relevant:
     def __init__(self, caller: Caller, record: Record) -> None:
         self._caller = caller
         self._record = record
+        self._facts = Facts(caller, record)
 
     async def about(self, asked: str, *, project: str | None = None) -> list[ContextItem]:
-        """What has to do with the text, best first: what shares two telling words with it, or all that there are."""
+        """What has to do with the text, best first: memories and procedures, then facts.
+
+        A memory has to do with it if it shares two telling words with it, or all that there are; a fact, if it is about
+        something that the text names.
+        """
         words = Words(asked)
         if not words.telling:
             return []
         async with self._record.look() as db:
-            if not await self._any(db, memory):
-                return []
+            remembers, knows = await self._any(db, memory), await self._any(db, fact)
+        if not remembers and not knows:
+            return []
         async with self._record.read() as db:
-            return await self._memories(db, words, project)
+            items = await self._memories(db, words, project) if remembers else []
+            facts = await self._facts.related(db, asked, 2 * MOST_FACTS) if knows else []
+        near = [_of_fact(hit) for hit in facts if hit.fact.project in {None, "", project}]
+        return items + near[:MOST_FACTS]
 
     async def forgotten(self, ids: Sequence[str]) -> frozenset[str]:
         """Which of these were forgotten since they were found."""
@@ -93,6 +105,21 @@ def _of_memory(row: Row[Any], hit: Hit) -> ContextItem:
         scope=row.scope,
         score=hit.score,
         at=row.updated_at,
+    )
+
+
+def _of_fact(hit: FactHit) -> ContextItem:
+    one = hit.fact
+    named = one.sources[0].source if one.sources else ""
+    return ContextItem(
+        id=one.id,
+        section="facts",
+        text=one.text,
+        source=_from(one.run_id, one.author, named),
+        kind="fact",
+        scope=one.scope,
+        score=min(1.0, hit.score),
+        at=one.learned_at,
     )
 
 

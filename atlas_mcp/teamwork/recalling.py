@@ -147,5 +147,6 @@ async def _found(job: Job, part: str, text: str) -> list[ContextItem]:
         if not found:
             return []
         kept = await _kept(job) | {part: found}  # another part may have been searched for meanwhile
+        kept = {place: await _still_known(job, items) for place, items in kept.items()}  # not to be written anew
         job.note(Kept(RECALLED, _ALL.dump_json(kept).decode()))
     return (await _kept(job))[part]
