@@ -72,6 +72,7 @@ class Portable:
         from atlas_mcp.constellation.portable_file import read_package
         from atlas_mcp.constellation.portable_planting import newborn
         from atlas_mcp.constellation.portable_rows import counted
+        from atlas_mcp.memory.forgetting import bury_again
 
         package = await anyio.to_thread.run_sync(read_package, path)
         files, notes = self._files(path, package, allow_tools=allow_tools)
@@ -92,6 +93,9 @@ class Portable:
             files=files,
             wait_seconds=IMPORT_WAIT_SECONDS,
         )
+        async with rooms.record.write(caller.id) as db:
+            if gone := await bury_again(db, caller):
+                notes.append(f"Left out: {gone} things of it that were forgotten here.")
         rooms.copier.wanted(caller)
         return _carried(package).model_copy(update={"notes": tuple(notes), "backup": backup})
 

@@ -26,11 +26,11 @@ _TRACES, _LOGS = "traces", "lines of logs"
 
 async def purge(rooms: Rooms) -> Purged:
     """See `Atlas.purge_forgotten`."""
-    from atlas_mcp.memory import forgetting, purging
+    from atlas_mcp.memory import purging, tombstones
     from atlas_mcp.memory.redacting import Redactor
 
     async with rooms.record.read() as db:
-        texts = await forgetting.pending(db)
+        texts = await tombstones.pending(db)
     redactors = {caller: Redactor(theirs) for caller, theirs in texts.items()}
     found: Counter[str] = Counter()
     problems: list[str] = []
@@ -48,7 +48,7 @@ async def purge(rooms: Rooms) -> Purged:
     if not problems:
         async with rooms.record.write() as db:
             for caller, theirs in texts.items():
-                done += await forgetting.purged(db, caller, theirs)
+                done += await tombstones.purged(db, caller, theirs)
     problems += await _rewrite(rooms, only=own)
     if seek and not problems:
         left = await anyio.to_thread.run_sync(lambda: purging.still_in(home, seek))
@@ -58,7 +58,8 @@ async def purge(rooms: Rooms) -> Purged:
         items=done,
         open=sum(map(len, texts.values())) - done,
         deleted=[Place(place=place, count=count) for place, count in sorted(found.items())],
-        remaining=[*problems, *_elsewhere(rooms, packed)],
+        problems=problems,
+        remaining=_elsewhere(rooms, packed),
     )
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import delete, insert, select, text, update
 from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.memory import postgres_index
 from atlas_mcp.memory.chunks import passages
+from atlas_mcp.memory.tombstones import check_not_forgotten, lift
 from atlas_mcp.model.knowledge import AGENT_TRUST, CALLER_TRUST, MAX_DOCUMENT, MAX_NAME, MAX_OBSERVATION, Document
 from atlas_mcp.model.memory_kinds import EVERYBODY
 from atlas_mcp.store.tables import document, passage
@@ -62,13 +63,18 @@ class Documents:
     async def share(self, name: str, content: str, *, project: str | None = None, author: str = CALLER) -> Document:
         """Keep the text under that name, as its next revision if it is another text than before.
 
-        Raises InvalidInput for a name or text that is empty or no text, OverLimit for one that is too long.
+        Raises InvalidInput for a name or text that is empty or no text, and for an agent's that the caller had
+        forgotten; OverLimit for one that is too long.
         """
         limit = MAX_DOCUMENT if author == CALLER else MAX_OBSERVATION
         name, project = _checked_name(name), (project or "").strip()
         check_text(content, limit)
         digest, pieces = hashlib.sha256(content.encode()).hexdigest(), passages(content)
         async with self._record.write() as db:
+            if author == CALLER:
+                await lift(db, self._caller, [content, *pieces])
+            else:
+                await check_not_forgotten(db, self._caller, content)
             before = await self._named(db, project, author, name)
             if before is not None and before.sha256 == digest:
                 return _document(before, changed=False)

@@ -2,8 +2,7 @@
 
 Promise: an item is deleted with all its revisions and passages, and with what agents made of it (memories, shared
 texts and facts that hold it), or not at all. What the caller wrote is never deleted for being alike: `kept_alike` names
-it. The derived stores follow by the outbox. A tombstone knows the item's id and the fingerprints of its texts; it holds
-the texts themselves only until they have been taken out of everything else.
+it. The derived stores follow by the outbox.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import delete, or_, select
 
 from atlas_mcp.errors import IllegalChange, InvalidInput
 from atlas_mcp.memory.documents import CALLER, KNOWLEDGE, remove_passages
-from atlas_mcp.memory.redacting import Redactor, fingerprint
+from atlas_mcp.memory.tombstones import bury, forgotten_among
 from atlas_mcp.model.run import ENDED
 from atlas_mcp.store import tables
 from atlas_mcp.store.memory_tables import entity, fact, forgotten, memory, memory_revision, summary
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from atlas_mcp.memory.redacting import Redactor
     from atlas_mcp.model.caller import Caller
-    from atlas_mcp.model.knowledge import Hit
 
 _OF_A_RUN = (tables.event, tables.artifact, tables.question, tables.turn)
 _SHOWN = 80
@@ -116,47 +115,7 @@ async def delete_items(db: AsyncConnection, caller: Caller, items: Iterable[Item
         table = _TABLES.get(one.kind)
         if table is not None:
             await db.execute(delete(table).where(table.c.caller == caller.id, table.c.id == one.id))
-        await bury(db, caller, one)
-
-
-async def bury(db: AsyncConnection, caller: Caller, one: Item) -> None:
-    """Leave a tombstone: for the item, and for each part of it that a search could give."""
-    common: dict[str, Any] = {
-        "caller": caller.id,
-        "kind": one.kind,
-        "places": [],
-        "at": datetime.now(UTC),
-        "purged_at": None,
-    }
-    whole = "\n".join(one.texts)
-    rows = [{**common, "item": one.id, "sha256": fingerprint(whole), "text": whole}]
-    rows += [
-        {**common, "item": f"{one.id}/{n}", "sha256": fingerprint(part), "text": None}
-        for n, part in enumerate(dict.fromkeys((*one.texts, *one.parts)))
-    ]
-    mine = forgotten.c.caller == caller.id
-    await db.execute(delete(forgotten).where(mine, forgotten.c.item.in_([row["item"] for row in rows])))
-    for row in rows:
-        await db.execute(insert(forgotten).values(row))
-
-
-async def forgotten_among(db: AsyncConnection, caller: Caller, texts: Iterable[str]) -> set[str]:
-    """Those of the texts that were forgotten, but for case and blanks."""
-    given = {fingerprint(text): text for text in texts}
-    mine = (forgotten.c.caller == caller.id, forgotten.c.sha256.in_(list(given)))
-    return {given[found] for found in (await db.execute(select(forgotten.c.sha256).where(*mine))).scalars()}
-
-
-async def without_forgotten(db: AsyncConnection, caller: Caller, hits: Sequence[Hit]) -> list[Hit]:
-    """The hits but for those whose text was forgotten: another store may not have followed yet."""
-    gone = await forgotten_among(db, caller, (hit.text for hit in hits)) if hits else set[str]()
-    return [hit for hit in hits if hit.text not in gone]
-
-
-async def lift(db: AsyncConnection, caller: Caller, texts: Iterable[str]) -> None:
-    """Let these texts be kept again: the caller wants them. In a write transaction."""
-    marks = [fingerprint(text) for text in texts]
-    await db.execute(delete(forgotten).where(forgotten.c.caller == caller.id, forgotten.c.sha256.in_(marks)))
+        await bury(db, caller, one.kind, one.id, one.texts, one.parts)
 
 
 async def bury_again(db: AsyncConnection, caller: Caller) -> int:
@@ -174,22 +133,6 @@ async def bury_again(db: AsyncConnection, caller: Caller) -> int:
         back += await _runs(db, caller, run_id)
     await delete_items(db, caller, back)
     return len(back)
-
-
-async def pending(db: AsyncConnection) -> dict[str, list[str]]:
-    """The texts that are still to be taken out of other texts and files, by caller."""
-    rows = await db.execute(select(forgotten.c.caller, forgotten.c.text).where(forgotten.c.text.is_not(None)))
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        found.setdefault(row.caller, []).append(row.text)
-    return found
-
-
-async def purged(db: AsyncConnection, caller_id: str, texts: Sequence[str]) -> int:
-    """Note that these are gone from everything: the tombstones lose their texts. How many items. In a write."""
-    mine = (forgotten.c.caller == caller_id, forgotten.c.text.in_(list(texts)))
-    done = await db.execute(update(forgotten).where(*mine).values(text=None, purged_at=datetime.now(UTC)))
-    return done.rowcount
 
 
 async def run_turns(db: AsyncConnection, caller: Caller, run_id: str) -> list[str]:

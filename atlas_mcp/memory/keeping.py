@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.memory import memory_rows as rows
 from atlas_mcp.memory.documents import check_plain, check_text
+from atlas_mcp.memory.redacting import MARK
+from atlas_mcp.memory.tombstones import FORGOTTEN, forgotten_among, lift
 from atlas_mcp.model.knowledge import MAX_NAME
 from atlas_mcp.model.memory_item import CALLER, MAX_MEMORY, New
 from atlas_mcp.model.memory_kinds import SCOPE
@@ -53,6 +55,10 @@ async def keep(db: AsyncConnection, caller: Caller, new: New) -> Row[Any]:
     """Write it, in a write transaction of the caller's rows; the memory as it then stands."""
     if new.id is not None and (known := await rows.find(db, caller, new.id)):
         return known
+    if new.author == CALLER:
+        await lift(db, caller, [new.text])
+    elif await forgotten_among(db, caller, [new.text]):
+        new = new.model_copy(update={"text": MARK, "about": "", "quote": "", "key": None, "reason": FORGOTTEN})
     if new.reason:
         return await rows.create(db, caller, new)
     held = await rows.holder(db, caller, new)

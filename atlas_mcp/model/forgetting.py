@@ -51,10 +51,11 @@ class Forgotten(Frozen):
 
 class Purged(Frozen):
     """What was taken out of the files of a home. `items` of what was forgotten are gone from the disk; `open` ones are
-    not yet, for the reasons that `remaining` tells.
+    not yet, and `problems` tell why. `remaining` says where it may be that cannot be looked into from here.
     """
 
     items: int = 0
     open: int = 0
     deleted: list[Place] = Field(default_factory=list[Place])
+    problems: list[str] = Field(default_factory=list[str])
     remaining: list[str] = Field(default_factory=list[str])
