@@ -61,6 +61,10 @@ _WORDS = """
         * (SELECT r.idf FROM unnest(CAST(:what AS text[]), CAST(:idf AS float8[])) AS r (form, idf) WHERE form = what)
     ) AS score FROM hit GROUP BY id
 """
+_NEWEST = """
+    SELECT p.id, 1.0::float8 FROM passage_words w JOIN passage p ON p.id = w.id
+    WHERE w.words @@ CAST(:match AS tsquery) AND {scope} ORDER BY p.id DESC LIMIT :limit
+"""
 _PARTS = """
     SELECT p.id, sum((length(folded) - length(replace(folded, g, ''))) / length(g)::float8) AS score
     FROM passage_words w JOIN passage p ON p.id = w.id, unnest(CAST(:what AS text[])) AS g
@@ -118,6 +122,12 @@ async def by_words(
         **{f"form{n}": _quoted(form) for n, form in enumerate(weights)},
     }
     return await _ranks(db, query.replace("{title}", str(_TITLE_WEIGHT)), scope, values, limit)
+
+
+async def newest(db: AsyncConnection, scope: Scope, words: Sequence[str], limit: int) -> dict[int, float]:
+    """The newest passages that have all of the words, which are in so many that no rank tells them apart."""
+    forms = sorted(set((await _forms_of(db, words)).values()))
+    return await _ranks(db, _NEWEST, scope, {"match": " & ".join(map(_quoted, forms))}, limit) if forms else {}
 
 
 async def by_parts(db: AsyncConnection, scope: Scope, parts: Sequence[str], limit: int) -> dict[int, float]:

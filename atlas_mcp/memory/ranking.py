@@ -61,7 +61,7 @@ async def ranked(
     if not reasons:
         return [], 0, ()
     base = {number: _fused(why, vectors=bool(found.vectors)) for number, why in reasons.items()}
-    chosen = sorted(base, key=lambda number: -base[number])[: 4 * limit + 20]
+    chosen = sorted(base, key=lambda number: -base[number])[: 2 * limit + 12]
     rows = {row.id: row for row in await _rows(db, scope, chosen)}
     share = found.unasked
     scores = {

@@ -47,29 +47,29 @@ async def rarities(
     return counts
 
 
-def choices(counts: Mapping[str, int]) -> Iterator[list[str]]:
-    """What to look for: first the rarest words, then more of them, at last all; each time only if there are more."""
+def choices(counts: Mapping[str, int]) -> Iterator[tuple[list[str], bool]]:
+    """What to look for: first the rarest words, then more of them, at last all; each time only if there are more.
+
+    The second says whether there are frequent words among them: ranking whatever has one of these takes long.
+    """
     there = sorted((word for word, n in counts.items() if n), key=lambda word: (counts[word], word))
     taken = 0
-    for budget in (*_BUDGETS, math.inf):
-        fit = 0 if math.isfinite(budget) else len(there)
-        room = budget
-        while fit < len(there) and counts[there[fit]] <= room:
-            room -= _cost(counts[there[fit]])
-            fit += 1
+    for room in _BUDGETS:
+        fit = 0
+        for word in there:
+            room -= counts[word]
+            fit += room >= 0 and counts[word] <= COUNTED
         if fit > taken:
             taken = fit
-            yield there[:fit]
+            yield there[:fit], False
+    if taken < len(there):
+        yield there, True
 
 
 def weights(counts: Mapping[str, int], passages: int) -> dict[str, float]:
     """How much each word tells, from 0 to 1: the rarer the more."""
     most = math.log(1 + max(passages, 1))
     return {word: math.log(1 + max(passages, 1) / (1 + n)) / most for word, n in counts.items()}
-
-
-def _cost(count: int) -> int:
-    return count if count <= COUNTED else 4 * COUNTED
 
 
 def by_length(sums: Mapping[int, float], lengths: Mapping[int, int]) -> dict[int, float]:

@@ -36,6 +36,11 @@ class Scope:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
+    def narrow(self) -> bool:
+        """Whether much of what the caller has is not looked through."""
+        return self.project is not None or bool(self.author or self.scopes or self.since or self.until)
+
+    @property
     def condition(self) -> str:
         """The condition on a passage `p`."""
         kinds = ", ".join(f":kind{n}" for n in range(len(self.kinds)))

@@ -64,7 +64,12 @@ async def find(db: AsyncConnection, scope: Scope, query: Query, limit: int, like
     passages = await index.size(db)
     tells = rarity.weights(counts, passages)
     candidates = Candidates(tells)
-    for words in rarity.choices(counts):
+    for words, frequent in rarity.choices(counts):
+        if frequent and candidates.words:
+            break
+        if frequent and (newest := await index.newest(db, scope, words, size)):
+            candidates.words = newest
+            break
         candidates.words, candidates.looked_for = await index.by_words(db, scope, words, size, tells), words
         if len(candidates.words) >= limit:
             break

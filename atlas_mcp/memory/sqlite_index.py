@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TITLE_WEIGHT = 0.5
 _ENOUGH_PLACES = 1_000
+_BEST_OF_ALL = 200
+_NEWEST_OF_ALL = 2_000
 _HIGHEST = "\U0010ffff"
 
 _COUNT = text(
@@ -33,6 +35,15 @@ _RANKED = (
     "SELECT p.id, -{rank} FROM {index} CROSS JOIN passage p ON p.id = {index}.rowid"
     " WHERE {index} MATCH :match AND {scope} ORDER BY {rank} * p.trust LIMIT :limit"
 )
+_BEST = (
+    "SELECT p.id, best.score FROM (SELECT rowid AS number, -{rank} AS score FROM {index} WHERE {index} MATCH :match"
+    " ORDER BY {rank} LIMIT :most) AS best LEFT JOIN passage p ON p.id = best.number AND {scope}"
+)
+_NEWEST = (
+    "SELECT p.id, 1.0 FROM (SELECT rowid AS number FROM passage_words WHERE passage_words MATCH :match"
+    " ORDER BY rowid DESC LIMIT :most) AS newest CROSS JOIN passage p ON p.id = newest.number WHERE {scope}"
+    " LIMIT :limit"
+)
 _PLACES = "SELECT {n} AS n, doc FROM (SELECT DISTINCT doc FROM passage_parts_places WHERE {range} LIMIT :most)"
 _LENGTHS = "SELECT p.id, length(p.text) FROM json_each(:ids) AS j CROSS JOIN passage p ON p.id = j.value WHERE {scope}"
 
@@ -42,8 +53,8 @@ async def counts(db: AsyncConnection, words: Sequence[str]) -> dict[str, int]:
 
     async def count(unknown: Sequence[str]) -> Mapping[str, int]:
         matches = json.dumps([_any_of([word]) for word in unknown])
-        rows = await db.execute(_COUNT, {"matches": matches, "most": rarity.COUNTED + 1})
-        return {unknown[row[0]]: row[1] for row in rows}
+        rows = list(await db.execute(_COUNT, {"matches": matches, "most": rarity.COUNTED + 1}))
+        return {word: int(n) for word, n in zip(unknown, (row[1] for row in sorted(rows)), strict=True)}
 
     return await rarity.rarities(db, "words", words, count) if words else {}
 
@@ -53,6 +64,13 @@ async def by_words(
 ) -> dict[int, float]:
     """The passages that have any of the words, best first, with their ranks; the index knows how much each tells."""
     return await _ranked(db, "passage_words", scope, words, limit)
+
+
+async def newest(db: AsyncConnection, scope: Scope, words: Sequence[str], limit: int) -> dict[int, float]:
+    """Of the newest passages those that have all of the words, which are in so many that no rank tells them apart."""
+    match = " AND ".join(f'"{word}"' for word in words)
+    values = {**scope.values, "match": match, "most": _NEWEST_OF_ALL, "limit": limit}
+    return {row[0]: row[1] for row in await db.execute(scope.statement(_NEWEST), values)}
 
 
 async def by_parts(db: AsyncConnection, scope: Scope, parts: Sequence[str], limit: int) -> dict[int, float]:
@@ -85,9 +103,18 @@ async def _ranked(db: AsyncConnection, index: str, scope: Scope, words: Sequence
     if not words:
         return {}
     rank = f"bm25({index}, {TITLE_WEIGHT}, 1.0)"
-    query = scope.statement(_RANKED.replace("{rank}", rank).replace("{index}", index))
-    found = await db.execute(query, {**scope.values, "match": _any_of(words), "limit": limit})
-    return {row[0]: row[1] for row in found}
+    values = {**scope.values, "match": _any_of(words), "limit": limit, "most": _BEST_OF_ALL}
+
+    async def rows(sql: str) -> list[Any]:
+        query = scope.statement(sql.replace("{rank}", rank).replace("{index}", index))
+        return list(await db.execute(query, values))
+
+    if not scope.narrow:  # reading the row of every match takes twice as long as ranking them
+        best = await rows(_BEST)
+        found = {row[0]: row[1] for row in best if row[0] is not None}
+        if len(best) < _BEST_OF_ALL or len(found) >= limit:
+            return found
+    return {row[0]: row[1] for row in await rows(_RANKED)}
 
 
 async def _places(db: AsyncConnection, pieces: Sequence[str], most: int) -> dict[int, list[int]]:

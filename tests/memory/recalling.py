@@ -126,7 +126,7 @@ def locomo(path: Path) -> Iterator[Case]:
 
 
 def longmemeval(path: Path) -> Iterator[Case]:
-    """The questions of LongMemEval's files, each with its own sessions, a memory a session; abstentions are left out."""
+    """The questions of LongMemEval's files, each with its own sessions, a memory a session; no abstentions."""
     for one in json.loads(path.read_text(encoding="utf-8")):
         if one["question_id"].endswith("_abs"):
             continue
