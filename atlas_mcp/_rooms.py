@@ -116,12 +116,15 @@ class Rooms:
     async def search_memory(self, caller: Caller, query: str, **narrowed: Any) -> Recalled:
         """See `Constellation.search_memory`. Where its Letta cannot be used, what the record has is searched."""
         from atlas_mcp.constellation.recall import Recall
+        from atlas_mcp.memory.tombstones import without_forgotten
 
         try:
             search = (await self.constellation(caller)).search_memory
         except (LettaUnavailable, ConfigurationError) as reason:
             search = Recall(self.keeper.roster, reason, self.record, self.library(caller)).search
         found = await search(query, **narrowed)
+        async with self.record.read() as db:
+            found = found.model_copy(update={"hits": await without_forgotten(db, caller, found.hits)})
         self.memory.uses.note(caller, found.hits)
         return found
 

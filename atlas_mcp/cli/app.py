@@ -11,6 +11,7 @@ from atlas_mcp import __version__
 from atlas_mcp.cli.demo import demo
 from atlas_mcp.cli.doctor import doctor
 from atlas_mcp.cli.letta import letta
+from atlas_mcp.cli.memory import memory
 from atlas_mcp.cli.portable import export, import_
 from atlas_mcp.cli.runs import runs
 from atlas_mcp.cli.serve import serve
@@ -34,6 +35,7 @@ for command in (demo, serve, worker, status, doctor, warm, traces, letta):
 for name, command in (("export", export), ("import", import_)):
     app.command(name)(command)
 app.add_typer(runs)
+app.add_typer(memory)
 app.add_typer(servers)
 
 _INTERRUPTED = 130
