@@ -40,7 +40,10 @@ LONGEST_PAUSE = 300.0
 LOOK_SECONDS = 1.0
 """How often it is looked whether something was written, at little cost."""
 SEARCH_SECONDS = 60.0
-"""How often all passages are gone through for one without a vector, should anything have been missed."""
+"""How often the newest passages are gone through unasked: of two writers the first may have been done last."""
+ALL_SECONDS = 600.0
+"""How often all passages are gone through for one without a vector, which takes long where there are many."""
+_NEWEST = 5_000
 IN_USE_SECONDS = 3600.0
 _REMEMBERED = 256
 
@@ -175,12 +178,16 @@ class Embedding:
 
     async def _make(self, embedder: Embedder, mine: Kept, worked: anyio.Event) -> None:
         """Make what is missing, and what comes to be missing; this process alone does, with this embedder."""
-        told = -IN_USE_SECONDS
+        told, searched, reached = -IN_USE_SECONDS, -ALL_SECONDS, 0
         while True:
             self._bell = anyio.Event()
             async with self._record.look() as db:
                 seen = await newest(db)
-            await fill(self._record, embedder, self.aside)
+            if anyio.current_time() > searched + ALL_SECONDS:
+                reached, searched = 0, anyio.current_time()
+            last = seen[0] if seen else 0
+            await fill(self._record, embedder, self.aside, after=min(reached, last) - _NEWEST)
+            reached = last
             self.problem = self.next_step = None
             worked.set()
             async with self._record.look() as db:

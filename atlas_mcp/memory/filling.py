@@ -48,9 +48,9 @@ class Aside:
         return len(self._texts)
 
 
-async def fill(record: Record, embedder: Embedder, aside: Aside) -> None:
-    """Give each passage that lacks one a vector. EmbedderFailed when it is the embedder's fault."""
-    last = -1
+async def fill(record: Record, embedder: Embedder, aside: Aside, *, after: int = -1) -> None:
+    """Give each passage after that one a vector where it lacks one. EmbedderFailed when it is the embedder's fault."""
+    last = after
     while rows := await _missing(record, embedder.fingerprint, last):
         last = rows[-1].id
         made = await _embedded(embedder, [row for row in rows if not aside.has(row)], aside)

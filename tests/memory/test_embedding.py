@@ -141,6 +141,28 @@ async def test_what_is_written_is_noticed_without_being_told(record: Record, hom
         assert list(await vectors(record)) == [(own(embedding), "We begin in autumn.")]
 
 
+async def test_more_than_is_looked_through_at_once_is_not_missed(
+    record: Record, home: Path, server: EmbeddingServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(room, "_NEWEST", 2)
+    async with at_work(record, home, remote(server)) as embedding:
+        await embedding.settled()
+        go_on = anyio.Event()
+
+        async def wait(_: Call) -> Reply:
+            await go_on.wait()
+            return Reply()
+
+        server.rule = wait
+        await share(record, "first", "text")
+        await server.asked(lambda call: call.texts == ["first\ntext"])
+        for n in range(9):
+            await share(record, f"d{n}", f"text {n}")
+        go_on.set()
+        await embedding.settled()
+        assert len(await vectors(record)) == 10
+
+
 async def test_a_text_that_was_replaced_meanwhile_never_gets_the_vector_of_the_old_one(
     record: Record, home: Path, server: EmbeddingServer
 ):
