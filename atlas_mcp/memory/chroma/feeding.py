@@ -66,10 +66,7 @@ async def drain(record: Record, chroma: ChromaVectors) -> Told:
             return Told(0, renew=True)
         changed[part[0]].add(part[1])
     refused = [one for name, ids in changed.items() for one in await _tell(record, chroma, name, ids)]
-    if rows:
-        # By number, not up to one: in PostgreSQL a smaller one may be committed later.
-        async with record.write(OUTBOX) as db:
-            await db.execute(delete(outbox).where(outbox.c.seq.in_([row.seq for row in rows])))
+    await _done(record, [row.seq for row in rows])
     return Told(len(rows), refused)
 
 
@@ -102,16 +99,24 @@ async def examine(record: Record, chroma: ChromaVectors, *, thoroughly: bool) ->
 
 
 async def make_whole(record: Record, chroma: ChromaVectors, there: Iterable[str]) -> AsyncGenerator[tuple[int, int]]:
-    """Give it what it lacks and take what is too much, and say after each step how many of how many it has."""
+    """Give it what it lacks and take what is too much, and say before each step how many of how many it has.
+
+    What the outbox has by now is done with that, and taken from it.
+    """
     async with record.read() as db:
         names = await fingerprints(db)
+        of = select(outbox.c.seq, outbox.c.item).where(outbox.c.topic == TOPIC, outbox.c.item != RENEW)
+        told = (await db.execute(of)).all()
     for name in set(there) - set(names):
         await chroma.drop(name)
     for name in names:
         async with record.read() as db:
             wanted = await numbers(db, name)
         have = await chroma.numbers(name)
-        lacking, extra = np.setdiff1d(wanted, have), np.setdiff1d(have, wanted)
+        # What both have may have come anew under the number of what went.
+        changed = [part[1] for row in told if (part := parted(row.item)) and part[0] == name]
+        lacking = np.union1d(np.setdiff1d(wanted, have), np.intersect1d(wanted, np.array(changed, dtype=np.int64)))
+        extra = np.setdiff1d(have, wanted)
         for part in _parts(extra):
             await chroma.remove(name, part)
         for n, part in enumerate(_parts(lacking)):
@@ -120,6 +125,14 @@ async def make_whole(record: Record, chroma: ChromaVectors, there: Iterable[str]
                 block = await block_of(db, name, part)
             if len(block.ids):
                 await chroma.put(name, block)
+    await _done(record, [row.seq for row in told])
+
+
+async def _done(record: Record, seqs: Sequence[int]) -> None:
+    # By number, not up to one: in PostgreSQL a smaller one may be committed later.
+    for n in range(0, len(seqs), _AT_ONCE):
+        async with record.write(OUTBOX) as db:
+            await db.execute(delete(outbox).where(outbox.c.seq.in_(seqs[n : n + _AT_ONCE])))
 
 
 async def _tell(record: Record, chroma: ChromaVectors, name: str, ids: set[int]) -> list[int]:

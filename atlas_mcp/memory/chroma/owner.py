@@ -64,12 +64,19 @@ class Chroma:
         self.progress = (0, 0)
         self.problem = ""
         self.refused = 0
+        self.rebuilt = 0
+        """How often the files were not trusted any more, and filled anew."""
         self.pid: int | None = None
 
     @property
     def ready(self) -> bool:
         """Whether it can be asked."""
         return self._vectors is not None
+
+    @property
+    def asked(self) -> ChromaVectors | None:
+        """Its vectors, as long as it is ready: for whoever compares them with the record's."""
+        return self._vectors
 
     async def nearest(self, fingerprint: str, query: NDArray[np.float32], most: int) -> list[tuple[int, float]] | None:
         """The nearest passages, whosever they are, with their similarity; None where the record must answer."""
@@ -145,6 +152,7 @@ class Chroma:
             anew = await self._renewal_wanted(state) or self._crashes > _CRASHES
             async with started(self.place.home) as process:
                 vectors, mark, there = await self._opened(process, "", anew=anew)
+                self.rebuilt += mark == "checking"
                 await self._feed(process, vectors, there, thoroughly=mark != "clean")
 
     async def _with_server(self) -> None:
