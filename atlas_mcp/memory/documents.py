@@ -18,7 +18,7 @@ from sqlalchemy import delete, insert, select, text, update
 
 from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.memory import postgres_index
-from atlas_mcp.memory.chunks import passages
+from atlas_mcp.memory.chunks import Piece, pieces
 from atlas_mcp.memory.tombstones import check_not_forgotten, lift
 from atlas_mcp.model.knowledge import AGENT_TRUST, CALLER_TRUST, MAX_DOCUMENT, MAX_NAME, MAX_OBSERVATION, Document
 from atlas_mcp.model.memory_kinds import EVERYBODY
@@ -69,18 +69,18 @@ class Documents:
         limit = MAX_DOCUMENT if author == CALLER else MAX_OBSERVATION
         name, project = _checked_name(name), (project or "").strip()
         check_text(content, limit)
-        digest, pieces = hashlib.sha256(content.encode()).hexdigest(), passages(content)
+        digest, parts = hashlib.sha256(content.encode()).hexdigest(), pieces(content)
         async with self._record.write() as db:
             if author == CALLER:
-                await lift(db, self._caller, [content, *pieces])
+                await lift(db, self._caller, [content, *(one.text for one in parts)])
             else:
                 await check_not_forgotten(db, self._caller, content)
             before = await self._named(db, project, author, name)
             if before is not None and before.sha256 == digest:
                 return _document(before, changed=False)
-            kept = await self._keep(db, before, (project, author, name), digest, content, len(pieces))
+            kept = await self._keep(db, before, (project, author, name), digest, content, len(parts))
             origin = Origin(KNOWLEDGE, kept.id, name, project, author, kept.trust, kept.updated_at)
-            await add_passages(db, self._caller, origin, pieces)
+            await add_passages(db, self._caller, origin, parts)
         return _document(kept)
 
     async def _keep(
@@ -128,8 +128,8 @@ class Documents:
         """The document's whole text; None if the caller has no such document."""
         mine = (passage.c.caller == self._caller.id, passage.c.source == document_id, passage.c.kind == KNOWLEDGE)
         async with self._record.read() as db:
-            rows = await db.execute(select(passage.c.text).where(*mine).order_by(passage.c.ordinal))
-            return "".join(rows.scalars()) or None
+            parts = select(passage.c.text, passage.c.repeated).where(*mine).order_by(passage.c.ordinal)
+            return "".join(row.text[row.repeated :] for row in await db.execute(parts)) or None
 
     async def delete_document(self, document_id: str) -> bool:
         """Delete the document, its passages, and its words from the indexes; False if the caller has none such.
@@ -159,7 +159,7 @@ class Documents:
         return (await db.execute(select(document).where(*mine))).one_or_none()
 
 
-async def add_passages(db: AsyncConnection, caller: Caller, origin: Origin, pieces: Iterable[str]) -> None:
+async def add_passages(db: AsyncConnection, caller: Caller, origin: Origin, parts: Iterable[str | Piece]) -> None:
     """Write the passages of one source; the indexes follow."""
     common = {
         "caller": caller.id,
@@ -174,9 +174,16 @@ async def add_passages(db: AsyncConnection, caller: Caller, origin: Origin, piec
         "expires_at": origin.expires_at,
         "superseded_by": origin.superseded_by,
     }
+    found = (part if isinstance(part, Piece) else Piece(part) for part in parts)
     rows = [
-        {**common, "ordinal": n, "sha256": hashlib.sha256(piece.encode()).hexdigest(), "text": piece}
-        for n, piece in enumerate(pieces)
+        {
+            **common,
+            "ordinal": n,
+            "sha256": hashlib.sha256(one.text.encode()).hexdigest(),
+            "text": one.text,
+            "repeated": one.repeated,
+        }
+        for n, one in enumerate(found)
     ]
     await write_passages(db, rows)
 

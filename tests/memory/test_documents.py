@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from atlas_mcp.errors import InvalidInput, OverLimit
-from atlas_mcp.memory.chunks import LONGEST, passages
+from atlas_mcp.memory.chunks import LONGEST, OVERLAP, passages, pieces
 from atlas_mcp.memory.documents import Documents
 from atlas_mcp.memory.search import Scope, search
 from atlas_mcp.memory.words import Query
@@ -189,6 +189,52 @@ def test_the_passages_of_a_text_are_the_text_and_none_is_too_long(content: str):
     made = passages(content)
     assert "".join(made) == content
     assert all(0 < len(one) <= LONGEST for one in made)
+    assert "".join(one.text[one.repeated :] for one in pieces(content)) == content
+    assert all(one.repeated <= OVERLAP for one in pieces(content)), "there is no heading"
+
+
+HANDBOOK = f"""# The harbour
+
+## Boats
+
+```
+# this is a remark in a program
+```
+
+{"Boats wait at the mole until they are called. " * 30}
+
+### Permits
+
+{"A permit lasts a year and is shown at the gate. " * 12}
+
+## Lamps
+
+{"The lamp is lit at dusk by two keepers. " * 40}
+"""
+
+
+def test_each_passage_says_under_which_headings_it_stands_and_how_the_one_before_ended():
+    made = pieces(HANDBOOK)
+    boats = [one for one in made if "Boats wait" in one.text[one.repeated :]]
+    assert len(boats) > 1
+    for one in boats[1:]:
+        context = one.text[: one.repeated]
+        assert context.startswith("# The harbour\n## Boats\n")
+        assert context.removeprefix("# The harbour\n## Boats\n").strip().endswith("until they are called.")
+    [permits] = [one for one in made if "### Permits" in one.text[one.repeated :]]
+    assert permits.text.startswith("# The harbour\n## Boats\n### Permits"), "it begins a section: nothing before it"
+    lamps = [one for one in made if one.text[one.repeated :].startswith("The lamp is lit")]
+    assert all(one.text.startswith("# The harbour\n## Lamps\n") for one in lamps)
+    assert not any(one.text.rstrip().endswith(("## Boats", "## Lamps")) for one in made), (
+        "a heading stays with its text"
+    )
+
+
+async def test_a_passage_is_found_by_its_heading_and_the_document_is_still_the_text(record: Record):
+    made = await Documents(ME, record).share("handbook", HANDBOOK)
+    hits = await find(record, "permits at the gate")
+    assert "### Permits" in hits[0].text
+    assert await Documents(ME, record).text_of(made.id) == HANDBOOK
 
 
 def test_short_paragraphs_go_together_and_sentences_stay_whole():
