@@ -15,14 +15,15 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from atlas_mcp import __version__
-from atlas_mcp._backups import back_up, restore
 from atlas_mcp._budgets import check_prices
 from atlas_mcp._chats import ask_turn, replied, reply_of
 from atlas_mcp._facts import Facts
 from atlas_mcp._forgetting import Way
 from atlas_mcp._groups import Groups
 from atlas_mcp._history import open_history
+from atlas_mcp._home_care import back_up, check_memory, restore
 from atlas_mcp._keeper import RoomsKeeper, open_rooms
+from atlas_mcp._memories import Remembering
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._portable import Portable
 from atlas_mcp._purging import purge
@@ -43,6 +44,7 @@ from atlas_mcp.watch.calls import CallTracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from datetime import datetime
     from pathlib import Path
     from typing import Unpack
 
@@ -67,8 +69,8 @@ if TYPE_CHECKING:
     OnRun = Callable[[str], None]
 
 __all__ = [
-    "MAX_WAIT_SECONDS", "Atlas", "back_up", "letta_app", "open_atlas", "open_history", "open_traces_page", "refusing",
-    "restore",
+    "MAX_WAIT_SECONDS", "Atlas", "back_up", "check_memory", "letta_app", "open_atlas", "open_history",
+    "open_traces_page", "refusing", "restore",
 ]  # fmt: skip
 
 HTTP_KEY = "http"
@@ -92,6 +94,7 @@ class Atlas:
         self._keeper = keeper
         self.version = __version__
         self.groups = Groups(keeper)
+        self.memories = Remembering(keeper, self.groups)
         self.facts = Facts(keeper)
 
     # -- who is asking
@@ -246,14 +249,17 @@ class Atlas:
         kinds: Sequence[MemoryKind] | None = None,
         project: str | None = None,
         limit: int = 8,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        min_trust: float = 0.0,
     ) -> Recalled:
-        """What is remembered of that, best first, in shared knowledge, archives, blocks and results of runs.
+        """What is remembered of that, best first; `since` and `until` are of when it was written, `min_trust` is 0 to 1.
 
         Raises InvalidInput, OverLimit and UnknownAgent; a Letta that cannot be used costs a note, and is raised only
         where nothing but Letta was asked.
         """
-        rooms = await self._keeper.rooms()
-        return await rooms.search_memory(caller, query, agent=agent, kinds=kinds, project=project, limit=limit)
+        where = {"agent": agent, "kinds": kinds, "project": project, "since": since, "until": until}
+        return await (await self._keeper.rooms()).search_memory(caller, query, limit=limit, min_trust=min_trust, **where)
 
     # -- carrying a constellation away, and bringing one
 

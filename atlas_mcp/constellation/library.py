@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atlas_mcp.constellation.fact_desk import FactDesk
 from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.memory.documents import Documents
-from atlas_mcp.memory.search import Scope, search
+from atlas_mcp.memory.facts import Facts
+from atlas_mcp.memory.finding import Finder
+from atlas_mcp.memory.scope import Scope
 from atlas_mcp.memory.words import Query
 from atlas_mcp.model.knowledge import MAX_HITS, MAX_QUERY
 from atlas_mcp.watch.spans import outputs, span
@@ -18,21 +21,34 @@ from atlas_mcp.watch.spans import outputs, span
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from atlas_mcp.memory.search import Found
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.knowledge import Document, Hit
+    from atlas_mcp.model.memory_kinds import MemoryKind
     from atlas_mcp.store.record import Record
 
 _SHOWN = 200
+OPEN_TO_AGENTS: tuple[MemoryKind, ...] = ("knowledge", "short_term", "long_term", "procedural", "fact")
+"""What an agent finds by a search of its own, where it is for all, for it or for its team."""
 
 
 class Library:
-    """One caller's documents. `on_change` is told of the caller whenever one was changed or deleted."""
+    """One caller's documents. `on_change` is told of the caller whenever one was changed or deleted; `finder` searches,
+    by default by words alone.
+    """
 
-    def __init__(self, caller: Caller, record: Record, on_change: Callable[[Caller], None] | None = None) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        record: Record,
+        on_change: Callable[[Caller], None] | None = None,
+        finder: Finder | None = None,
+    ) -> None:
         self.caller = caller
         self.documents = Documents(caller, record)
         self._record = record
         self._on_change = on_change
+        self._finder = finder or Finder(record)
 
     async def share(self, name: str, text: str, *, project: str | None = None, author: str = "caller") -> Document:
         """Keep the text under that name for every agent. InvalidInput, OverLimit."""
@@ -51,20 +67,19 @@ class Library:
         self._changed(done)
         return done
 
-    async def search(
-        self, query: Query, limit: int, *, project: str | None = None, author: str | None = None
-    ) -> list[Hit]:
-        """The best passages of the documents, best first."""
-        inputs = {"query": query.text, "project": project, "author": author, "limit": limit}
+    async def search(self, query: Query, scope: Scope, limit: int) -> Found:
+        """The best of the caller's passages, best first."""
+        narrowed = {"project": scope.project, "agent": scope.agent, "scopes": scope.scopes}
+        inputs = {"query": query.text, "kinds": scope.kinds, **narrowed, "limit": limit}
         with span("search knowledge", kind="RETRIEVER", inputs=inputs) as opened:
-            async with self._record.read() as db:
-                hits = await search(db, Scope(self.caller, ("knowledge",), project, author), query, limit)
-            outputs(opened, [hit.model_dump(mode="json") for hit in hits])
-            return hits
+            found = await self._finder.find(scope, query, limit)
+            outputs(opened, [hit.model_dump(mode="json") for hit in found.hits])
+            return found
 
-    def desk(self, agent: str) -> Desk:
-        """The library as that agent uses it."""
-        return Desk(self, agent)
+    def desk(self, agent: str, *, team: str | None = None, run_id: str | None = None) -> Desk:
+        """The library as that agent of that team uses it, in that run if it is in one."""
+        seen = ("all", f"agent:{agent}", *([f"team:{team}"] if team else ()))
+        return Desk(self, agent, seen, FactDesk(Facts(self.caller, self._record, scopes=seen), agent, seen, run_id))
 
     def _changed(self, changed: bool) -> None:
         if changed and self._on_change:
@@ -74,13 +89,16 @@ class Library:
 class Desk:
     """The library as the sources of agents' tools use it: plain values in, so that they import nothing of ours."""
 
-    def __init__(self, library: Library, agent: str) -> None:
+    def __init__(self, library: Library, agent: str, seen: tuple[str, ...], facts: FactDesk) -> None:
         self._library = library
         self._agent = agent
+        self._seen = seen
+        self.facts = facts
 
     async def search(self, query: str, limit: int) -> list[Hit]:
-        """The best passages of all shared documents."""
-        return await self._library.search(checked_query(query), max(1, min(limit, MAX_HITS)))
+        """The best passages of all shared documents, and of what is remembered for all, for this agent or its team."""
+        scope = Scope(self._library.caller, OPEN_TO_AGENTS, scopes=self._seen)
+        return (await self._library.search(checked_query(query), scope, max(1, min(limit, MAX_HITS)))).hits
 
     async def share(self, title: str, text: str) -> Document:
         """Share a text as this agent's own."""

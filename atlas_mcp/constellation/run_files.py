@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 class RunFiles(Protocol):
     """One run as an agent's tools see it in one turn. What cannot be done is raised as ToolFailed or InvalidInput."""
 
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        ...
+
     def materials(self) -> Sequence[Material]:
         """Every material of the run, in the caller's order."""
         ...

@@ -30,7 +30,7 @@ from atlas_mcp.watch import spans
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from atlas_mcp.constellation.library import Library
+    from atlas_mcp.constellation.library import Desk, Library
     from atlas_mcp.constellation.tool_folders import ToolFolders
     from atlas_mcp.model.agent import AgentSpec
     from atlas_mcp.model.turn import ToolSpec
@@ -86,13 +86,18 @@ class Toolbox:
     def session(self, agent: AgentSpec, run: RunFiles | None) -> ToolSession:
         """The tools that this agent may use in one turn; without a run, or shared knowledge, none that need it."""
         pools = pool_matrix().of(agent)
-        has = {"run": RunDoor(run) if run else None, "knowledge": self._library and self._library.desk(agent.name)}
+        has = {"run": RunDoor(run) if run else None, "knowledge": self._desk(agent, run)}
         mine = {
             name: tool
             for name, tool in self._tools.items()
             if pools & set(tool.source.pools) and (tool.source.kind not in INSIDE or has[tool.source.kind])
         }
         return ToolSession(mine, has, self._folders)
+
+    def _desk(self, agent: AgentSpec, run: RunFiles | None) -> Desk | None:
+        if self._library is None:
+            return None
+        return self._library.desk(agent.name, team=agent.team, run_id=run.run_id if run else None)
 
     def lacks(self, agent: AgentSpec) -> list[Lack]:
         """What the agent needs for its work and has not got here, and how to add it."""

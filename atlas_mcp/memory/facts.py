@@ -62,7 +62,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FACT", "Facts", "Teller", "View", "Walker"]
 
-_BEST_KNOWN = 20
 _CONSIDERED = 100
 _T = TypeVar("_T")
 
@@ -94,6 +93,8 @@ class Facts:
     def view(self, **wanted: Any) -> View:
         """What is seen of them: see `View`."""
         moments = {name: in_utc(wanted.pop(name, None)) for name in ("at", "known_at")}
+        if (relation := wanted.pop("relation", None)) is not None:
+            wanted["relation"] = relation_name(relation, "relation")
         return View(self._caller, scopes=self._scopes, **moments, **wanted)
 
     # -- telling, and taking back
@@ -173,8 +174,7 @@ class Facts:
         """
         about = check_text(about, "about", 10 * MAX_ENTITY)
         _check(limit, MAX_FACTS, "limit")
-        named = relation_name(relation, "relation") if relation else None
-        view = self.view(at=at, known_at=known_at, relation=named, project=project, history=history)
+        view = self.view(at=at, known_at=known_at, relation=relation, project=project, history=history)
         async with self._record.read() as db:
             aliases = await Aliases.read(db, self._caller)
             roots = await self._meant(db, about, aliases)
@@ -192,7 +192,7 @@ class Facts:
     ) -> Known:
         """What is around a thing: facts at most `depth` (1 to 3) steps away, the nearest first, at most `limit`.
 
-        `wanted` is `at`, `known_at` and `project`, as in `recall`. InvalidInput for a thing that nobody knows.
+        `wanted` is `at`, `known_at`, `relation` and `project`, as in `recall`. InvalidInput for what nobody knows.
         """
         _check(depth, MAX_DEPTH, "depth")
         _check(limit, MAX_FACTS, "limit")
@@ -242,8 +242,9 @@ class Facts:
             hits.append(FactHit(fact=one, score=round(score * one.trust, 4), distance=far))
         return sorted(hits, key=lambda hit: (-hit.score, hit.fact.id, hit.fact.version))[:limit]
 
-    async def overview(self) -> Overview:
-        """How much is held, and the things that most is held of."""
+    async def overview(self, limit: int = 20) -> Overview:
+        """How much is held, and the things that most is held of, at most `limit` (1 to 200)."""
+        _check(limit, MAX_FACTS, "limit")
         seen = self.view().condition()
         async with self._record.read() as db:
             aliases = await Aliases.read(db, self._caller)
@@ -253,9 +254,9 @@ class Facts:
             count = func.count().label("n")
             of_each = select(fact.c.subject, count).where(seen).group_by(fact.c.subject)
             counts: dict[str, int] = {}
-            for one, n in await db.execute(of_each.order_by(count.desc(), fact.c.subject).limit(2 * _BEST_KNOWN)):
+            for one, n in await db.execute(of_each.order_by(count.desc(), fact.c.subject).limit(2 * limit)):
                 counts[aliases.root(one)] = counts.get(aliases.root(one), 0) + n
-            best = await shown(db, self._caller, sorted(counts, key=lambda one: -counts[one])[:_BEST_KNOWN], aliases)
+            best = await shown(db, self._caller, sorted(counts, key=lambda one: -counts[one])[:limit], aliases)
         known = [one.model_copy(update={"facts": counts[one.id]}) for one in best.values()]
         return Overview(entities=things - len(aliases.into), facts=facts, known_best=known)
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlas_mcp.memory.embedding import Embedding
+    from atlas_mcp.memory.facts import Facts
+    from atlas_mcp.memory.finding import Finder
+    from atlas_mcp.memory.memories import Memories
     from atlas_mcp.memory.redis.counters import Counters
     from atlas_mcp.memory.redis.opening import Redis
     from atlas_mcp.memory.uses import Uses
@@ -41,11 +44,30 @@ class HybridMemory:
     uses: Uses
     redis: Redis | None = None
 
+    def memories(self, caller: Caller) -> Memories:
+        """The caller's memories."""
+        from atlas_mcp.memory.memories import Memories
+
+        return Memories(caller, self.record)
+
     def working(self, caller: Caller, place: Place | None = None, *, author: str = "atlas") -> Working:
         """The caller's working memory in that place."""
         from atlas_mcp.memory.working import Working
 
         return Working(caller, self.record, self.redis and self.redis.cache, place=place, author=author)
+
+    def facts(self, caller: Caller, *, scopes: tuple[str, ...] | None = None) -> Facts:
+        """The caller's facts, or those of these scopes."""
+        from atlas_mcp.memory.facts import Facts
+
+        return Facts(caller, self.record, scopes=scopes)
+
+    @property
+    def finder(self) -> Finder:
+        """What searches in all of it."""
+        from atlas_mcp.memory.finding import Finder
+
+        return Finder(self.record, self.embedding, self.vectors)
 
     def counters(self, caller: Caller) -> Counters:
         """How often things of this caller's happened lately."""
@@ -62,6 +84,7 @@ async def open_memory(
 
     `locks` are those of the home itself: its files are exclusive. `shared` are those of all that have the record.
     """
+    from atlas_mcp.memory.checking import keep_checking
     from atlas_mcp.memory.embedding import Embedding
     from atlas_mcp.memory.expiring import keep_expiring
     from atlas_mcp.memory.redis.opening import open_redis
@@ -78,11 +101,19 @@ async def open_memory(
         Vectors(record, everybodys, home, config),
         Uses(record),
     )
+    failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        memory.redis = await open_redis(config.redis_url, record, tasks)
-        tasks.start_soon(memory.embedding.work)
-        tasks.start_soon(memory.vectors.work)
-        tasks.start_soon(memory.uses.work)
-        tasks.start_soon(keep_expiring, record)
-        yield memory
-        tasks.cancel_scope.cancel()
+        try:
+            memory.redis = await open_redis(config.redis_url, record, tasks)
+            tasks.start_soon(memory.embedding.work)
+            tasks.start_soon(memory.vectors.work)
+            tasks.start_soon(memory.uses.work)
+            tasks.start_soon(keep_expiring, record)
+            tasks.start_soon(keep_checking, memory, everybodys)
+            yield memory
+        except Exception as error:  # noqa: BLE001 - raised again below: a task group would wrap it in a group
+            failure = error
+        finally:
+            tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

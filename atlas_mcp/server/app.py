@@ -25,6 +25,7 @@ from atlas_mcp.server.graph_resources import GraphResources
 from atlas_mcp.server.group_tools import GroupTools
 from atlas_mcp.server.knowledge_tools import KnowledgeTools
 from atlas_mcp.server.memory_tools import MemoryTools
+from atlas_mcp.server.note_tools import NoteTools
 from atlas_mcp.server.rating_tools import RatingTools
 from atlas_mcp.server.resources import RunResources, watching
 from atlas_mcp.server.run_tasks import RunTasks
@@ -64,7 +65,7 @@ def core_tools(atlas: Atlas, transport: Transport) -> list[Tool]:
 
 def tools_of(atlas: Atlas, transport: Transport, toolset: Toolset) -> list[Tool]:
     """The tools of a toolset: the core ones, and those that only some clients are to have."""
-    further = {"memory": (FactTools,), "admin": (AdminTools,)}
+    further = {"memory": (NoteTools, FactTools), "admin": (AdminTools,)}
     nouns = [noun for name, some in further.items() if toolset in {name, "all"} for noun in some]
     return core_tools(atlas, transport) + [tool for noun in nouns for tool in noun(atlas, transport).tools()]
 

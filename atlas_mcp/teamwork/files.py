@@ -37,6 +37,11 @@ class TurnFiles:
         self.escalated: list[str] = []
         self.asked: list[dict[str, Any]] = []
 
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self._run.run_id
+
     def materials(self) -> Sequence[Material]:
         """The run's materials."""
         return self._task.materials

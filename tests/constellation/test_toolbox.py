@@ -41,6 +41,8 @@ pytestmark = pytest.mark.anyio
 class Files:
     """A run's files in memory."""
 
+    run_id = "run-1"
+
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
         self.cited: list[Evidence] = []

@@ -27,6 +27,8 @@ def load(name: str) -> Callable[..., Any]:
 class Texts:
     """A run that has materials and nothing else."""
 
+    run_id = "run-1"
+
     def __init__(self, texts: dict[str, str]) -> None:
         self._materials = [Material(name=name, text=text) for name, text in texts.items()]
 
