@@ -42,7 +42,8 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         open_runs = await keeper.opened.runs.count_open(caller)
         roster = await keeper.opened.additions(caller).roster()
     house = [_models(keeper), record, *await _lettas(keeper), _runs(keeper)]
-    rooms = [*house, *_vectors(keeper), *_redis(keeper), _tools(keeper), _sandbox(), _tracing(keeper)]
+    house += [await _embedder(keeper, record)]
+    rooms = [*house, *_vectors(keeper), *_redis(keeper), *await _memory(keeper, record), _tools(keeper), _sandbox(), _tracing(keeper)]
     spent = await describe_spending(keeper, caller) if record.health != "failing" else None
     notes = [note for note in (keeper.model_note, price_note(keeper), spending_note(spent)) if note]
     notes += keeper.lacks()
@@ -126,6 +127,14 @@ async def _on_postgresql(record: Record, database: Postgres) -> Room:
     return Room(name="record", health="ok", text=f"PostgreSQL {version} at {database.shown}.")
 
 
+async def _embedder(keeper: RoomsKeeper, record: Room) -> Room:
+    if keeper.opened is None or record.health != "ok":
+        return Room(name="embedder", health="idle", text="Opens with the first call that needs the record.")
+    from atlas_mcp.memory.embedding_status import describe
+
+    return await describe(keeper.opened.memory.embedding, keeper.opened.record)
+
+
 def _runs(keeper: RoomsKeeper) -> Room:
     if broken := _broken("runs", keeper.home.engine):
         return broken
@@ -173,6 +182,22 @@ def _to_bring_over(name: str, rooms: Rooms) -> str:
 
 def _vectors(keeper: RoomsKeeper) -> list[Room]:
     return [keeper.opened.memory.vectors.room()] if keeper.opened is not None else []
+
+
+async def _memory(keeper: RoomsKeeper, record: Room) -> list[Room]:
+    if keeper.opened is None or record.health != "ok":
+        return []
+    from atlas_mcp.memory.checking import last
+
+    found = await last(keeper.opened.record)
+    if found is None:
+        return [Room(name="memory", health="idle", text="Its stores are compared a minute after the start, and then on.")]
+    troubles = [f"{store.store}: {store.text}" for store in found.stores if store.health in ("warning", "failing")]
+    when = f"Compared at {found.at:%Y-%m-%d %H:%M} UTC"
+    if not troubles:
+        return [Room(name="memory", health="ok", text=f"{when}: the stores have what the record has.")]
+    step = "Run `atlas-mcp memory check --repair`; it makes every store as the record is."
+    return [Room(name="memory", health=found.health, text=f"{when}. {' '.join(troubles)}", next_step=step)]
 
 
 def _redis(keeper: RoomsKeeper) -> list[Room]:
