@@ -42,8 +42,8 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         open_runs = await keeper.opened.runs.count_open(caller)
         roster = await keeper.opened.additions(caller).roster()
     house = [_models(keeper), record, *await _lettas(keeper), _runs(keeper)]
-    house += [await _embedder(keeper, record)]
-    rooms = [*house, *_vectors(keeper), *_redis(keeper), *await _memory(keeper, record), _tools(keeper), _sandbox(), _tracing(keeper)]
+    house += [await _embedder(keeper, record), *_vectors(keeper), *_redis(keeper), *await _memory(keeper, record)]
+    rooms = [*house, _tools(keeper), _sandbox(), _tracing(keeper)]
     spent = await describe_spending(keeper, caller) if record.health != "failing" else None
     notes = [note for note in (keeper.model_note, price_note(keeper), spending_note(spent)) if note]
     notes += keeper.lacks()
@@ -191,7 +191,7 @@ async def _memory(keeper: RoomsKeeper, record: Room) -> list[Room]:
 
     found = await last(keeper.opened.record)
     if found is None:
-        return [Room(name="memory", health="idle", text="Its stores are compared a minute after the start, and then on.")]
+        return [Room(name="memory", health="idle", text="Its stores are compared a minute after the start.")]
     troubles = [f"{store.store}: {store.text}" for store in found.stores if store.health in ("warning", "failing")]
     when = f"Compared at {found.at:%Y-%m-%d %H:%M} UTC"
     if not troubles:

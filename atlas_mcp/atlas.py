@@ -12,7 +12,7 @@ caller does not exist. All that is refused or fails knowingly is an AtlasError.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atlas_mcp import __version__
 from atlas_mcp._budgets import check_prices
@@ -21,7 +21,6 @@ from atlas_mcp._facts import Facts
 from atlas_mcp._forgetting import Way
 from atlas_mcp._groups import Groups
 from atlas_mcp._history import open_history
-from atlas_mcp._home_care import back_up, check_memory, restore
 from atlas_mcp._keeper import RoomsKeeper, open_rooms
 from atlas_mcp._memories import Remembering
 from atlas_mcp._pages import letta_app, open_traces_page
@@ -44,7 +43,6 @@ from atlas_mcp.watch.calls import CallTracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-    from datetime import datetime
     from pathlib import Path
     from typing import Unpack
 
@@ -55,7 +53,6 @@ if TYPE_CHECKING:
     from atlas_mcp.model.group import GroupReply
     from atlas_mcp.model.knowledge import Document, Recalled
     from atlas_mcp.model.memory import Block, Replacement
-    from atlas_mcp.model.memory_kinds import MemoryKind
     from atlas_mcp.model.portable import Carried
     from atlas_mcp.model.rating import TextRating
     from atlas_mcp.model.run import RunStatus
@@ -68,10 +65,7 @@ if TYPE_CHECKING:
     OnNews = Callable[[Run], Awaitable[None]]
     OnRun = Callable[[str], None]
 
-__all__ = [
-    "MAX_WAIT_SECONDS", "Atlas", "back_up", "check_memory", "letta_app", "open_atlas", "open_history",
-    "open_traces_page", "refusing", "restore",
-]  # fmt: skip
+__all__ = ["MAX_WAIT_SECONDS", "Atlas", "letta_app", "open_atlas", "open_history", "open_traces_page", "refusing"]
 
 HTTP_KEY = "http"
 
@@ -240,26 +234,14 @@ class Atlas:
         rooms = await self._keeper.rooms()
         return await rooms.library(caller).share(name, text, project=project)
 
-    async def search_memory(
-        self,
-        caller: Caller,
-        query: str,
-        *,
-        agent: str | None = None,
-        kinds: Sequence[MemoryKind] | None = None,
-        project: str | None = None,
-        limit: int = 8,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        min_trust: float = 0.0,
-    ) -> Recalled:
-        """What is remembered of that, best first; `since` and `until` are of when it was written, `min_trust` is 0 to 1.
+    async def search_memory(self, caller: Caller, query: str, **narrowed: Any) -> Recalled:
+        """What is remembered of that, best first. It can be narrowed to an `agent`, to `kinds`, to a `project`, to what
+        was written `since` and `until` moments, and to a `min_trust` of 0 to 1; there are at most `limit` hits (8).
 
         Raises InvalidInput, OverLimit and UnknownAgent; a Letta that cannot be used costs a note, and is raised only
         where nothing but Letta was asked.
         """
-        where = {"agent": agent, "kinds": kinds, "project": project, "since": since, "until": until}
-        return await (await self._keeper.rooms()).search_memory(caller, query, limit=limit, min_trust=min_trust, **where)
+        return await (await self._keeper.rooms()).search_memory(caller, query, **narrowed)
 
     # -- carrying a constellation away, and bringing one
 

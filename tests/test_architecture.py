@@ -30,10 +30,11 @@ ALLOWED: dict[str, set[str]] = {
     "constellation": CONSTELLATION,
     "teamwork": CONSTELLATION | {"constellation", "runs"},
     "server": MODEL | {"atlas"},
-    "cli": MODEL | {"settings", "atlas", "server"},
+    "cli": MODEL | {"settings", "atlas", "home_care", "server"},
 }
 ROOTS = {
     "atlas",
+    "home_care",
     "_agent_files",
     "_budgets",
     "_team_tasks",
@@ -44,7 +45,6 @@ ROOTS = {
     "_forgetting",
     "_groups",
     "_history",
-    "_home_care",
     "_pages",
     "_portable",
     "_purging",

@@ -16,7 +16,7 @@ def backup(
     file: _File, force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False
 ) -> None:
     """Write everything that is remembered, of every caller, to one file; servers may go on working."""
-    from atlas_mcp.atlas import back_up
+    from atlas_mcp.home_care import back_up
     from atlas_mcp.settings import load_settings
 
     if file.exists() and not force:
@@ -29,7 +29,7 @@ def backup(
 
 def restore(file: _File) -> None:
     """Put the home as a backup has it, whole or not at all. What is there is kept aside; no server may be running."""
-    from atlas_mcp.atlas import restore
+    from atlas_mcp.home_care import restore
     from atlas_mcp.settings import load_settings
 
     settings = load_settings()

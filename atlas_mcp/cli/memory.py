@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.atlas import Atlas
     from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.checked import MemoryCheck
     from atlas_mcp.model.forgetting import Forgotten, Purged, Target
     from atlas_mcp.model.memory_item import MemoryItem
 
@@ -85,6 +86,27 @@ def purge() -> None:
         raise typer.Exit(1)
 
 
+@memory.command()
+def check(
+    repair: Annotated[bool, typer.Option("--repair", help="Make every store as the record is.")] = False,
+) -> None:
+    """Compare the stores of all that is remembered, of every caller: sets of ids, and questions for what lies there.
+
+    Servers may go on working. Exit code 1 when something differs and was not mended.
+    """
+    import anyio
+
+    found = anyio.run(_check, repair)
+    console = _console()
+    for store in found.stores:
+        console.print(f"{store.health:>8}  {store.store:<8} {store.text}", markup=False)
+        for problem in store.problems:
+            done = "mended" if problem.mended else "to be mended with --repair"
+            console.print(f"{'':>8}  {'':<8} {problem.count:,} {problem.text}: {done}", markup=False)
+    if found.problems or found.health != "ok":
+        raise typer.Exit(1)
+
+
 def _console() -> Console:
     from rich.console import Console
 
@@ -93,6 +115,13 @@ def _console() -> Console:
 
 def _caller(atlas: Atlas, http: bool) -> Caller:
     return atlas.key_caller("atlas-mcp memory") if http else atlas.local_caller("atlas-mcp memory")
+
+
+async def _check(repair: bool) -> MemoryCheck:  # anyio.run passes by position
+    from atlas_mcp.home_care import check_memory
+    from atlas_mcp.settings import load_settings
+
+    return await check_memory(load_settings(), repair=repair)
 
 
 async def _list(run_id: str | None, limit: int, http: bool) -> list[MemoryItem]:  # anyio.run passes by position

@@ -94,7 +94,7 @@ async def create(
     }
     made = (await db.execute(insert(memory).values(row).returning(*memory.c))).one()
     await _note(db, caller, made, "created", new.run_id)
-    await _index(db, caller, made)
+    await index(db, caller, made)
     return made
 
 
@@ -112,7 +112,7 @@ async def revise(
         await _follow(db, caller, made)
     else:
         await remove_passages(db, caller, made.id)
-        await _index(db, caller, made)
+        await index(db, caller, made)
     return made
 
 
@@ -195,7 +195,8 @@ async def _note(db: AsyncConnection, caller: Caller, row: Row[Any], operation: C
     await db.execute(insert(memory_revision).values(values))
 
 
-async def _index(db: AsyncConnection, caller: Caller, row: Row[Any]) -> None:
+async def index(db: AsyncConnection, caller: Caller, row: Row[Any]) -> None:
+    """Write the passages that a memory without any is searched by; one that was refused gets none."""
     if row.reason:
         return
     origin = Origin(

@@ -41,7 +41,7 @@ MAX_NAME = 200
 MAX_VALUE = 100_000
 """Characters of a value as JSON."""
 MAX_LISTED = 1_000
-_ID = "wrk-"
+ID = "wrk-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +164,13 @@ class Working:
         await db.execute(update(memory).where(memory.c.id == row.id).values(changed | {"revision": 1}))
         of = memory_revision.c.memory == row.id
         await db.execute(update(memory_revision).where(of, memory_revision.c.number == 1).values(text=content, at=now))
-        if row.revision > 1 or not row.id.startswith(_ID):  # somebody wrote it as a memory in words, with a history
+        if row.revision > 1 or not row.id.startswith(ID):  # somebody wrote it as a memory in words, with a history
             await db.execute(delete(memory_revision).where(of, memory_revision.c.number > 1))
             await remove_passages(db, self._caller, row.id)
         return Kept(content, until, now)
 
     def _new(self, name: str, content: str, until: datetime | None, now: datetime) -> dict[str, Any]:
-        named = {"id": f"{_ID}{uuid4()}", "kind": WORKING, "key": name, "revision": 1, "trust": AGENT_TRUST}
+        named = {"id": f"{ID}{uuid4()}", "kind": WORKING, "key": name, "revision": 1, "trust": AGENT_TRUST}
         texts = {"about": name, "text": content, "source": "", "quote": "", "reason": "", "author": self._author}
         whose = {"caller": self._caller.id, "scope": self._place.scope, "project": self._place.project}
         times = {"created_at": now, "updated_at": now, "expires_at": until}

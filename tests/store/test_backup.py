@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from atlas_mcp._backups import back_up, restore
 from atlas_mcp.errors import (
     BrokenPackage,
     BrokenStore,
@@ -26,6 +25,7 @@ from atlas_mcp.errors import (
     LockTimeout,
     NewerRecord,
 )
+from atlas_mcp.home_care import back_up, restore
 from atlas_mcp.settings import load_settings
 from atlas_mcp.store.backup import ABOUT, Backup, part_of
 from atlas_mcp.store.home import Home, open_home
@@ -288,7 +288,7 @@ def test_bad_places_are_told(home: Home, tmp_path: Path, monkeypatch: pytest.Mon
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from atlas_mcp._backups import restore
+from atlas_mcp.home_care import restore
 from atlas_mcp.settings import load_settings
 left = int(sys.argv[2])
 def counted(name):

@@ -67,6 +67,10 @@ class Cache:
         """Whether it was told that there is no such value; what is older than this moment does not come back."""
         return await self._keep(item, datetime.now(UTC), _GONE, LONGEST)
 
+    async def clear(self, item: str) -> None:
+        """Take out what is there, whatever its version."""
+        await self._try(lambda redis: redis.delete(self._key(self._link.generation, item)))
+
     async def items(self, most: int) -> dict[str, Kept]:
         """Some of what lies there, by what the outbox calls it: for comparing it with the record."""
         of = self._link.generation

@@ -1,0 +1,1 @@
+"""One look a store: whether it has what the record has, and what makes it so again."""
