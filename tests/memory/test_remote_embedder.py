@@ -131,6 +131,16 @@ async def test_a_refusal_is_told_with_what_the_server_says_and_not_repeated(
     assert len(server.calls) == 1
 
 
+async def test_what_a_server_quotes_of_a_text_is_in_no_error(server: EmbeddingServer, home: Path):
+    async with open_embedder(config(server), home) as embedder:
+        assert embedder
+        for status in (400, 403, 500):
+            server.rule = refuse_with(status, "cannot embed 'the marker'")
+            with pytest.raises(EmbedderFailed) as caught:
+                await embedder.embed(["the marker"])
+            assert caught.value.message == f"it answered with status {status}."
+
+
 async def test_a_server_that_asks_to_wait_is_asked_again_when_it_said(server: EmbeddingServer, home: Path):
     async def rule(call: Call) -> Reply:
         busy = len(server.calls) < 3

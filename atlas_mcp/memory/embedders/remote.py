@@ -168,7 +168,8 @@ async def _post(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> byte
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise EmbedderFailed(_said("it cannot be asked", error)) from error
     if answer.status_code != 200:
-        raise _refusal(answer, bytes(content))
+        # A server may quote what it refuses, and a caller's text is not for whoever reads this.
+        raise _refusal(answer, _reason(bytes(content)) if body["input"] == [PROBE] else "")
     return bytes(content)
 
 
@@ -176,9 +177,9 @@ def _said(what: str, error: Exception) -> str:
     return f"{what}: {str(error) or type(error).__name__}."
 
 
-def _refusal(answer: httpx.Response, content: bytes) -> EmbedderFailed:
+def _refusal(answer: httpx.Response, reason: str) -> EmbedderFailed:
     status = answer.status_code
-    message = f"it answered with status {status}{_reason(content)}."
+    message = f"it answered with status {status}{reason}."
     if status in {429, 503}:
         return _NotTaken(message, retry_after=_retry_after(answer))
     return EmbedderFailed(message, of_texts=status in _MAY_BE_A_TEXT, next_step=_STEPS.get(status))
