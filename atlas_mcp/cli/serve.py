@@ -25,8 +25,8 @@ def serve(
         typer.Option(help="With --http: a name by which clients of other machines come; may be repeated."),
     ] = None,
     toolset: Annotated[
-        Literal["core", "admin", "all"],
-        typer.Option(help="Which tools are offered; admin adds those that create and delete agents and groups."),
+        Literal["core", "memory", "admin", "all"],
+        typer.Option(help="Which tools are offered: memory adds those for memories and facts, admin for agents."),
     ] = "core",
     conformance: Annotated[
         bool, typer.Option("--conformance", hidden=True, help="With --http: also what MCP's conformance suite calls.")

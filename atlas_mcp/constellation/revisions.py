@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, insert, select, update
 
-from atlas_mcp.store.tables import revision
+from atlas_mcp.constellation.agent_rows import SHARED
+from atlas_mcp.store.tables import block, revision, turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,6 +83,23 @@ async def of_turn(db: AsyncConnection, caller: Caller, turn_id: str) -> list[tup
     mine = (revision.c.caller == caller.id, revision.c.turn_id == turn_id)
     rows = await db.execute(made.where(*mine).order_by(revision.c.at, revision.c.number))
     return [(_revision(row), row.replaced or "") for row in rows]
+
+
+async def before_run(db: AsyncConnection, caller: Caller, run_id: str) -> list[tuple[str, str, int]]:
+    """Agent, label and number of what each block was before the run changed it, if nobody changed it since."""
+    turns = select(turn.c.id).where(turn.c.caller == caller.id, turn.c.run_id == run_id)
+    mine = (revision.c.caller == caller.id, revision.c.turn_id.in_(turns))
+    ids = set((await db.execute(turns)).scalars())
+    changed = list((await db.execute(select(revision.c.block_id).distinct().where(*mine))).scalars())
+    found: list[tuple[str, str, int]] = []
+    for kept in await db.execute(select(block).where(block.c.caller == caller.id, block.c.letta_id.in_(changed))):
+        theirs = (revision.c.caller == caller.id, revision.c.block_id == kept.letta_id)
+        past = list(await db.execute(select(revision).where(*theirs).order_by(revision.c.number.desc())))
+        earlier = next((one for one in past if one.turn_id not in ids), None)
+        if earlier is not None and past[0].turn_id in ids:
+            writer = str(past[0].author).removeprefix("agent:")
+            found.append((writer if kept.owner == SHARED else kept.owner, kept.label, earlier.number))
+    return sorted(found)
 
 
 async def last_value_by(db: AsyncConnection, caller: Caller, block_id: str, author: str) -> str | None:

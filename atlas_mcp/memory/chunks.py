@@ -102,14 +102,21 @@ def passages(text: str) -> list[str]:
 
 
 def _pieces(text: str) -> Iterator[str]:
+    heading = ""
     for match in _PARAGRAPH.finditer(text):
-        paragraph = match.group()
+        paragraph = heading + match.group()
+        heading = ""
+        if len(paragraph) <= _SECTION and _HEADING.fullmatch(paragraph.strip()):
+            heading = paragraph  # it stays with what follows
+            continue
         while len(paragraph) > LONGEST:
             cut = _cut(paragraph)
             yield paragraph[:cut]
             paragraph = paragraph[cut:]
         if paragraph:
             yield paragraph
+    if heading:
+        yield heading
 
 
 def _cut(paragraph: str) -> int:

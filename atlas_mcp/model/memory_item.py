@@ -9,6 +9,7 @@ from pydantic import Field
 
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.knowledge import AGENT_TRUST, CALLER_TRUST
+from atlas_mcp.model.memory import Block
 from atlas_mcp.model.memory_kinds import EVERYBODY, NoteKind
 
 MAX_MEMORY = 20_000
@@ -97,3 +98,11 @@ class MemoryItem(Frozen):
     def current(self) -> bool:
         """Whether it is remembered now: neither refused, nor taken back, nor superseded."""
         return not self.reason and self.superseded_by is None
+
+
+class Undone(Frozen):
+    """What was taken back: memories as they now stand, ids of facts that are held no more, blocks as they are again."""
+
+    memories: list[MemoryItem] = Field(default_factory=list[MemoryItem])
+    facts: list[str] = Field(default_factory=list[str])
+    blocks: list[Block] = Field(default_factory=list[Block])

@@ -11,7 +11,7 @@ from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model.memory import Block, Replacement
 from atlas_mcp.server.arguments import AgentName
 from atlas_mcp.server.caller import Transport, caller_of
-from atlas_mcp.server.results import BlockList
+from atlas_mcp.server.results import BlockList, UndoneMemory
 from atlas_mcp.server.tool import define
 
 if TYPE_CHECKING:
@@ -82,12 +82,34 @@ class MemoryTools:
     async def undo_memory(
         self,
         ctx: Context[Any, Any],
-        agent: AgentName,
-        label: Annotated[str, Field(description="Such as 'human'.")],
-        revision: Annotated[int, Field(ge=1, description="The revision whose text the block is to have again.")],
-    ) -> Block:
-        """Give a block the text of an earlier revision again, as a new revision: nothing is lost by it.
-        get_agent_memory with history=true lists them.
+        agent: Annotated[str | None, Field(description="Whose block.")] = None,
+        label: Annotated[str | None, Field(description="Such as 'human'.")] = None,
+        revision: Annotated[
+            int | None, Field(ge=1, description="Whose text it is to have again; a block needs it.")
+        ] = None,
+        id: Annotated[str | None, Field(description="A memory or fact instead of a block.")] = None,
+        run_id: Annotated[str | None, Field(description="All that the run stored.")] = None,
+    ) -> UndoneMemory:
+        """Give a block the text of an earlier revision again, or take back a memory's last change: nothing is lost by
+        it. get_agent_memory with history=true lists a block's revisions.
         """
-        caller = caller_of(self._atlas, self._transport, ctx)
-        return await self._atlas.undo_memory(caller, agent, label, revision)
+        caller, memories = caller_of(self._atlas, self._transport, ctx), self._atlas.memories
+        block = {"agent": agent, "label": label}
+        given = [name for name, value in (block | {"id": id, "run_id": run_id}).items() if value is not None]
+        if given == ["id"] and id is not None:
+            return UndoneMemory.of(await memories.undo(caller, id, revision))
+        if given == ["run_id"] and run_id is not None and revision is None:
+            return UndoneMemory.of(await memories.undo_run(caller, run_id))
+        if given == ["agent", "label"] and revision is None:
+            raise InvalidInput(
+                "it is missing.",
+                argument="revision",
+                next_step="Call get_agent_memory with history=true to see the block's revisions.",
+            )
+        if agent is None or label is None or revision is None or len(given) > 2:
+            raise InvalidInput(
+                "they do not name one thing to undo.",
+                argument="agent, label, revision, id, run_id",
+                next_step="Pass agent, label and revision; or id; or run_id.",
+            )
+        return UndoneMemory.of_block(await self._atlas.undo_memory(caller, agent, label, revision))

@@ -35,7 +35,7 @@ ARGUMENTS = {
     "cancel_run": ["run_id"],
     "get_agent_memory": ["agent", "label", "history"],
     "update_agent_memory": ["agent", "label", "value", "append", "replace", "expected_revision"],
-    "undo_memory": ["agent", "label", "revision"],
+    "undo_memory": ["agent", "label", "revision", "id", "run_id"],
     "forget": ["id", "agent", "label", "run_id", "confirm"],
     "search_memory": ["query", "agent", "kinds", "project", "limit"],
     "share_knowledge": ["name", "text", "path", "project"],
