@@ -199,7 +199,9 @@ class GroupRuns:
             goal, given = f"{further.group.name} tends its memory", further.model_dump(mode="json")
             return await rooms.runs.submit(caller, "group", goal, given, needs=rooms.keeper.models.providers())
 
-        return await run_group(run, order, House(agents, rooms.record, rooms.keeper.locks, submit))
+        by_model = rooms.keeper.settings.summaries == "model"
+        house = House(agents, rooms.record, rooms.keeper.locks, submit, summaries_by_model=by_model)
+        return await run_group(run, order, house)
 
 
 def _shown(group: GroupSpec) -> GroupInfo:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     chroma_url: SecretStr | None = Field(default=None, description="A Chroma server, instead of files in the home.")
     redis_url: SecretStr | None = Field(default=None, description="A Redis beside the record, for working memory.")
     neo4j_url: SecretStr | None = Field(default=None, description="A Neo4j beside the record, for the facts.")
+    summaries: Literal["extract", "model"] = Field(
+        default="extract", description="How long talks are summed up: by their own sentences, or by a model."
+    )
     letta_base_url: str | None = Field(
         default=None, validation_alias="LETTA_BASE_URL", description="Address of a Letta server, or of several: a,b."
     )

@@ -44,11 +44,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """In tokens: from how many on a talk is condensed, to how many, and how many of the newest stay as they are."""
+    """In tokens: from how many on a talk is condensed, to how many, and how many of the newest stay as they are. `each`
+    is what every message takes beside its text."""
 
     most: int = 30_000
     condensed: int = 20_000
     recent: int = 5_000
+    each: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Summaries:
         A model that fails, or writes more than it may, costs nothing: then sentences are chosen.
         """
         limits = limits or Limits()
-        sizes = await _sized(messages, counter)
+        sizes = await _sized(messages, counter, limits.each)
         if sum(sizes) <= limits.most:
             return Condensed(tuple(messages), sum(sizes), counter.name)
         start = _recent(sizes, limits.recent)
@@ -196,9 +198,9 @@ def _line(message: ContextItem) -> str:
     return f"{message.source}: {message.text}"
 
 
-async def _sized(messages: Sequence[ContextItem], counter: Counter) -> list[int]:
+async def _sized(messages: Sequence[ContextItem], counter: Counter, each: int) -> list[int]:
     def count() -> list[int]:
-        return [counter.count(m.text) for m in messages]
+        return [counter.count(m.text) + each for m in messages]
 
     if sum(len(m.text) for m in messages) < IN_A_THREAD:
         return count()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from math import ceil
 from typing import Literal
 
 from pydantic import Field
@@ -41,13 +40,6 @@ class Counter:
 
 ESTIMATE = Counter("estimate by classes of characters", estimate_tokens, reserve=0.1)
 """The counting that needs no tokenizer; see `model.tokens`. An exact one takes its place where a caller has one."""
-
-
-def bounded(counter: Counter, chars: int, budget: int) -> Counter:
-    """The same counting where `chars` characters are all that the whole budget may take, too."""
-    return Counter(
-        counter.name, lambda text: max(counter.count(text), ceil(len(text) * budget / chars)), counter.reserve
-    )
 
 
 class ContextItem(Tolerant):

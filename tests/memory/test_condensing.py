@@ -72,6 +72,7 @@ async def test_beyond_thirty_thousand_tokens_it_comes_down_to_twenty_thousand_an
     assert whole > 30_000
     found = await Summaries(ME, record).condense(TALK, messages)
     assert found.counted_by == ESTIMATE.name
+    assert found.summary is not None
     assert estimate_tokens(found.summary.text) <= 20_000
     assert estimate_tokens(found.summary.text) > 10_000
     newest = sum(estimate_tokens(m.text) for m in found.recent)

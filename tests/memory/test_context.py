@@ -10,7 +10,7 @@ import pytest
 
 from atlas_mcp.memory.context import assemble, relevance
 from atlas_mcp.memory.likeness import Words
-from atlas_mcp.model.context import ESTIMATE, SECTIONS, ContextItem, Counter, SectionName, Shape, Share, bounded
+from atlas_mcp.model.context import SECTIONS, ContextItem, Counter, SectionName, Shape, Share
 from atlas_mcp.model.tokens import estimate_tokens
 
 WORDS = Counter("words", lambda text: len(text.split()))
@@ -138,14 +138,6 @@ def test_the_counting_is_named_and_the_estimate_leaves_room_for_what_it_is_wrong
     assert told.tokens == sum(estimate_tokens(one.text) for one in told.items)
     exact = assemble(items, shape(500), WORDS)
     assert (exact.counted_by, exact.tokens) == ("words", 500)
-
-
-def test_a_bound_in_characters_counts_as_tokens_too() -> None:
-    counter = bounded(ESTIMATE, chars=1_000, budget=100)
-    assert counter.count("a" * 1_000) == 200, "a long word is many tokens"
-    assert counter.count("word " * 200) == 200
-    assert counter.count("of a in " * 125) == 375
-    assert bounded(WORDS, chars=1_000, budget=100).count("x" * 500) == 50
 
 
 def test_nothing_given_is_a_context_of_nothing() -> None:

@@ -11,6 +11,7 @@ from atlas_mcp.runs.changes import Spent
 
 if TYPE_CHECKING:
     from atlas_mcp.errors import AtlasError
+    from atlas_mcp.memory.condensing import Summaries
     from atlas_mcp.model.group import GroupSpec
     from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.teamwork.contract import Agents, Journal
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class GroupJob:
-    """The run, its agents, the group, its conversation and the caller's message.
+    """The run, its agents, the group, its conversation and the caller's message; the summaries of such conversations,
+    and whether a model makes them.
 
     `done` counts turns; `failures` are what agents failed with that went on without them.
     """
@@ -29,6 +31,8 @@ class GroupJob:
     group: GroupSpec
     meeting: Meeting
     message: str
+    summaries: Summaries
+    by_model: bool = False
     done: int = 0
     failures: list[AtlasError] = field(default_factory=list["AtlasError"])
 

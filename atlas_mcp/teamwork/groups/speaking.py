@@ -14,6 +14,7 @@ from atlas_mcp.model.group import Said
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork.attempts import attempts
 from atlas_mcp.teamwork.checks import shorten
+from atlas_mcp.teamwork.groups.telling import told
 
 if TYPE_CHECKING:
     from atlas_mcp.model.turn import TurnResult
@@ -63,7 +64,7 @@ async def _taken(
     async def turn(numbered: str) -> TurnResult:
         return await job.agents.take_turn(
             agent,
-            words(job.meeting.unheard(agent, upto, everything=everything)),
+            words(await told(job, agent, upto, everything=everything)),
             conversation=job.meeting.thread(agent) or "new",
             key=numbered,
             run_id=job.run.run_id,
@@ -91,6 +92,6 @@ async def _taken(
 
 
 async def _close(job: GroupJob, turn: TurnResult, key: str, text: str, total: int) -> None:
-    told = shorten(text, LONGEST_EVENT)
-    entry = Entry(turn.agent, "turn_finished", told, turn.turn_id, {}, f"{key}:finished", f"{key}:started")
+    line = shorten(text, LONGEST_EVENT)
+    entry = Entry(turn.agent, "turn_finished", line, turn.turn_id, {}, f"{key}:finished", f"{key}:started")
     await job.run.write(entry, *job.count(turn, total, shorten(text, 120)))

@@ -15,6 +15,7 @@ import anyio
 
 from atlas_mcp.constellation.names import group_lock
 from atlas_mcp.errors import AtlasError
+from atlas_mcp.memory.condensing import Summaries
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.group import GroupSpec, Said, Sleeptime, Stop
 from atlas_mcp.runs.changes import Entry, Kept
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from atlas_mcp.runs.context import RunContext
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
+    from atlas_mcp.teamwork.groups.meeting import Meeting
 
     Submit = Callable[["GroupOrder"], Awaitable[str]]
 
@@ -68,6 +70,7 @@ class House:
     record: Record
     locks: Locks
     submit: Submit
+    summaries_by_model: bool = False
 
 
 async def run_group(run: RunContext, order: GroupOrder, house: House) -> RunOutcome:
@@ -81,7 +84,7 @@ async def _run(run: RunContext, order: GroupOrder, house: House) -> RunOutcome:
     if order.tend:
         async with house.locks.hold(f"tend-{order.conversation}"):
             meeting = await open_meeting(house.record, order.conversation, run.run_id, house.agents.server)
-            return await background.tend(GroupJob(run, house.agents, group, meeting, ""), order.tend)
+            return await background.tend(_job(run, order, house, meeting), order.tend)
     with span(f"group {group.name}", kind="WORKFLOW", inputs=order.message, run_id=run.run_id) as opened:
         async with house.locks.hold(group_lock(order.conversation)):
             outcome = await _talked(run, order, house)
@@ -96,7 +99,7 @@ async def _talked(run: RunContext, order: GroupOrder, house: House) -> GroupOutc
         return GroupOutcome.model_validate_json(known)
     await house.agents.group_copies.show(order.group)
     meeting = await open_meeting(house.record, order.conversation, run.run_id, house.agents.server)
-    job = GroupJob(run, house.agents, order.group, meeting, order.message)
+    job = _job(run, order, house, meeting)
     stop = await in_own_task(_graph(job))
     if job.spent:
         stop = Stop(pattern="budget", reason=str(job.spent))
@@ -118,6 +121,13 @@ async def _talked(run: RunContext, order: GroupOrder, house: House) -> GroupOutc
         changes.append(Entry("atlas", "talk_stopped", text, data=stop.model_dump(), key="stopped"))
     await run.write(*changes)
     return outcome
+
+
+def _job(run: RunContext, order: GroupOrder, house: House, meeting: Meeting) -> GroupJob:
+    summaries = Summaries(run.caller, house.record)
+    return GroupJob(
+        run, house.agents, order.group, meeting, order.message, summaries, by_model=house.summaries_by_model
+    )
 
 
 async def _graph(job: GroupJob) -> Stop | None:
