@@ -91,7 +91,8 @@ class Embedding:
     @property
     def ranks(self) -> bool:
         """Whether the similarity of its vectors is worth ranking by."""
-        return self.answering is not None and self.answering.ranks
+        embedder = self.answering or self._own  # which may be complete by now: the next question finds it out
+        return embedder is not None and embedder.ranks
 
     async def query(self, text: str) -> Query | None:
         """The question's vector, within QUERY_SECONDS; None where there is none to be had."""

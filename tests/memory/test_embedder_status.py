@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,25 @@ async def test_a_refused_key_is_a_warning_with_its_next_step_and_the_words_answe
         assert (room["health"], room["next_step"]) == ("warning", "Check ATLAS_EMBEDDING_KEY.")
         hits = (await call(client, "search_memory", query="spring"))["hits"]
         assert [hit["source"] for hit in hits] == ["plan"]
+
+
+async def test_a_search_finds_what_means_the_same_in_other_words(server: EmbeddingServer):
+    meant = {"car": [1.0, 0.1, 0.0], "automobile": [1.0, 0.0, 0.1], "tea": [0.0, 1.0, 0.0]}
+
+    async def rule(call: Call) -> Reply:
+        data = [
+            {"index": n, "embedding": next((v for word, v in meant.items() if word in text), [0.0, 0.0, 1.0])}
+            for n, text in enumerate(call.texts)
+        ]
+        return Reply(content=json.dumps({"data": data}).encode())
+
+    server.rule = rule
+    async with connected() as client:
+        await call(client, "share_knowledge", name="garage", text="The automobile is red.")
+        await call(client, "share_knowledge", name="kitchen", text="The tea is green.")
+        await becomes(client, "2 of 2 passages have their vector")
+        hits = (await call(client, "search_memory", query="car", kinds=["knowledge"]))["hits"]
+        assert hits[0]["source"] == "garage"
 
 
 async def test_nothing_waits_for_an_embedder_that_hangs(server: EmbeddingServer):
