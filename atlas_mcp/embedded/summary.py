@@ -26,6 +26,8 @@ _INSTRUCTION = """You keep the notes of a long conversation. Write a summary of 
 goes on with it: what was asked, decided, found out and promised, with names, numbers and open questions. Keep what an
 earlier summary says and still matters. At most 300 words, plain sentences, no introduction."""
 _MESSAGE_CHARS = 2_000
+_KEPT = 2 / 3
+"""What is left of a context that is cut: 20,000 tokens of 30,000, so that not every turn has to do this again."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ def cut(entries: list[Entry], room: int) -> int:
 async def shorten(
     model: BaseChatModel, handle: str, entries: list[Entry], earlier: str, upto: int, *, room: int
 ) -> Shortened:
-    """Fits the thread into `room` tokens. Half of it is left free, so that not every turn has to do this again."""
+    """Fits the thread into `room` tokens; a thread that has to be cut is cut to KEPT of them."""
     if size(entries) + usage.tokens(earlier) <= room:
         return Shortened(entries, earlier, upto)
-    start = cut(entries, room // 2)
+    start = cut(entries, int(room * _KEPT))
     old, kept = entries[:start], entries[start:]
     if not old:
         return Shortened(entries, earlier, upto)

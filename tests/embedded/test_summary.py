@@ -57,6 +57,18 @@ async def test_a_later_summary_builds_on_the_earlier_one_and_not_every_turn_make
     assert "Earlier summary: THE SUMMARY" in str(summaries[1][1].content)
 
 
+async def test_what_is_cut_is_cut_to_two_thirds_of_the_room_and_no_further(
+    letta: Any, agent: Any, chat: ScriptedChat
+) -> None:
+    chat.answer = summarising
+    await fill(letta, agent.id)
+    first = next(n for n, messages in enumerate(chat.seen) if "notes of a long" in str(messages[0].content))
+    _, *rest = chat.seen[first + 1]
+    kept = size(rest[:-1])  # without the message that is being answered
+    assert kept <= TOKENS * 2 / 3
+    assert kept > TOKENS / 3
+
+
 async def test_a_summary_survives_a_restart(database: Path, chat: ScriptedChat) -> None:
     chat.answer = summarising
     async with open_letta(database, Source(chat), context_tokens=TOKENS) as letta:
