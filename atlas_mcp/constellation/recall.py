@@ -1,17 +1,16 @@
-"""Search in all that one constellation remembers: shared knowledge, archives, blocks, runs, and what they taught.
+"""Search in all that one constellation remembers: shared knowledge, memories, facts, runs, archives and blocks.
 
-Each kind is searched where it lives: knowledge, runs and learnings in the record, archives by Letta itself, blocks in
-their present values. A hit's score is made of its place among its own kind and of the share of the query's words that
-stand in it (see `memory.search.score_at`), so that hits of all kinds stand in one order. What cannot be searched costs
-a note, and an error only where nothing else was asked for. Nothing is created by searching: an agent that was never
-needed remembers nothing.
+Each kind is searched where it lives: archives by Letta itself, blocks in their present values, all others together in
+the record, by words, vectors and the graph. The score of a hit in Letta is made of its place among its own kind and of
+the share of the query's words that stand in it (see `memory.search.score_at`), the best of the record's counts by that
+share, too: so hits of all kinds stand in one order. What cannot be searched costs a note, and an error only where
+nothing else was asked for. Nothing is created by searching: an agent that was never needed remembers nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 import anyio
@@ -22,7 +21,8 @@ from atlas_mcp.constellation.names import is_guest
 from atlas_mcp.errors import AtlasError, ConfigurationError, InvalidInput, LettaLost, LettaUnavailable
 from atlas_mcp.memory.chunks import passages
 from atlas_mcp.memory.results import bring_up_to_date
-from atlas_mcp.memory.search import Scope, score_at, search
+from atlas_mcp.memory.scope import Scope
+from atlas_mcp.memory.search import Found, score_at
 from atlas_mcp.model.knowledge import AGENT_TRUST, MAX_HITS, Hit, Recalled
 from atlas_mcp.model.memory_kinds import MemoryKind, NoteKind
 from atlas_mcp.watch.spans import outputs, span
@@ -38,12 +38,10 @@ if TYPE_CHECKING:
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.store.record import Record
 
-KINDS: tuple[MemoryKind, ...] = tuple(kind for kind in get_args(MemoryKind) if kind != "fact")
+KINDS: tuple[MemoryKind, ...] = get_args(MemoryKind)
 _AT_ONCE = 4
 _T = TypeVar("_T")
-_NOTES: tuple[MemoryKind, ...] = get_args(NoteKind)
-_OF_A_PROJECT: tuple[MemoryKind, ...] = ("knowledge", *_NOTES)
-_OF_AN_AGENT: tuple[MemoryKind, ...] = ("knowledge", "archive", "block")
+_IN_RECORD: tuple[MemoryKind, ...] = ("knowledge", "fact", *get_args(NoteKind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +50,11 @@ class Wanted:
 
     query: Query
     limit: int
-    agent: str | None
-    project: str | None
+    agent: str | None = None
+    project: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    min_trust: float = 0.0
 
 
 class Recall:
@@ -74,55 +75,56 @@ class Recall:
         kinds: Sequence[MemoryKind] | None = None,
         project: str | None = None,
         limit: int = 8,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        min_trust: float = 0.0,
     ) -> Recalled:
-        """What is found, best first. Raises InvalidInput, OverLimit, UnknownAgent, and LettaUnavailable where Letta
-        alone was asked and does not answer.
+        """What is found, best first; with `since` and `until` only what was written within these moments, with
+        `min_trust` (0 to 1) only what is trusted so much. Raises InvalidInput, OverLimit, UnknownAgent, and
+        LettaUnavailable where Letta alone was asked and does not answer.
         """
         asked = checked_query(query)
         if not 1 <= limit <= MAX_HITS:
             raise InvalidInput(f"{limit} is not between 1 and {MAX_HITS}.", argument="limit", next_step="Call again.")
         if agent is not None:
             self._roster.agent(agent)
-        where = _kinds(kinds, agent, project)
+        since, until = _moments(since, until)
+        wanted = Wanted(asked, limit, agent, project, since, until, min_trust)
+        where = _kinds(kinds, wanted)
         inputs = {"query": query, "agent": agent, "kinds": list(where), "project": project, "limit": limit}
         with span("search memory", kind="RETRIEVER", inputs=inputs) as opened:
-            found = await self._in_all(Wanted(asked, limit, agent, project), where)
+            found = await self._in_all(wanted, where)
             outputs(opened, found.model_dump(mode="json"))
             return found
 
     async def _in_all(self, wanted: Wanted, kinds: Sequence[MemoryKind]) -> Recalled:
         ways: dict[MemoryKind, Callable[[Wanted], Awaitable[list[Hit]]]] = {
-            "knowledge": self._knowledge,
             "archive": self._archives,
             "block": self._blocks,
-            "episodic": self._runs,
-            **{kind: partial(self._notes, kind) for kind in _NOTES if kind != "episodic"},
         }
-        hits: list[Hit] = []
-        failures: dict[MemoryKind, AtlasError] = {}
-        for kind in kinds:
+        found = Found([])
+        if any(kind in _IN_RECORD for kind in kinds):
+            found = await self._kept(wanted, tuple(kind for kind in _IN_RECORD if kind in kinds))
+        hits, failures = found.hits, dict[MemoryKind, AtlasError]()
+        for kind, way in ways.items():
             try:
-                hits += await ways[kind](wanted)
+                hits = [*hits, *(await way(wanted) if kind in kinds else ())]
             except (LettaUnavailable, ConfigurationError) as failure:
                 failures[kind] = failure
         if len(failures) == len(kinds):
             raise next(iter(failures.values()))
-        hits.sort(key=lambda hit: -hit.score)
+        best = sorted(hits, key=lambda hit: -hit.score)[: wanted.limit]
         notes = [f"{kind}: not searched. {failure}" for kind, failure in failures.items()]
-        return Recalled(hits=hits[: wanted.limit], notes=notes)
+        return Recalled(hits=best, repeated=found.repeated, notes=notes)
 
-    async def _knowledge(self, wanted: Wanted) -> list[Hit]:
-        author = f"agent:{wanted.agent}" if wanted.agent else None
-        return await self._library.search(wanted.query, wanted.limit, project=wanted.project, author=author)
-
-    async def _runs(self, wanted: Wanted) -> list[Hit]:
-        await bring_up_to_date(self._caller, self._record)
-        async with self._record.read() as db:
-            return await search(db, Scope(self._caller, ("episodic",), wanted.project), wanted.query, wanted.limit)
-
-    async def _notes(self, kind: MemoryKind, wanted: Wanted) -> list[Hit]:
-        async with self._record.read() as db:
-            return await search(db, Scope(self._caller, (kind,), wanted.project), wanted.query, wanted.limit)
+    async def _kept(self, wanted: Wanted, kinds: tuple[MemoryKind, ...]) -> Found:
+        if "episodic" in kinds:
+            await bring_up_to_date(self._caller, self._record)
+        scope = Scope(
+            self._caller, kinds, wanted.project,
+            since=wanted.since, until=wanted.until, min_trust=wanted.min_trust, agent=wanted.agent,
+        )  # fmt: skip
+        return await self._library.search(wanted.query, scope, wanted.limit)
 
     async def _agents(self, wanted: Wanted) -> tuple[Letta, list[KeptAgent]]:
         """Letta, and those agents that it has; raises what keeps it from being used."""
@@ -145,9 +147,11 @@ class Recall:
                     text=one.text,
                     source=f"archive of {agent.name}",
                     agent=agent.name,
+                    author=f"agent:{agent.name}",
                     score=score_at(place, wanted.query, one.text),
                     when=_moment(one.at),
                     trust=AGENT_TRUST,
+                    why={"letta": round(1 / (1 + place), 3)},
                 )
                 for place, one in enumerate(found)
             ]
@@ -172,27 +176,40 @@ class Recall:
                 text=text,
                 source=state.label,
                 agent=None if _is_shared(agent, state) else agent.name,
+                author="caller" if _is_shared(agent, state) else f"agent:{agent.name}",
                 score=score_at(place, wanted.query, text),
                 trust=AGENT_TRUST,
+                why={"words": round(covered, 3)},
             )
             for place, (covered, text, agent, state) in enumerate(ranked[: wanted.limit])
             if covered
         ]
 
 
-def _kinds(kinds: Sequence[MemoryKind] | None, agent: str | None, project: str | None) -> list[MemoryKind]:
-    """The kinds to search: those asked for, else all; without those that belong to no agent, or to no project."""
-    narrowed = [ours for given, ours in ((agent, _OF_AN_AGENT), (project, _OF_A_PROJECT)) if given]
-    able: list[MemoryKind] = [k for k in KINDS if all(k in ours for ours in narrowed)]
-    chosen: list[MemoryKind] = [k for k in able if k in (kinds or KINDS)]
+def _kinds(kinds: Sequence[MemoryKind] | None, wanted: Wanted) -> list[MemoryKind]:
+    """The kinds to search: those asked for, else all; only of the record where it is narrowed to what Letta does not
+    know of what it keeps.
+    """
+    recorded = wanted.project is not None or wanted.since or wanted.until or wanted.min_trust > AGENT_TRUST
+    able = list(_IN_RECORD if recorded else KINDS)
+    chosen: list[MemoryKind] = [kind for kind in able if kind in (kinds or KINDS)]
     if not chosen:
+        why = "belongs to a project" if wanted.project is not None else "has a time, or that much trust"
         raise InvalidInput(
-            f"nothing of {', '.join(kinds or ())} belongs to {'a project' if project else 'one agent'}.",
+            f"nothing of {', '.join(kinds or ())} {why}.",
             argument="kinds",
             allowed=able,
             next_step=f"Leave it out, or choose among: {', '.join(able)}.",
         )
     return chosen
+
+
+def _moments(since: datetime | None, until: datetime | None) -> tuple[datetime | None, datetime | None]:
+    """Both in UTC, unless they say another zone; InvalidInput where none can be between them."""
+    since, until = (one.replace(tzinfo=one.tzinfo or UTC) if one else None for one in (since, until))
+    if since and until and since > until:
+        raise InvalidInput("it is later than `until`.", argument="since", next_step="Exchange the two.")
+    return since, until
 
 
 async def _each(agents: Sequence[KeptAgent], look: Callable[[KeptAgent], Awaitable[list[_T]]]) -> list[list[_T]]:

@@ -1,25 +1,19 @@
 """A search by all means there are: words, vectors where an embedder works, and what the graph knows to be related.
 
-Promise: what fails beside the record costs a moment, never the answer. What is given to somebody is noted as used, at
-most once a day and without being waited for long, so that it does not fade.
+Promise: what fails beside the record costs a moment, never the answer; and nothing that was forgotten is given.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
-
-import anyio
-from sqlalchemy import update
 
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.memory.search import Found, Likeness, find
+from atlas_mcp.memory.tombstones import without_forgotten
 from atlas_mcp.memory.vector_filter import VectorFilter
-from atlas_mcp.store.tables import passage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,7 +26,6 @@ if TYPE_CHECKING:
 
 _FEWEST = 50
 _RELATED = 20
-_NOTING_SECONDS = 0.5
 
 
 class Questions(Protocol):
@@ -71,25 +64,8 @@ class Finder:
         near = await self._near(scope, query, max(_FEWEST, 3 * limit))
         async with self.record.read() as db:
             related = await self._related(db, scope, query) if "fact" in scope.kinds else {}
-            return await find(db, scope, query, limit, Likeness(near, related))
-
-    async def give(self, scope: Scope, query: Query, limit: int) -> Found:
-        """As `find`, for somebody who is given what is found: it is noted as used."""
-        found = await self.find(scope, query, limit)
-        await self.note_use(scope, found.idle)
-        return found
-
-    async def note_use(self, scope: Scope, passages: Sequence[int]) -> None:
-        """Note that these were given to somebody; what fails now is noted next time."""
-        if not passages:
-            return
-        mine = (passage.c.caller == scope.caller.id, passage.c.id.in_(passages))
-        try:
-            with anyio.move_on_after(_NOTING_SECONDS):
-                async with self.record.write(scope.caller.id) as db:
-                    await db.execute(update(passage).where(*mine).values(used_at=scope.now))
-        except AtlasError:
-            return
+            found = await find(db, scope, query, limit, Likeness(near, related))
+            return replace(found, hits=await without_forgotten(db, scope.caller, found.hits))
 
     async def _near(self, scope: Scope, query: Query, limit: int) -> dict[int, float]:
         if self.questions is None or self.vectors is None or not self.questions.ranks:

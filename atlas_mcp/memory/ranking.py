@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
 
 from atlas_mcp.memory.words import gist
 from atlas_mcp.model.knowledge import Hit
-from atlas_mcp.store.memory_tables import forgotten
 from atlas_mcp.store.tables import passage
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ _GRAPH_SHARE = 0.25
 _SUPERSEDED = 0.5
 _HALF_LIFE_DAYS = 90.0
 _MOST_DECAY = 0.2
-_USED_AGAIN = timedelta(days=1)
 _LASTING = ("knowledge", "fact")
 """What somebody put there to be looked up does not fade."""
 
@@ -55,11 +52,11 @@ class Candidates:
 
 async def ranked(
     db: AsyncConnection, scope: Scope, query: Query, found: Candidates, limit: int
-) -> tuple[list[Hit], int, tuple[int, ...]]:
-    """The hits, best first, how many were left out because a better one says the same, and whom to note as used."""
+) -> tuple[list[Hit], int]:
+    """The hits, best first, and how many were left out because a better one says the same."""
     reasons = await _reasons(db, scope, found)
     if not reasons:
-        return [], 0, ()
+        return [], 0
     base = {number: _fused(why, vectors=bool(found.vectors)) for number, why in reasons.items()}
     chosen = sorted(base, key=lambda number: -base[number])[: 2 * limit + 12]
     rows = {row.id: row for row in await _rows(db, scope, chosen)}
@@ -73,11 +70,8 @@ async def ranked(
     await _put_new_before_old(db, scope, rows, scores, reasons)
     best = sorted(rows.values(), key=lambda row: (-scores[row.id], -row.id))
     kept, repeated = _without_repetitions(best, limit)
-    gone = await _forgotten(db, scope, kept)
-    shown = [row for row in kept if row.source not in gone]
-    told = zip(shown, _told(shown, scores, query), strict=True)
-    idle = tuple(row.id for row in shown if row.used_at is None or scope.now - row.used_at > _USED_AGAIN)
-    return [_hit(row, score, reasons[row.id]) for row, score in told], repeated, idle
+    told = zip(kept, _told(kept, scores, query), strict=True)
+    return [_hit(row, score, reasons[row.id]) for row, score in told], repeated
 
 
 async def _reasons(db: AsyncConnection, scope: Scope, found: Candidates) -> dict[int, dict[str, float]]:
@@ -164,12 +158,6 @@ def _without_repetitions(rows: Sequence[Any], limit: int) -> tuple[list[Any], in
         else:
             kept[said] = row
     return list(kept.values()), repeated
-
-
-async def _forgotten(db: AsyncConnection, scope: Scope, rows: Sequence[Any]) -> set[str]:
-    """Sources of which a tombstone says that they are never to be given again."""
-    mine = (forgotten.c.caller == scope.caller.id, forgotten.c.item.in_({row.source for row in rows}))
-    return set((await db.execute(select(forgotten.c.item).where(*mine))).scalars()) if rows else set()
 
 
 def _told(rows: Sequence[Any], scores: Mapping[int, float], query: Query) -> list[float]:

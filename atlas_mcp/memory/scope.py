@@ -22,7 +22,8 @@ class Scope:
     """One caller's passages of these kinds that have not expired, narrowed by what else is given.
 
     `scopes` are those that may be seen, all if none are named; `since` and `until` are of when it was written, both
-    ends included; what is trusted less than `min_trust` is left out.
+    ends included; what is trusted less than `min_trust` is left out. What an `agent` has is what it wrote, and what is
+    for it alone.
     """
 
     caller: Caller
@@ -33,12 +34,13 @@ class Scope:
     since: datetime | None = None
     until: datetime | None = None
     min_trust: float = 0.0
+    agent: str | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def narrow(self) -> bool:
         """Whether much of what the caller has is not looked through."""
-        return self.project is not None or bool(self.author or self.scopes or self.since or self.until)
+        return self.project is not None or bool(self.author or self.agent or self.scopes or self.since or self.until)
 
     @property
     def condition(self) -> str:
@@ -49,6 +51,8 @@ class Scope:
             parts.append("p.project = :project")
         if self.author is not None:
             parts.append("p.author = :author")
+        if self.agent is not None:
+            parts.append("(p.author = :agent OR p.scope = :agent)")
         if self.scopes:
             parts.append(f"p.scope IN ({', '.join(f':scope{n}' for n in range(len(self.scopes)))})")
         if self.since is not None:
@@ -65,6 +69,7 @@ class Scope:
         given = {
             "project": self.project,
             "author": self.author,
+            "agent": self.agent and f"agent:{self.agent}",
             "since": self.since,
             "until": self.until,
             "min_trust": self.min_trust or None,

@@ -43,13 +43,10 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The hits, best first, how many were left out because another said the same, and the ids of the passages among the
-    hits that nobody was given for a day.
-    """
+    """The hits, best first, and how many were left out because another said the same."""
 
     hits: list[Hit]
     repeated: int = 0
-    idle: tuple[int, ...] = ()
 
 
 async def search(db: AsyncConnection, scope: Scope, query: Query, limit: int) -> list[Hit]:

@@ -95,8 +95,8 @@ async def test_a_project_and_an_agent_narrow_the_search(client: Client):
     assert [hit["text"] for hit in await found(client, "tea", project="north")] == ["Tea of the north."]
     assert await found(client, "tea", agent="librarian") == [], "the caller's knowledge is no agent's"
     assert "Did you mean 'librarian'" in await refused(client, "search_memory", query="tea", agent="libarian")
-    told = await refused(client, "search_memory", query="tea", agent="librarian", kinds=["episodic"])
-    assert "kinds: nothing of episodic belongs to one agent" in told
+    told = await refused(client, "search_memory", query="tea", project="north", kinds=["archive"])
+    assert "kinds: nothing of archive belongs to a project" in told
 
 
 async def test_an_agent_finds_what_is_shared_and_shares_what_it_observed(atlas: Atlas):
