@@ -9,22 +9,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlas_mcp.constellation.fact_desk import FactDesk
+from atlas_mcp.constellation.note_desk import NoteDesk
 from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.memory.documents import Documents
 from atlas_mcp.memory.facts import Facts
 from atlas_mcp.memory.finding import Finder
+from atlas_mcp.memory.learnings import Learnings
+from atlas_mcp.memory.memories import Memories
 from atlas_mcp.memory.scope import Scope
 from atlas_mcp.memory.words import Query
 from atlas_mcp.model.knowledge import MAX_HITS, MAX_QUERY
+from atlas_mcp.model.memory_kinds import scopes_of
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from atlas_mcp.memory.search import Found
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.knowledge import Document, Hit
     from atlas_mcp.model.memory_kinds import MemoryKind
+    from atlas_mcp.model.task import Material
     from atlas_mcp.store.record import Record
 
 _SHOWN = 200
@@ -76,10 +81,29 @@ class Library:
             outputs(opened, [hit.model_dump(mode="json") for hit in found.hits])
             return found
 
-    def desk(self, agent: str, *, team: str | None = None, run_id: str | None = None) -> Desk:
-        """The library as that agent of that team uses it, in that run if it is in one."""
-        seen = ("all", f"agent:{agent}", *([f"team:{team}"] if team else ()))
-        return Desk(self, agent, seen, FactDesk(Facts(self.caller, self._record, scopes=seen), agent, seen, run_id))
+    def desk(
+        self,
+        agent: str,
+        *,
+        team: str | None = None,
+        run_id: str | None = None,
+        materials: Callable[[], Sequence[Material]] | None = None,
+    ) -> Desk:
+        """The library as that agent of that team uses it, in that run if it is in one, which has these materials."""
+        seen = scopes_of(agent, team)
+        facts = FactDesk(Facts(self.caller, self._record, scopes=seen), agent, seen, run_id)
+
+        async def texts(name: str) -> list[str]:
+            return await self._texts(name, materials() if materials else ())
+
+        memories, learnings = Memories(self.caller, self._record), Learnings(self.caller, self._record)
+        return Desk(self, agent, seen, facts, NoteDesk(memories, learnings, agent, seen, run_id, texts))
+
+    async def _texts(self, name: str, materials: Sequence[Material]) -> list[str]:
+        """What the materials and the documents of that name say."""
+        named = [one.text for one in materials if one.name.casefold() == name.casefold()]
+        shared = [one.id for one in await self.documents.all() if one.name.casefold() == name.casefold()]
+        return named + [await self.documents.text_of(one) or "" for one in shared]
 
     def _changed(self, changed: bool) -> None:
         if changed and self._on_change:
@@ -89,11 +113,12 @@ class Library:
 class Desk:
     """The library as the sources of agents' tools use it: plain values in, so that they import nothing of ours."""
 
-    def __init__(self, library: Library, agent: str, seen: tuple[str, ...], facts: FactDesk) -> None:
+    def __init__(self, library: Library, agent: str, seen: tuple[str, ...], facts: FactDesk, notes: NoteDesk) -> None:
         self._library = library
         self._agent = agent
         self._seen = seen
         self.facts = facts
+        self.notes = notes
 
     async def search(self, query: str, limit: int) -> list[Hit]:
         """The best passages of all shared documents, and of what is remembered for all, for this agent or its team."""

@@ -97,7 +97,9 @@ class Toolbox:
     def _desk(self, agent: AgentSpec, run: RunFiles | None) -> Desk | None:
         if self._library is None:
             return None
-        return self._library.desk(agent.name, team=agent.team, run_id=run.run_id if run else None)
+        if run is None:
+            return self._library.desk(agent.name, team=agent.team)
+        return self._library.desk(agent.name, team=agent.team, run_id=run.run_id, materials=run.materials)
 
     def lacks(self, agent: AgentSpec) -> list[Lack]:
         """What the agent needs for its work and has not got here, and how to add it."""

@@ -66,7 +66,8 @@ async def keep(db: AsyncConnection, caller: Caller, new: New) -> Row[Any]:
         return await _join(db, caller, held, new)
     alike = await rows.with_text(db, caller, new)
     if held is None:
-        same = next((r for r in alike if r.superseded_by is None and new.key in (None, r.key)), None)
+        now = [row for row in alike if row.superseded_by is None]
+        same = next((row for row in now if row.key is None or new.key in (None, row.key)), None)
         return await _join(db, caller, same, new) if same else await rows.create(db, caller, new)
     if held.author == CALLER and new.author != CALLER:
         said = next((r for r in alike if r.superseded_by == held.id), None)
@@ -84,6 +85,7 @@ async def _join(db: AsyncConnection, caller: Caller, row: Row[Any], new: New) ->
     if new.source and new.source not in sources and len(sources) < _MOST_SOURCES:
         sources.append(new.source)
     better = {
+        "key": row.key or new.key,
         "source": "\n".join(sources),
         "quote": row.quote or new.quote,
         "author": CALLER if new.author == CALLER else row.author,

@@ -35,7 +35,7 @@ class Memories:
     """One caller's memories."""
 
     def __init__(self, caller: Caller, record: Record) -> None:
-        self._caller = caller
+        self.caller = caller
         self._record = record
 
     async def add(self, new: New) -> MemoryItem:
@@ -48,14 +48,14 @@ class Memories:
     async def add_all(self, news: Sequence[New]) -> list[MemoryItem]:
         """As `add`, all of them in one commit."""
         given = [checked(new) for new in news]
-        async with self._record.write(self._caller.id) as db:
-            return [rows.as_item(await keep(db, self._caller, new)) for new in given]
+        async with self._record.write(self.caller.id) as db:
+            return [rows.as_item(await keep(db, self.caller, new)) for new in given]
 
     async def get(self, memory_id: str, *, history: bool = False) -> MemoryItem:
         """The memory of that id, with its revisions if asked for. UnknownMemory."""
         async with self._record.read() as db:
             row = await self._row(db, memory_id)
-            return rows.as_item(row, await rows.revisions(db, self._caller, row.id) if history else None)
+            return rows.as_item(row, await rows.revisions(db, self.caller, row.id) if history else None)
 
     async def list(
         self,
@@ -75,13 +75,13 @@ class Memories:
         """
         if not 1 <= limit <= MAX_LISTED:
             raise InvalidInput(f"{limit} is not between 1 and {MAX_LISTED}.", argument="limit", next_step="Call again.")
-        wanted: list[Any] = [memory.c.caller == self._caller.id, rows.living()]
+        wanted: list[Any] = [memory.c.caller == self.caller.id, rows.living()]
         wanted += [] if everything else [text(CURRENT)]
         wanted += [memory.c.kind.in_(kinds)] if kinds else []
         given = {"scope": scope, "project": project, "author": author}
         wanted += [memory.c[name] == value for name, value in given.items() if value is not None]
         if run_id is not None:
-            mine = (memory_revision.c.caller == self._caller.id, memory_revision.c.run_id == run_id)
+            mine = (memory_revision.c.caller == self.caller.id, memory_revision.c.run_id == run_id)
             wanted.append(memory.c.id.in_(select(memory_revision.c.memory).where(*mine)))
         async with self._record.read() as db:
             if after is not None:
@@ -99,7 +99,7 @@ class Memories:
         empty or no text and for a memory that another took the place of, OverLimit, StaleRevision.
         """
         check_text(content, MAX_MEMORY)
-        async with self._record.write(self._caller.id) as db:
+        async with self._record.write(self.caller.id) as db:
             row = await self._row(db, memory_id)
             if expected_revision is not None and expected_revision != row.revision:
                 raise StaleRevision(row.id, expected_revision, row.revision, what="memory", reader="list_memories")
@@ -110,12 +110,12 @@ class Memories:
                     next_step=f'Correct that one, or take it back first with undo_memory(id="{row.superseded_by}").',
                 )
             if row.reason:
-                await become_current(db, self._caller, row)
+                await become_current(db, self.caller, row)
             elif (row.text, row.author) == (content, CALLER):
                 return rows.as_item(row)
             now: dict[str, Any] = {"text": content, "author": CALLER, "trust": CALLER_TRUST, "reason": ""}
             until = rows.lasting(LIFETIMES[row.kind])
-            return rows.as_item(await rows.revise(db, self._caller, row, "corrected", expires_at=until, **now))
+            return rows.as_item(await rows.revise(db, self.caller, row, "corrected", expires_at=until, **now))
 
     async def undo(self, memory_id: str, revision: int | None = None) -> MemoryItem:
         """Take the memory's last change back, or give it the text of that revision again, as a new revision.
@@ -123,16 +123,16 @@ class Memories:
         One that was never changed is remembered no more, and what it had taken the place of is again; doing the same
         once more brings it back, as long as it is kept. Raises UnknownMemory, UnknownRevision, InvalidInput.
         """
-        async with self._record.write(self._caller.id) as db:
+        async with self._record.write(self.caller.id) as db:
             row = await self._row(db, memory_id)
-            return rows.as_item(await undo(db, self._caller, row, revision))
+            return rows.as_item(await undo(db, self.caller, row, revision))
 
     async def undo_run(self, run_id: str) -> list[MemoryItem]:
         """Take back all that the run stored and changed, but for what was changed since; what was, as it now stands."""
-        async with self._record.write(self._caller.id) as db:
-            return [rows.as_item(row) for row in await undo_run(db, self._caller, run_id)]
+        async with self._record.write(self.caller.id) as db:
+            return [rows.as_item(row) for row in await undo_run(db, self.caller, run_id)]
 
     async def _row(self, db: AsyncConnection, memory_id: str) -> Row[Any]:
-        if (row := await rows.find(db, self._caller, memory_id)) is None:
+        if (row := await rows.find(db, self.caller, memory_id)) is None:
             raise UnknownMemory(memory_id)
         return row

@@ -63,6 +63,12 @@ class Known(Frozen):
     text: str
     memory: MemoryItem | None = None
 
+    def replaced_by(self, text: str, key: str) -> bool:
+        """Whether that text says another thing of the same: then it repeats nothing, however alike the words are."""
+        if self.memory is None or not key:
+            return False
+        return self.memory.key == " ".join(key.split()) and self.memory.text != text
+
 
 class Judged(Frozen):
     """A proposal and its judgement: `scores` by what was asked of it, `reason` says why it is not kept, or is empty.

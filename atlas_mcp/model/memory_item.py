@@ -14,6 +14,8 @@ from atlas_mcp.model.memory_kinds import EVERYBODY, NoteKind
 
 MAX_MEMORY = 20_000
 MAX_LISTED = 200
+QUOTED_TRUST = 0.8
+"""How much what an agent or run stored counts where it quotes a text; without that it counts as an agent's word."""
 CALLER = "caller"
 
 Change = Literal["created", "merged", "corrected", "undone", "restored"]

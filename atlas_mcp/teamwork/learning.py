@@ -17,6 +17,7 @@ from atlas_mcp.memory.likeness import Words, says_the_same
 from atlas_mcp.memory.rubric import Proof
 from atlas_mcp.model.knowledge import AGENT_TRUST
 from atlas_mcp.model.learning import MAX_PROPOSALS, Judged, Known, Learning, Proposal, Proposals
+from atlas_mcp.model.memory_item import QUOTED_TRUST
 from atlas_mcp.model.memory_kinds import EVERYBODY
 from atlas_mcp.model.sections import section
 from atlas_mcp.runs.changes import Entry
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from atlas_mcp.model.task import Material
     from atlas_mcp.teamwork.job import Job
 
-QUOTED_TRUST = 0.8
-"""How much a learning counts whose words stand in a material; one with an event of the run counts as an agent's."""
 MOST_EVENTS = 80
 MOST_OUTPUT = 6_000
 _LONGEST_EVENT = 300
@@ -121,7 +120,7 @@ async def _judged(job: Job, librarian: str, proposals: Sequence[Proposal], event
     judged: list[Judged] = []
     for number, given in enumerate(proposals, 1):
         near = [*await job.agents.learnings.near(given.text), *(Known(text=j.learning.text) for j in judged if j.kept)]
-        near = [one for one in near if not _replaced(given, one.memory)]
+        near = [one for one in near if not one.replaced_by(given.text, given.key)]
         known = [one.text for one in near]
         proof = prove(given, job.task.materials, events)
         scores = rubric.scores(given, proof, known)
@@ -154,12 +153,6 @@ def scope_of(roster: Roster, audience: str) -> str:
     if any(agent.name == named for agent in roster.agents):
         return f"agent:{named}"
     return f"team:{named}" if any(team.name == named for team in roster.teams) else EVERYBODY
-
-
-def _replaced(given: Proposal, known: MemoryItem | None) -> bool:
-    """Whether the proposal says another thing of the same: then it is no repetition, however alike the words are."""
-    same_key = known is not None and bool(given.key) and known.key == " ".join(given.key.split())
-    return same_key and known is not None and known.text != given.text
 
 
 def _repeated(given: Proposal, near: Sequence[Known]) -> MemoryItem | None:
