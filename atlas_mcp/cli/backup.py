@@ -37,4 +37,5 @@ def restore(file: _File) -> None:
     typer.echo(f"{settings.home} is as it was on {about.made_at:%Y-%m-%d %H:%M:%S} UTC.")
     if aside is not None:
         typer.echo(f"What was there is in {aside}: delete it when you need it no more.")
-    typer.echo("What was forgotten since is back: forget it again. Keys are not in a backup: set them as before.")
+        typer.echo("What was forgotten since stays out of the record. Agents' own blocks and talks may say it again.")
+    typer.echo("Keys are not in a backup: set them as before.")

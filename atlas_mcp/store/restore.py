@@ -1,8 +1,9 @@
 """A home as a backup has it: all of it or nothing, and what was there is kept aside.
 
 Promise: nothing is touched while a server has the home open, nor for a file that is not whole, of a newer ATLAS, or
-none. What was there is moved, never deleted. Killed at any moment, the home is either as it was, or the next to open it
-finishes what was begun. What is fed from the record is made anew.
+none. What was there is moved, never deleted. What its record had forgotten is not brought back into the record. Killed
+at any moment, the home is either as it was, or the next to open it finishes what was begun. What is fed from the record
+is made anew.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import os
 import shutil
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atlas_mcp.errors import IllegalChange, InvalidInput, LockTimeout
-from atlas_mcp.store._schema import known_revision
+from atlas_mcp.errors import AtlasError, IllegalChange, InvalidInput, LockTimeout
+from atlas_mcp.store._schema import REVISIONS, known_revision
 from atlas_mcp.store.backup import unpacked
 from atlas_mcp.store.home import OPEN, RESTORE_PLAN, RESTORING
 from atlas_mcp.store.locks import Locks
@@ -33,6 +34,8 @@ _FED = ("chroma",)
 """Folders of the home that are made from the record."""
 _KEPT = "settings.toml"
 """What is taken from a backup only where there is none: the one that is there has the keys."""
+_ITEMS = {"passage": "source", "memory": "id", "memory_revision": "memory", "document": "id", "fact": "id"}
+"""Where the record has things that can be forgotten, and by what name."""
 _WAIT_SECONDS = 60.0
 
 
@@ -53,6 +56,7 @@ def restore(home: Home, file: Path) -> tuple[Backup, Path | None]:
         if record.exists():
             known_revision(record)
             _forget_the_fed(record)
+            _stay_forgotten(record, home.record)
         aside = f"before-restore-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
         names = [part.name for part in about.parts if part.name != _KEPT or not (home.path / _KEPT).exists()]
         _decide(staged, {"aside": aside, "names": names, "databases": [path.name for path in home.databases]})
@@ -104,6 +108,22 @@ def _forget_the_fed(record: Path) -> None:
         if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'derived'").fetchone():
             database.execute("DELETE FROM derived WHERE name NOT LIKE 'embedder%'")
             database.commit()
+
+
+def _stay_forgotten(record: Path, before: Path) -> None:
+    """Delete from the record what was forgotten since, if the one that is there can be read and is of this ATLAS."""
+    with suppress(sqlite3.DatabaseError, AtlasError):
+        if not {known_revision(record), known_revision(before)} <= {REVISIONS[-1]}:
+            return
+        with closing(sqlite3.connect(record, isolation_level=None)) as database:
+            database.execute("ATTACH ? AS was", (f"{before.absolute()}",))
+            database.execute("BEGIN")
+            database.execute("INSERT OR IGNORE INTO forgotten SELECT * FROM was.forgotten")
+            for table, item in _ITEMS.items():
+                gone = f"f.caller = {table}.caller AND f.item = {table}.{item}"
+                query = f"DELETE FROM {table} WHERE EXISTS (SELECT 1 FROM forgotten f WHERE {gone})"  # noqa: S608 - our own names
+                database.execute(query)
+            database.execute("COMMIT")
 
 
 def _decide(staged: Path, plan: dict[str, object]) -> None:

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from atlas_mcp.atlas import Atlas, open_atlas
+from atlas_mcp.model.forgetting import Target
 from atlas_mcp.settings import load_settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
@@ -62,6 +63,22 @@ async def test_a_home_is_written_while_a_server_works_and_put_back_when_it_has_s
         values = {one.label: one.value for one in await atlas.get_memory(atlas.local_caller(), "librarian")}
         assert values[block.label] == block.value, "the agents are of the same moment as the record"
         assert await reply_of_the_librarian(atlas) == "completed"
+
+
+async def test_what_was_forgotten_after_a_backup_is_not_brought_back_by_it(tmp_path: Path) -> None:
+    file = tmp_path / "home.atlas"
+    async with open_atlas(load_settings()) as atlas:
+        me = atlas.local_caller()
+        await atlas.share_knowledge(me, "herons", HERON)
+        otter = await atlas.memories.remember(me, OTTER)
+        assert (await atlas_mcp("backup", str(file))).returncode == 0
+        await atlas.forget(me, Target(id=otter.id), confirm=True)
+    assert (await atlas_mcp("restore", str(file))).returncode == 0
+    async with open_atlas(load_settings()) as atlas:
+        assert await found(atlas, "otter") == []
+        assert await found(atlas, "heron") == [HERON]
+        assert [one.id for one in await atlas.memories.list(atlas.local_caller())] == []
+    assert (await atlas_mcp("memory", "check")).returncode == 0
 
 
 async def test_the_stores_are_compared_beside_a_server_and_mended(home: Path) -> None:
