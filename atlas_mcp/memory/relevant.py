@@ -14,13 +14,16 @@ from sqlalchemy import select, text
 from atlas_mcp.memory import memory_rows
 from atlas_mcp.memory.context import IN_COMMON
 from atlas_mcp.memory.facts import Facts
+from atlas_mcp.memory.finding import Finder
 from atlas_mcp.memory.likeness import Words
-from atlas_mcp.memory.search import Scope, search
+from atlas_mcp.memory.scope import Scope
+from atlas_mcp.memory.words import Query
 from atlas_mcp.model.context import ContextItem
+from atlas_mcp.model.knowledge import MAX_QUERY
 from atlas_mcp.store.memory_tables import CURRENT, fact, forgotten, memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,21 +39,25 @@ KINDS: tuple[MemoryKind, ...] = ("short_term", "episodic", "long_term", "procedu
 under work belongs to who works on it."""
 MOST_MEMORIES = 24
 MOST_FACTS = 12
+NEARLY = 0.9
+"""From this share of the best similarity on, a memory means nearly what is asked. It says how near beside others, never
+how near at all: so it takes the place of one word in common, not of all."""
 
 
 class Relevant:
     """One caller's memory, looked at for what an agent should be given."""
 
-    def __init__(self, caller: Caller, record: Record) -> None:
+    def __init__(self, caller: Caller, record: Record, finder: Finder | None = None) -> None:
         self._caller = caller
         self._record = record
+        self._finder = finder or Finder(record)
         self._facts = Facts(caller, record)
 
     async def about(self, asked: str, *, project: str | None = None) -> list[ContextItem]:
         """What has to do with the text, best first: memories and procedures, then facts.
 
-        A memory has to do with it if it shares two telling words with it, or all that there are; a fact, if it is about
-        something that the text names.
+        A memory has to do with it if it shares two telling words with it, or all that there are, or one and nearly the
+        meaning, as far as there are vectors; a fact, if it is about something that the text names.
         """
         words = Words(asked)
         if not words.telling:
@@ -59,8 +66,9 @@ class Relevant:
             remembers, knows = await self._any(db, memory), await self._any(db, fact)
         if not remembers and not knows:
             return []
+        hits = await self._hits(asked) if remembers else {}
         async with self._record.read() as db:
-            items = await self._memories(db, words, project) if remembers else []
+            items = await self._memories(db, words, hits, project) if hits else []
             facts = await self._facts.related(db, asked, 2 * MOST_FACTS) if knows else []
         near = [_of_fact(hit) for hit in facts if hit.fact.project in {None, "", project}]
         return items + near[:MOST_FACTS]
@@ -76,23 +84,31 @@ class Relevant:
             await db.execute(select(table.c.id).where(table.c.caller == self._caller.id).limit(1))
         ).first() is not None
 
-    async def _memories(self, db: AsyncConnection, words: Words, project: str | None) -> list[ContextItem]:
+    async def _hits(self, asked: str) -> dict[str, Hit]:
+        """What a search finds, the best first, by the ids of what the passages belong to."""
         hits: dict[str, Hit] = {}
-        for hit in await search(db, Scope(self._caller, KINDS), words.asking, 2 * MOST_MEMORIES):
+        found = await self._finder.find(Scope(self._caller, KINDS), Query(asked[:MAX_QUERY]), 2 * MOST_MEMORIES)
+        for hit in found.hits:
             hits.setdefault(hit.id.rsplit("/", 1)[0], hit)
+        return hits
+
+    async def _memories(
+        self, db: AsyncConnection, words: Words, hits: Mapping[str, Hit], project: str | None
+    ) -> list[ContextItem]:
         held = (memory.c.caller == self._caller.id, memory.c.id.in_(list(hits)), text(CURRENT), memory_rows.living())
         rows = {row.id: row for row in await db.execute(select(memory).where(*held))}
         near = (
             _of_memory(rows[one], hit)
             for one, hit in hits.items()
-            if one in rows and rows[one].project in {"", project} and _has_to_do(words, rows[one])
+            if one in rows and rows[one].project in {"", project} and _has_to_do(words, rows[one], hit)
         )
         return list(near)[:MOST_MEMORIES]
 
 
-def _has_to_do(words: Words, row: Row[Any]) -> bool:
+def _has_to_do(words: Words, row: Row[Any], hit: Hit) -> bool:
     shared = words.telling & Words(f"{row.about} {row.text}").telling
-    return len(shared) >= min(IN_COMMON, len(words.telling))
+    needed = 1 if hit.why.get("vectors", 0.0) >= NEARLY else IN_COMMON
+    return len(shared) >= min(needed, len(words.telling))
 
 
 def _of_memory(row: Row[Any], hit: Hit) -> ContextItem:
