@@ -68,7 +68,7 @@ async def take_turn(rooms: Rooms, run: RunContext) -> RunOutcome:
     """Execute a run that is one turn; the whole TurnResult is kept as the artifact `turn`."""
     caller = Caller(id=run.caller.id, kind=run.caller.kind, client=run.input["client"])
     agent = run.input["agent"]
-    if not run.attended:
+    if run.opening is None:
         await run.write(_started(caller, agent, run.run_id))
     async with rooms.visit(caller, run.run_id) as agents:
         turn = await agents.take_turn(
@@ -77,6 +77,7 @@ async def take_turn(rooms: Rooms, run: RunContext) -> RunOutcome:
             conversation=run.input["conversation"],
             key=run.run_id,
             run_id=run.run_id,
+            opening=run.opening,
             on_event=run.emit,
             on_answer=lambda result: run.hand_over(_outcome(result)),
         )

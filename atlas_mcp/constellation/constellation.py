@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.constellation.agents import describe_agents
 from atlas_mcp.constellation.blocks import Blocks
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from atlas_mcp.constellation.contract import ModelChoice, OnAnswer, OnEvent, SourceTools, ToolSession
+    from atlas_mcp.constellation.contract import ModelChoice, OnAnswer, OnEvent, Opening, SourceTools, ToolSession
     from atlas_mcp.letta.door import Letta
+    from atlas_mcp.memory.finding import Finder
     from atlas_mcp.model.agent import AgentInfo, AgentSpec, Warmth
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.knowledge import Recalled
-    from atlas_mcp.model.memory_kinds import MemoryKind
     from atlas_mcp.model.memory import Block, Replacement
     from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.store.locks import Locks
@@ -62,6 +62,7 @@ class Constellation:
         toolbox: SourceTools,
         *,
         on_knowledge: Callable[[Caller], None] | None = None,
+        finder: Finder | None = None,
         gate: Gate | None = None,
         ledger: Ledger | None = None,
         marks: Sequence[str] = (),
@@ -69,7 +70,7 @@ class Constellation:
         def hosting(guests: Roster, marks: Sequence[str]) -> Constellation:
             return Constellation(
                 caller, guests, letta, record, locks, models, toolbox,
-                on_knowledge=on_knowledge, gate=gate, ledger=ledger, marks=marks,
+                on_knowledge=on_knowledge, finder=finder, gate=gate, ledger=ledger, marks=marks,
             )  # fmt: skip
 
         self._hosting = hosting
@@ -77,7 +78,7 @@ class Constellation:
         self._record = record
         self.caller = caller
         self.roster = roster
-        self.library = Library(caller, record, on_knowledge)
+        self.library = Library(caller, record, on_knowledge, finder)
         self.learnings = Learnings(caller, record)
         self.remembered = Relevant(caller, record)
         self.toolbox = toolbox = toolbox.knowing(self.library)
@@ -146,13 +147,14 @@ class Constellation:
         tools: ToolSession | None = None,
         on_event: OnEvent | None = None,
         on_answer: OnAnswer | None = None,
+        opening: Opening | None = None,
     ) -> TurnResult:
         """Send the message to the agent and wait for its answer; turns of one conversation queue.
 
         `conversation`: None is this client's own thread, "new" opens one, else an id. `key`: the same key is the same
         turn, whose result is given again, also after a crash. `tools` are those that the agent may use in this turn;
         None is what the toolbox gives it outside of runs. `on_event` is told of each tool call, `on_answer` of the
-        result, a moment before it is given.
+        result, a moment before it is given. `opening` is stored together with the beginning of the turn.
 
         Raises UnknownAgent, UnknownConversation, InvalidInput for an empty message, OverLimit for one that is too long,
         ModelFailed when the agent's model fails, BudgetSpent when a limit has no room for it, and LettaUnavailable when
@@ -168,6 +170,7 @@ class Constellation:
                 tools=tools,
                 on_event=on_event,
                 on_answer=on_answer,
+                opening=opening,
             )
 
     async def get_memory(self, agent: str, label: str | None = None, *, history: bool = False) -> list[Block]:
@@ -222,17 +225,6 @@ class Constellation:
         async with self._visits.visit():
             return await self._copies.catch_up()
 
-    async def search_memory(
-        self,
-        query: str,
-        *,
-        agent: str | None = None,
-        kinds: Sequence[MemoryKind] | None = None,
-        project: str | None = None,
-        limit: int = 8,
-    ) -> Recalled:
-        """What is remembered of that, best first: of one agent or all, of some kinds or all.
-
-        Raises InvalidInput, OverLimit, UnknownAgent, and LettaUnavailable where Letta alone was asked.
-        """
-        return await self._recall.search(query, agent=agent, kinds=kinds, project=project, limit=limit)
+    async def search_memory(self, query: str, **narrowed: Any) -> Recalled:
+        """What is remembered of that, best first: of one agent or all, of some kinds or all. See `Recall.search`."""
+        return await self._recall.search(query, **narrowed)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.constellation.library import Library
     from atlas_mcp.constellation.run_files import RunFiles
@@ -63,6 +66,12 @@ class OnEvent(Protocol):
     async def __call__(
         self, actor: str, type: str, text: str, *, turn_id: str | None = None, key: str | None = None, **data: Any
     ) -> object: ...
+
+
+class Opening(Protocol):
+    """What is to be stored in one transaction with the beginning of the turn; see `runs.opening`."""
+
+    def riding(self) -> AbstractAsyncContextManager[Callable[[AsyncConnection], Awaitable[None]]]: ...
 
 
 class OnAnswer(Protocol):

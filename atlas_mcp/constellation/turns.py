@@ -11,7 +11,7 @@ be tried again with its key. What a turn may cost is reserved in the ledger with
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.constellation.blocks import Blocks
-    from atlas_mcp.constellation.contract import ModelChoice, OnAnswer, OnEvent, Tools, ToolSession
+    from atlas_mcp.constellation.contract import ModelChoice, OnAnswer, OnEvent, Opening, Tools, ToolSession
     from atlas_mcp.constellation.gate import Gate
     from atlas_mcp.constellation.keeper import Keeper
     from atlas_mcp.constellation.threads import Threads
@@ -109,6 +109,7 @@ class Turns:
         tools: ToolSession | None,
         on_event: OnEvent | None,
         on_answer: OnAnswer | None,
+        opening: Opening | None,
     ) -> TurnResult:
         """See `Constellation.take_turn`."""
         self._roster.agent(agent)
@@ -127,12 +128,12 @@ class Turns:
                     raise InvalidInput(f"the key {key!r} is that of a turn with {row.agent}.", argument="key")
                 if row.result:
                     return row.result
-                if row.conversation == thread and (reserved := await self._noted(row, key, run_id)):
+                if row.conversation == thread and (reserved := await self._noted(row, key, run_id, opening)):
                     with self._ledger.under_way(reserved):
                         return await self._do(begun, reserved, tools, on_event, on_answer)
             thread = await self._thread(agent, row.conversation, key, run_id)  # another process has just begun it
 
-    async def _noted(self, row: TurnRow, key: str, run_id: str | None) -> Reservation | None:
+    async def _noted(self, row: TurnRow, key: str, run_id: str | None, opening: Opening | None) -> Reservation | None:
         from sqlalchemy.exc import IntegrityError
 
         model = self._keeper.handle(self._roster.agent(row.agent))
@@ -140,7 +141,9 @@ class Turns:
         reserve = partial(self._ledger.reserve, turn=row.id, run_id=run_id, model=model, known=not row.fresh)
         while True:
             try:
-                async with self._record.write(self._caller.id) as db:
+                riding = opening.riding() if opening else nullcontext(_nothing)
+                async with riding as along, self._record.write(self._caller.id) as db:
+                    await along(db)
                     await turn_rows.begin(db, self._caller, row, key, run_id)
                     return await reserve(db, self._caller, estimate=estimate)
             except IntegrityError:  # another process has just begun this turn, in another conversation
@@ -352,6 +355,10 @@ class Turns:
             gen_ai__agent__name=row.agent,
             turn_id=row.id,
         )
+
+
+async def _nothing(db: AsyncConnection) -> None:
+    """Nobody rides along."""
 
 
 def _check_message(message: str) -> None:

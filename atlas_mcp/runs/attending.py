@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 
 class Attendance:
-    """Somebody waits for the run; `over` is set when its attempt has ended, well or not."""
+    """Somebody waits for the run; `over` is set when its attempt has ended, well or not.
+
+    `error` is why it was refused before anything of it was stored.
+    """
 
     def __init__(self) -> None:
         self.over = anyio.Event()
         self.outcome: RunOutcome | None = None
+        self.error: BaseException | None = None
         self.trace_id: str | None = None
         self.promised = False
         self._patience = anyio.CancelScope()
@@ -48,11 +52,11 @@ class Attendances:
         self._handed: dict[str, anyio.Event] = {}
 
     @contextmanager
-    def of(self, run_id: str) -> Generator[Attendance]:
+    def of(self, run_id: str, attendance: Attendance) -> Generator[None]:
         """Attend the run while the body runs."""
-        attendance = self._present[run_id] = Attendance()
+        self._present[run_id] = attendance
         try:
-            yield attendance
+            yield
         finally:
             del self._present[run_id]
 
@@ -70,6 +74,11 @@ class Attendances:
             attendance.outcome, attendance.trace_id = outcome, trace_id
             self._handed.setdefault(run_id, anyio.Event())
             attendance.over.set()
+
+    def refuse(self, run_id: str, error: BaseException) -> None:
+        """Tell whoever attends the run why nothing was begun."""
+        if attendance := self._present.get(run_id):
+            attendance.error = error
 
     def over(self, run_id: str) -> None:
         """Tell whoever attends the run that its attempt has ended, and those who wait until it is gone."""

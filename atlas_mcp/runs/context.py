@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.run import Event
     from atlas_mcp.model.usage import Usage
     from atlas_mcp.runs.changes import Change
+    from atlas_mcp.runs.opening import Opening
     from atlas_mcp.runs.outcome import RunOutcome
     from atlas_mcp.runs.steps import Stand, Step
     from atlas_mcp.store.record import Record
@@ -41,8 +42,9 @@ _TEXT = select(_ARTIFACT.c.text).where(_ARTIFACT.c.run_id == bindparam("run"), _
 class RunContext:
     """One attempt at one run.
 
-    `resumed` tells that an earlier attempt had begun, `attempt` counts those whose process died, from 1; `attended`,
-    that the run began at once for somebody who waits for it, with its first entry stored.
+    `resumed` tells that an earlier attempt had begun, `attempt` counts those whose process died, from 1. `opening` is
+    there where the run began at once for somebody who waits for it: its rows, with the first entry, that the first
+    piece of work takes along.
     """
 
     def __init__(
@@ -53,26 +55,26 @@ class RunContext:
         *,
         resumed: bool,
         attempt: int,
-        attended: bool,
         executor: str,
         record: Record,
         news: Callable[[], None],
         lost: Callable[[], None],
         give: Callable[[RunOutcome], None],
         answer_within: timedelta,
+        opening: Opening | None = None,
     ) -> None:
         self.run_id = run_id
         self.caller = caller
         self.input = input
         self.resumed = resumed
         self.attempt = attempt
-        self.attended = attended
         self._executor = executor
         self._record = record
         self._news = news
         self._lost = lost
         self._give = give
         self._answer_within = answer_within
+        self.opening = opening
         self._pen = Pen(run_id, self._take)
         self._stand: Stand | None = None
 
@@ -98,6 +100,7 @@ class RunContext:
 
     async def _take(self, changes: Sequence[Change]) -> Step:
         known, self._stand = self._stand, None
+        await self._opened()
         try:
             async with self._record.write(self.caller.id) as connection:
                 step = await steps.take(connection, self.run_id, self._executor, changes, known)
@@ -126,6 +129,7 @@ class RunContext:
         answer, or at the deadline by `asking.safe`, a new attempt begins, which asks again and is given it.
         """
         await self.flush()
+        await self._opened()
         try:
             async with self._record.write(self.caller.id) as connection:
                 answer = await questions.wait(connection, self.run_id, self._executor, asking, key, self._deadline())
@@ -143,6 +147,7 @@ class RunContext:
         False, and it is not put, where agents have put `most` questions in this run already.
         """
         await self.flush()
+        await self._opened()
         try:
             async with self._record.write(self.caller.id) as connection:
                 put = await questions.put(
@@ -154,6 +159,10 @@ class RunContext:
         if put:
             self._news()
         return put
+
+    async def _opened(self) -> None:
+        if self.opening is not None:
+            await self.opening.now()
 
     def _deadline(self) -> datetime:
         return datetime.now(UTC) + self._answer_within
@@ -174,6 +183,7 @@ class RunContext:
 
     async def set_trace_id(self, trace_id: str) -> None:
         """Say which trace shows this attempt."""
+        await self._opened()
         try:
             async with self._record.write(self.caller.id) as connection:
                 await rows.set_trace(connection, self.run_id, self._executor, trace_id)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.model.run import RunKind
     from atlas_mcp.runs.bells import Bells
+    from atlas_mcp.runs.opening import Opening
     from atlas_mcp.runs.outcome import Executor, RunOutcome
     from atlas_mcp.runs.rows import Taken
     from atlas_mcp.store.postgres import Postgres
@@ -123,12 +124,12 @@ class Runner:
                     await self._release(run_id)
             self.give_slot_back(run_id)
 
-    async def begin(self, taken: Taken) -> None:
-        """As `drive`, for a run that somebody attends."""
+    async def begin(self, taken: Taken, opening: Opening) -> None:
+        """As `drive`, for a run that somebody attends, and that may not be stored yet."""
         run_id = taken.run_id
         try:
             with anyio.CancelScope(shield=True):
-                await self._attempt(taken, attended=True)
+                await self._attempt(taken, opening)
         except Exception as error:  # noqa: BLE001
             await self._fail(run_id, error)
         finally:
@@ -163,7 +164,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001
             await self._fail(run_id, error)
 
-    async def _attempt(self, taken: Taken, *, attended: bool = False) -> None:
+    async def _attempt(self, taken: Taken, opening: Opening | None = None) -> None:
         run_id, order = taken.run_id, taken.order
         self._bells.ring(run_id)
         with attempt_span(run_id, taken.kind, taken.goal, order, taken.attempt) as span:
@@ -173,13 +174,13 @@ class Runner:
                 order.input,
                 resumed=taken.resumed,
                 attempt=taken.attempt,
-                attended=attended,
                 executor=self.name,
                 record=self._record,
                 news=lambda: self._bells.ring(run_id),
                 lost=lambda: self.stop(run_id),
                 give=lambda outcome: self.attendances.hand(run_id, outcome, span.trace_id),
                 answer_within=self._answer_within,
+                opening=opening,
             )
             # A task of asyncio's, not of a task group: LangGraph's workers are only reached by its kind of cancelling.
             made = _Attempt(asyncio.create_task(_outcome(self._executors[taken.kind], context)))
@@ -188,17 +189,28 @@ class Runner:
                 made.stop()
             try:
                 if span.trace_id and span.trace_id != taken.trace_id:
-                    if attended:  # most are done by then, and nothing of them is kept
+                    if opening:  # most are done by then, and nothing of them is kept
                         await made.over(within=_NOTED_SECONDS)
                     if made.error() is not None:
                         await context.set_trace_id(span.trace_id)
                 await made.over()
-                await self._settle(taken, made, span)
+                refused = None if opening is None or opening.stored or made.stopped else made.error()
+                if refused is not None and isinstance(_cause(refused), AtlasError):
+                    self._refuse(run_id, _cause(refused), span)
+                else:
+                    if opening is not None:
+                        await opening.now()
+                    await self._settle(taken, made, span)
             finally:
                 made.stop()
                 del self._working[run_id]
                 self.attendances.over(run_id)
                 self._bells.ring(run_id)
+
+    def _refuse(self, run_id: str, error: BaseException, span: AttemptSpan) -> None:
+        """Nothing was begun, and nothing is kept: whoever attends the run is given the reason."""
+        self.attendances.refuse(run_id, error)
+        span.settle("failed", str(error))
 
     async def _settle(self, taken: Taken, attempt: _Attempt, span: AttemptSpan) -> None:
         run_id, error = taken.run_id, attempt.error()

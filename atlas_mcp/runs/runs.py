@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import math
 import secrets
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import anyio
@@ -21,14 +22,16 @@ from atlas_mcp.model.run import ENDED, Event, Run, RunKind, RunStatus
 from atlas_mcp.runs import answering, journal, questions, rows, view
 from atlas_mcp.runs.admission import admitted, why_waiting
 from atlas_mcp.runs.adoption import lacking, lock_of, orphaned
+from atlas_mcp.runs.attending import Attendance
 from atlas_mcp.runs.bells import Bells
+from atlas_mcp.runs.opening import Opening
 from atlas_mcp.runs.rows import Order, Taken
 from atlas_mcp.runs.runner import Runner
 from atlas_mcp.runs.trace import current_traceparent, trace_of
 from atlas_mcp.runs.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
     from datetime import timedelta
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.runs.admission import Limits
     from atlas_mcp.runs.changes import Entry
+    from atlas_mcp.runs.opening import Store
     from atlas_mcp.runs.outcome import Executor, RunOutcome
     from atlas_mcp.runs.rows import RunRow
     from atlas_mcp.store.home import Home
@@ -83,6 +87,7 @@ class Runs:
         self._providers = providers
         self._limits = limits
         self.letting_go = False
+        self._openings: dict[str, Opening] = {}
 
     @property
     def executor(self) -> str:
@@ -152,8 +157,8 @@ class Runs:
     ) -> Asked:
         """Store a run, start it, and wait for it. If it ended well within the time nothing is kept of it but what this
         gives; else it goes on, or has failed, and is followed by its id. `on_event` is told its events meanwhile, of
-        which `first` gives, for that id, the one that is stored with the run if it begins at once: it is `attended`.
-        `on_run` is as for `submit`.
+        which `first` gives, for that id, the one that is stored with the run if it begins at once. `on_run` is as for
+        `submit`. Raises what its executor refused it with before it began.
         """
         run_id = _named(None)
         if not self._can_do(kind, needs) or not self._runner.take_slot(run_id, kind):
@@ -161,24 +166,56 @@ class Runs:
         if on_run is not None:
             on_run(run_id)
         order = Order(caller=caller, input=input, traceparent=current_traceparent())
-        me = self._runner.name
-        try:
-            async with self._record.write(caller.id) as connection:
-                await rows.add(connection, run_id, kind, goal, order, [*needs], me, begun_with=[first(run_id)])
-        except BaseException:
-            self._runner.give_slot_back(run_id)
-            raise
+        me, begun_with = self._runner.name, [first(run_id)]
+
+        async def store(connection: AsyncConnection) -> None:
+            await rows.add(connection, run_id, kind, goal, order, [*needs], me, begun_with=begun_with)
+
         taken = Taken(run_id, kind, goal, order, trace_id=trace_of(order.traceparent))
-        with self._runner.attendances.of(run_id) as attendance:
-            self._watch.begin(taken)
-            enough = anyio.Event()
-            async with anyio.create_task_group() as telling:
-                if on_event is not None:
-                    telling.start_soon(self._tell, run_id, on_event, enough)
-                await attendance.wait(wait_seconds)
-                enough.set()
-                self._bells.ring(run_id)
-            return Asked(run_id, attendance.outcome, attendance.trace_id)
+        with self._opening(run_id, caller, store) as opening:
+            attendance = await self._attended(taken, opening, wait_seconds, on_event)
+        if attendance.error is not None:
+            raise attendance.error
+        return Asked(run_id, attendance.outcome, attendance.trace_id)
+
+    async def _attended(
+        self, taken: Taken, opening: Opening, wait_seconds: float, on_event: OnEvent | None
+    ) -> Attendance:
+        """Begin the run and wait for it. One that goes on is stored when its attendant has gone."""
+        attendance, enough = Attendance(), anyio.Event()
+        try:
+            with self._runner.attendances.of(taken.run_id, attendance):
+                self._watch.begin(taken, opening)
+                async with anyio.create_task_group() as meanwhile:
+                    meanwhile.start_soon(opening.soon, enough)
+                    if on_event is not None:
+                        meanwhile.start_soon(self._tell, taken.run_id, on_event, enough)
+                    await attendance.wait(wait_seconds)
+                    enough.set()
+                    self._bells.ring(taken.run_id)
+        finally:
+            if attendance.outcome is None and attendance.error is None:
+                with anyio.CancelScope(shield=True):
+                    await opening.now()
+        return attendance
+
+    async def _all_to_be_seen(self) -> None:
+        """See to it that who looks finds every run that has begun here, and none that was handed over."""
+        await self._runner.attendances.gone()
+        await self._all_stored()
+
+    async def _all_stored(self) -> None:
+        for opening in [*self._openings.values()]:
+            await opening.now()
+
+    @contextmanager
+    def _opening(self, run_id: str, caller: Caller, store: Store) -> Generator[Opening]:
+        opening = Opening(self._record, caller.id, store, partial(self._bells.ring, run_id))
+        self._openings[run_id] = opening
+        try:
+            yield opening
+        finally:
+            del self._openings[run_id]
 
     async def _tell(self, run_id: str, on_event: OnEvent, enough: anyio.Event) -> None:
         since = 0
@@ -200,6 +237,7 @@ class Runs:
         """The run with its events after number `since`. Waits up to `wait_seconds` until there is such an event or
         the run has ended. UnknownRun."""
         deadline = anyio.current_time() + wait_seconds
+        await self._all_stored()
         while True:
             with self._bells.listen(run_id) as rung:
                 async with self._record.look() as connection:
@@ -220,7 +258,7 @@ class Runs:
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidInput(f"must be between 1 and {MAX_PAGE}, not {limit}.", argument="limit")
         before = view.read_cursor(cursor) if cursor is not None else None
-        await self._runner.attendances.gone()
+        await self._all_to_be_seen()
         async with self._record.read() as connection:
             found = await rows.page(connection, caller.id, status, before, limit + 1)
             page = found[:limit]
@@ -243,6 +281,7 @@ class Runs:
     async def cancel(self, caller: Caller, run_id: str) -> Run:
         """Cancel the run, wherever it is executed, and give it with what was done. A run that had ended is left as it
         is, and its note says so. UnknownRun."""
+        await self._all_stored()
         async with self._record.write() as connection:
             cancelled = await rows.cancel(connection, run_id, caller.id)
         self._runner.stop(run_id)
@@ -255,7 +294,7 @@ class Runs:
 
     async def count_open(self, caller: Caller) -> int:
         """How many of the caller's runs have not ended."""
-        await self._runner.attendances.gone()
+        await self._all_to_be_seen()
         async with self._record.read() as connection:
             return await rows.count_unfinished(connection, caller.id)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from atlas_mcp.runs.bells import Bells
+    from atlas_mcp.runs.opening import Opening
     from atlas_mcp.runs.rows import RunRow, Taken
     from atlas_mcp.runs.runner import Runner
     from atlas_mcp.store.locks import Locks
@@ -86,9 +88,10 @@ class Watch:
         # In a context of its own: one that a run submits is no part of that run to DBOS, nor to tracing.
         Context().run(self._tasks.start_soon, self._over, self._runner.drive, taken, name=taken.run_id)
 
-    def begin(self, taken: Taken) -> None:
+    def begin(self, taken: Taken, opening: Opening) -> None:
         """As `drive`, for a run that somebody attends."""
-        self._tasks.start_soon(self._over, self._runner.begin, taken, name=taken.run_id)
+        begin = partial(self._runner.begin, opening=opening)
+        self._tasks.start_soon(self._over, begin, taken, name=taken.run_id)
 
     async def _over(self, execute: Callable[[Taken], Awaitable[None]], taken: Taken) -> None:
         try:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from sqlalchemy import func, select
 
 from atlas_mcp.errors import InvalidInput, UnknownRun
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs import RunOutcome
 from atlas_mcp.runs.changes import Entry, Kept, Spent
 from atlas_mcp.runs.runner import MAX_RUNS
+from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
@@ -36,7 +38,7 @@ def first(run_id: str) -> Entry:
 
 async def answer(run: RunContext) -> RunOutcome:
     """Answer at once."""
-    if not run.attended:
+    if run.opening is None:
         await run.write(first(run.run_id))
     return RunOutcome(reply="hello", changes=ANSWER)
 
@@ -101,8 +103,59 @@ async def test_one_who_stops_waiting_leaves_the_run_to_go_on(opening: Any, me: C
         assert (await ended(runs, me, run.run_id)).reply == "hello"
 
 
+async def test_what_is_refused_before_it_began_leaves_nothing(opening: Any, me: Caller) -> None:
+    async def refusing(run: RunContext) -> RunOutcome:
+        raise InvalidInput("that is nothing to say hello to.")
+
+    async with opening(refusing) as runs:
+        with pytest.raises(InvalidInput, match="nothing to say hello to"):
+            await ask(runs, me)
+        assert (await runs.list(me))[0] == []
+
+
+async def test_it_is_stored_in_one_transaction_with_what_its_work_begins_with(opening: Any, me: Caller) -> None:
+    seen: list[int] = []
+
+    async def begins(run: RunContext) -> RunOutcome:
+        assert run.opening is not None
+        assert not run.opening.stored
+        async with run.opening.riding() as along, runs._record.write() as db:  # pyright: ignore[reportPrivateUsage]
+            await along(db)
+            seen.extend((await db.execute(select(func.count()).select_from(tables.run))).scalars())
+        assert run.opening.stored
+        return await answer(run)
+
+    async with opening(begins) as runs:
+        assert (await ask(runs, me)).outcome.reply == "hello"
+        assert (await runs.list(me))[0] == []
+    assert seen == [1]
+
+
+async def test_a_transaction_that_fails_takes_it_along_and_the_next_one_stores_it(opening: Any, me: Caller) -> None:
+    go_on = anyio.Event()
+
+    async def stumbles(run: RunContext) -> RunOutcome:
+        assert run.opening is not None
+        try:
+            async with run.opening.riding() as along, runs._record.write() as db:  # pyright: ignore[reportPrivateUsage]
+                await along(db)
+                raise OSError("full")
+        except OSError:
+            pass
+        assert not run.opening.stored
+        await go_on.wait()
+        return await answer(run)
+
+    async with opening(stumbles) as runs:
+        asked = await ask(runs, me, wait_seconds=0)
+        assert (await runs.get(me, asked.run_id)).status == "working"
+        go_on.set()
+        assert (await ended(runs, me, asked.run_id)).reply == "hello"
+
+
 async def test_what_fails_while_it_is_waited_for_is_kept_with_its_error(opening: Any, me: Caller) -> None:
     async def failing(run: RunContext) -> RunOutcome:
+        await run.emit("librarian", "tool_called", "it looked")
         raise InvalidInput("that is nothing to say hello to.")
 
     async with opening(failing) as runs:

@@ -1,0 +1,66 @@
+"""The rows that a run begins with, where its first piece of work can take them along.
+
+Promise: they are stored in the transaction in which that work notes what it is about to do, before anything is done,
+or at SOON_SECONDS, or as soon as anybody asks for the run, whichever is first; once. A run whose work is refused
+before it began leaves nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from atlas_mcp.store.record import Record
+
+    Store = Callable[[AsyncConnection], Awaitable[None]]
+
+SOON_SECONDS = 0.05
+
+
+class Opening:
+    """What `store` writes of a new run of that caller; `stored` is called once it is there."""
+
+    def __init__(self, record: Record, of: str, store: Store, stored: Callable[[], None]) -> None:
+        self._record = record
+        self._of = of
+        self._store = store
+        self._tell = stored
+        self._once = anyio.Lock()
+        self.stored = False
+
+    @asynccontextmanager
+    async def riding(self) -> AsyncGenerator[Store]:
+        """What to call in a transaction that the body makes; when the body is left well, that is committed."""
+        async with self._once:
+            yield _nothing if self.stored else self._store
+            self._done()
+
+    async def now(self) -> None:
+        """Store it, unless that is done."""
+        if self.stored:
+            return
+        async with self.riding() as store, self._record.write(self._of) as db:
+            await store(db)
+
+    async def soon(self, enough: anyio.Event) -> None:
+        """Store it if nobody has in a moment, and `enough` is not set by then."""
+        with anyio.move_on_after(SOON_SECONDS):
+            await enough.wait()
+        if not enough.is_set():
+            await self.now()
+
+    def _done(self) -> None:
+        if not self.stored:
+            self.stored = True
+            self._tell()
+
+
+async def _nothing(db: AsyncConnection) -> None:
+    """It is there already."""
