@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 QUERY_SECONDS = 2.0
 """The longest that a question waits for its vector."""
+START_SECONDS = 1.0
+"""What made the memory open is served first: reading a model takes a while, and a command may be over by then."""
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 300.0
 LOOK_SECONDS = 1.0
@@ -133,6 +135,7 @@ class Embedding:
     async def work(self) -> None:
         """Open the embedder, and make vectors with it, until cancelled; what fails is tried again at growing pauses."""
         pause = FIRST_PAUSE
+        await anyio.sleep(START_SECONDS)
         while True:
             wait, worked = 0.0, anyio.Event()
             try:

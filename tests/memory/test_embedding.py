@@ -38,6 +38,7 @@ ME, OTHER = Caller(id="local:me"), Caller(id="key:other", kind="key")
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "START_SECONDS", 0)
     monkeypatch.setattr(room, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(room, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(room, "LOOK_SECONDS", 0.01)

@@ -1,8 +1,9 @@
 """all-MiniLM-L6-v2, and models built like it, from files on this machine: by onnxruntime, or by numpy.
 
 Promise: nothing is downloaded and nothing is cut: a text beyond WINDOW tokens is read in parts, and its vector is the
-mean over all its tokens. The model is read once and kept; it computes in a thread, on at most THREADS of the machine's.
-The fingerprint is that of the files' content, so other weights in the same folder are another embedder.
+mean over all its tokens. The model is read once and kept; passages are computed in one thread and questions in another,
+so that a machine stays free for what is waited for. The fingerprint is that of the files' content: other weights in the
+same folder are another embedder.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WINDOW = 256
-THREADS = 2
 AT_ONCE = 8
 """Parts of texts that are computed together, of about one length: padding is computed, too."""
 _WEIGHTS = ("model.onnx", "onnx/model.onnx", "model.safetensors")
@@ -166,12 +166,12 @@ def _tokenizer(path: Path) -> Any:
 
 
 def _by_onnxruntime(path: Path) -> Model:
-    """The model in a session of its own, which pads nothing and computes on few threads."""
+    """The model in a session of its own, which pads nothing and has no threads of its own."""
     import numpy as np
 
     onnxruntime: Any = import_module("onnxruntime")  # it has no types
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
+    options.intra_op_num_threads = 1  # on a busy machine two are slower than one, and hold up what is beside them
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
