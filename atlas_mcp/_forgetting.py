@@ -127,7 +127,7 @@ class Way:
             elif one.kind == "run" and self._letta is not None:
                 await self._letta.delete_conversations(one.id)
         async with self._rooms.record.write(self._caller.id) as db:
-            await delete_items(db, self._caller, items)
+            await delete_items(db, self._rooms.record, self._caller, items)
 
     def _agents(self) -> Forgetting:
         if self._letta is None:

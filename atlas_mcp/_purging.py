@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from atlas_mcp.memory.redacting import Redactor
 
 _TRACES, _LOGS = "traces", "lines of logs"
+_VECTORS_SECONDS = 20.0
 
 
 async def purge(rooms: Rooms) -> Purged:
@@ -53,13 +54,14 @@ async def purge(rooms: Rooms) -> Purged:
     if seek and not problems:
         left = await anyio.to_thread.run_sync(lambda: purging.still_in(home, seek))
         problems += [f"{name} still holds it" for name in left]
+    notes = await _renew_vectors(rooms) if found or texts else []
     packed = await anyio.to_thread.run_sync(purging.packed, home)
     return Purged(
         items=done,
         open=sum(map(len, texts.values())) - done,
         deleted=[Place(place=place, count=count) for place, count in sorted(found.items())],
         problems=problems,
-        remaining=_elsewhere(rooms, packed),
+        remaining=[*notes, *_elsewhere(rooms, packed)],
     )
 
 
@@ -96,6 +98,15 @@ async def _from_files(rooms: Rooms, redactors: dict[str, Redactor], problems: li
     for redactor in redactors.values():
         found[_LOGS] += await anyio.to_thread.run_sync(blot, keeper.home.logs, redactor)
     return +found
+
+
+async def _renew_vectors(rooms: Rooms) -> list[str]:
+    """Have Chroma's copy made anew: it has no texts, but the vectors of what is deleted stay in its files."""
+    vectors = rooms.memory.vectors
+    there = vectors.chroma.place.url is not None or (rooms.keeper.home.path / "chroma").exists()
+    if not there or await vectors.renew(_VECTORS_SECONDS):
+        return []
+    return ["Chroma makes its copy of the vectors anew as soon as a server keeps it; it has no texts"]
 
 
 async def _rewrite(rooms: Rooms, *, but: str | None = None, only: str | None = None) -> list[str]:

@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, or_, select
 
 from atlas_mcp.errors import IllegalChange, InvalidInput
+from atlas_mcp.memory.condensing import Summaries
 from atlas_mcp.memory.documents import CALLER, KNOWLEDGE, remove_passages
+from atlas_mcp.memory.facts import Facts
 from atlas_mcp.memory.tombstones import bury, forgotten_among
 from atlas_mcp.model.run import ENDED
 from atlas_mcp.store import tables
-from atlas_mcp.store.memory_tables import entity, fact, forgotten, memory, memory_revision, summary
+from atlas_mcp.store.memory_tables import entity, fact, forgotten, memory, memory_revision
 from atlas_mcp.store.tables import document, passage, run, turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.memory.redacting import Redactor
     from atlas_mcp.model.caller import Caller
+    from atlas_mcp.store.record import Record
 
 _OF_A_RUN = (tables.event, tables.artifact, tables.question, tables.turn)
 _SHOWN = 80
@@ -36,13 +39,20 @@ _SHOWN = 80
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something that can be forgotten: its texts are sought elsewhere, `parts` are those that a search gives."""
+    """Something that can be forgotten: its texts are sought elsewhere, `parts` are those that a search gives, `quotes`
+    are others' words in it.
+    """
 
     kind: str
     id: str
     shown: str
     texts: tuple[str, ...]
     parts: tuple[str, ...] = ()
+    quotes: tuple[str, ...] = ()
+
+    def has_of(self, redactor: Redactor) -> bool:
+        """Whether it holds one of those texts."""
+        return any(map(redactor.holds, (*self.texts, *self.quotes)))
 
     @property
     def said(self) -> str:
@@ -80,13 +90,12 @@ async def derived(db: AsyncConnection, caller: Caller, items: Sequence[Item], re
         *await _documents(db, caller, None, document.c.author != CALLER),
         *await _facts(db, caller, None, fact.c.author != CALLER),
     ]
-    sources = {row.id: set(map(str, row.sources or ())) for row in await db.execute(
-        select(fact.c.id, fact.c.sources).where(fact.c.caller == caller.id))}  # fmt: skip
+    rows = await db.execute(select(fact.c.id, fact.c.sources).where(fact.c.caller == caller.id))
+    sources = {row.id: {str(one.get("source")).split("/")[0] for one in row.sources} for row in rows}
     return [
         one
         for one in found
-        if one.id not in known
-        and (any(map(redactor.holds, one.texts)) or (sources.get(one.id) and sources[one.id] <= known))
+        if one.id not in known and (one.has_of(redactor) or (sources.get(one.id) and sources[one.id] <= known))
     ]
 
 
@@ -98,27 +107,30 @@ async def kept_alike(db: AsyncConnection, caller: Caller, items: Sequence[Item],
         *await _documents(db, caller, None, document.c.author == CALLER),
         *await _facts(db, caller, None, fact.c.author == CALLER),
     ]
-    return [one for one in found if one.id not in known and any(map(redactor.holds, one.texts))]
+    return [one for one in found if one.id not in known and one.has_of(redactor)]
 
 
-async def delete_items(db: AsyncConnection, caller: Caller, items: Iterable[Item]) -> None:
-    """Delete them from the record, and leave tombstones. In a write transaction.
-
-    IllegalChange for a run that has not ended; then nothing may be committed.
+async def delete_items(db: AsyncConnection, record: Record, caller: Caller, items: Sequence[Item]) -> None:
+    """Delete them from the record, with the summaries that cover them, and leave tombstones. In a write of the caller's
+    rows.
     """
+    summaries = Summaries(caller, record)
+    await summaries.drop_covering(db, [one.id for one in items])
+    await Facts(caller, record).forget(db, [one.id for one in items if one.kind == "fact"])
     for one in items:
         await remove_passages(db, caller, one.id)
         if one.kind == "memory":
-            await db.execute(delete(memory_revision).where(memory_revision.c.memory == one.id))
+            mine = (memory_revision.c.caller == caller.id, memory_revision.c.memory == one.id)
+            await db.execute(delete(memory_revision).where(*mine))
         elif one.kind == "run":
+            await summaries.drop_subject(db, one.id)
             await _delete_run(db, caller, one.id)
-        table = _TABLES.get(one.kind)
-        if table is not None:
+        if (table := _TABLES.get(one.kind)) is not None:
             await db.execute(delete(table).where(table.c.caller == caller.id, table.c.id == one.id))
         await bury(db, caller, one.kind, one.id, one.texts, one.parts)
 
 
-async def bury_again(db: AsyncConnection, caller: Caller) -> int:
+async def bury_again(db: AsyncConnection, record: Record, caller: Caller) -> int:
     """Delete what was forgotten and has come back, as by an import; how many items. In a write transaction."""
     ids = set((await db.execute(select(forgotten.c.item).where(forgotten.c.caller == caller.id))).scalars())
     if not ids:
@@ -131,7 +143,7 @@ async def bury_again(db: AsyncConnection, caller: Caller) -> int:
     gone_runs = (await db.execute(select(run.c.id).where(run.c.caller == caller.id, run.c.id.in_(ids)))).scalars()
     for run_id in list(gone_runs):
         back += await _runs(db, caller, run_id)
-    await delete_items(db, caller, back)
+    await delete_items(db, record, caller, back)
     return len(back)
 
 
@@ -147,12 +159,17 @@ async def _memories(db: AsyncConnection, caller: Caller, item: str | None, *wher
     if item is not None:
         mine.append(memory.c.id == item)
     rows = list(await db.execute(select(memory).where(*mine)))
-    of_these = memory_revision.c.memory.in_([row.id for row in rows])
-    revisions = list(await db.execute(select(memory_revision.c.memory, memory_revision.c.text).where(of_these)))
+    past: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}
+    ids = select(memory.c.id).where(*mine)
+    for one in await db.execute(select(memory_revision).where(memory_revision.c.memory.in_(ids))):
+        past.setdefault(one.memory, []).append(one)
     return [
-        Item("memory", row.id, row.text, _each(row.text, *(one.text for one in revisions if one.memory == row.id)))
+        Item(
+            "memory", row.id, row.text, _each(row.text, *(one.text for one in past[row.id])),
+            quotes=_each(row.quote, *(one.quote for one in past[row.id])),
+        )
         for row in rows
-    ]
+    ]  # fmt: skip
 
 
 async def _documents(db: AsyncConnection, caller: Caller, item: str | None, *where: ColumnElement[bool]) -> list[Item]:
@@ -160,12 +177,15 @@ async def _documents(db: AsyncConnection, caller: Caller, item: str | None, *whe
     if item is not None:
         mine.append(document.c.id == item)
     rows = list(await db.execute(select(document).where(*mine)))
-    theirs = (passage.c.caller == caller.id, passage.c.kind == KNOWLEDGE, passage.c.source.in_([r.id for r in rows]))
-    pieces = list(await db.execute(select(passage).where(*theirs).order_by(passage.c.source, passage.c.ordinal)))
+    ids = select(document.c.id).where(*mine)
+    theirs = (passage.c.caller == caller.id, passage.c.kind == KNOWLEDGE, passage.c.source.in_(ids))
+    pieces: dict[str, list[Row[Any]]] = {row.id: [] for row in rows}
+    for one in await db.execute(select(passage).where(*theirs).order_by(passage.c.source, passage.c.ordinal)):
+        pieces.setdefault(one.source, []).append(one)
     made: list[Item] = []
     for row in rows:
-        parts = [one for one in pieces if one.source == row.id]
-        whole = "".join(one.text[getattr(one, "repeated", 0) or 0 :] for one in parts)
+        parts = pieces[row.id]
+        whole = "".join(one.text[one.repeated :] for one in parts)
         made.append(Item("document", row.id, row.name, _each(whole), _each(*(one.text for one in parts))))
     return made
 
@@ -215,12 +235,11 @@ async def _delete_run(db: AsyncConnection, caller: Caller, run_id: str) -> None:
         await db.execute(delete(table).where(table.c.run_id == run_id))
     today = datetime.now(UTC).date().isoformat()
     await db.execute(delete(tables.ledger).where(tables.ledger.c.run_id == run_id, tables.ledger.c.day < today))
-    await db.execute(delete(summary).where(summary.c.caller == caller.id, summary.c.subject == run_id))
     theirs = tables.conversation.c.run_id == run_id
     await db.execute(delete(tables.conversation).where(tables.conversation.c.caller == caller.id, theirs))
 
 
-_TABLES = {"memory": memory, "document": document, "fact": fact, "entity": entity, "run": run}
+_TABLES = {"memory": memory, "document": document, "entity": entity, "run": run}
 
 
 def _each(*texts: str | None) -> tuple[str, ...]:

@@ -45,12 +45,13 @@ class Redactor:
     def __init__(self, texts: Iterable[str]) -> None:
         self._windows: defaultdict[int, set[tuple[str, ...]]] = defaultdict(set)
         self._words: set[str] = set()
+        self._known: set[str] = set()
         self.too_short = 0
         for text in dict.fromkeys(texts):
             self._learn(text)
 
     def __bool__(self) -> bool:
-        return bool(self._windows)
+        return any(self._windows.values())
 
     @property
     def needles(self) -> list[str]:
@@ -88,6 +89,7 @@ class Redactor:
         telling = {word for word in words if _TELLING.fullmatch(word)}
         telling |= {word.casefold() for word in _CAPITALS.findall(text)}
         self._words |= telling
+        self._known.update(words)
         if len(words) <= SHORT:
             self._windows[1] |= {(word,) for word in telling}
         size = WINDOW * (2 if sum(map(len, words)) < 2 * len(words) else 1)
@@ -126,6 +128,9 @@ class Redactor:
             for n, window in enumerate(zip(*(words[k:] for k in range(size)), strict=False)):
                 if window in known:
                     gone.update(range(n, n + size))
+        last = len(words) - 1
+        if last - 1 in gone and any(word.startswith(words[last]) for word in self._known):
+            gone.add(last)  # where a text was cut, half a word of it
         pieces: list[str] = []
         at = 0
         for n in sorted(gone):

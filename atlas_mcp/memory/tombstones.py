@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.knowledge import Hit
 
+_OF_LETTA = ("archive", "block")
 FORGOTTEN = "the caller had it forgotten."
 """Why what an agent would keep is not kept."""
 
@@ -58,9 +59,10 @@ async def forgotten_among(db: AsyncConnection, caller: Caller, texts: Iterable[s
 
 
 async def without_forgotten(db: AsyncConnection, caller: Caller, hits: Sequence[Hit]) -> list[Hit]:
-    """The hits but for those whose text was forgotten: another store may not have followed yet."""
-    gone = await forgotten_among(db, caller, (hit.text for hit in hits)) if hits else set[str]()
-    return [hit for hit in hits if hit.text not in gone]
+    """The hits but for those of Letta's whose text was forgotten: it may not have been reached then."""
+    doubted = [hit.text for hit in hits if hit.kind in _OF_LETTA]
+    gone = await forgotten_among(db, caller, doubted) if doubted else set[str]()
+    return [hit for hit in hits if hit.kind not in _OF_LETTA or hit.text not in gone]
 
 
 async def check_not_forgotten(db: AsyncConnection, caller: Caller, text: str) -> None:
