@@ -110,7 +110,8 @@ async def found_or_made(
 
 async def mentioned(db: AsyncConnection, caller: Caller, text: str) -> list[str]:
     """Ids of the things whose names stand in the text, at most 20, the longest names first."""
-    if not (candidates := _candidates(text)):
+    plain = text.encode(errors="ignore").decode()  # no name has half a surrogate pair, and no database takes one
+    if not (candidates := _candidates(plain)):
         return []
     mine = (entity.c.caller == caller.id, entity.c.norm.in_(candidates))
     rows = sorted(await db.execute(select(entity).where(*mine)), key=lambda row: (-len(row.norm), row.id))
