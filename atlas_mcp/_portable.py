@@ -94,7 +94,7 @@ class Portable:
             wait_seconds=IMPORT_WAIT_SECONDS,
         )
         async with rooms.record.write(caller.id) as db:
-            if gone := await bury_again(db, caller):
+            if gone := await bury_again(db, rooms.record, caller):
                 notes.append(f"Left out: {gone} things of it that were forgotten here.")
         rooms.copier.wanted(caller)
         return _carried(package).model_copy(update={"notes": tuple(notes), "backup": backup})
