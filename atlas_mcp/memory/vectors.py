@@ -69,16 +69,21 @@ class Vectors:
         `vector` is of length 1 and made by the embedder of that fingerprint; what was embedded by others is not
         compared. Raises as `Record.read`; a Chroma that fails costs at most a second, once.
         """
-        # numpy takes a tenth of a second to be imported.
-        await anyio.to_thread.run_sync(import_module, "atlas_mcp.memory.exact")
-        from atlas_mcp.memory.exact import ExactSearch
+        exact = self._exact or await self._made_exact()
         from atlas_mcp.memory.vector_rows import Asked
 
         asked = Asked(caller.id, fingerprint, vector, wanted, limit)
         if self.chroma.ready and (found := await self._proposed(asked)) is not None:
             return found
+        return await exact.nearest(asked)
+
+    async def _made_exact(self) -> ExactSearch:
+        # numpy takes a tenth of a second to be imported.
+        await anyio.to_thread.run_sync(import_module, "atlas_mcp.memory.exact")
+        from atlas_mcp.memory.exact import ExactSearch
+
         self._exact = self._exact or ExactSearch(self._record)
-        return await self._exact.nearest(asked)
+        return self._exact
 
     async def _proposed(self, asked: Asked) -> list[tuple[int, float]] | None:
         """Of what Chroma proposes, and of what it does not know yet; None where that may not be all."""

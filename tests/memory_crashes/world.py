@@ -67,9 +67,12 @@ class Writer:
         assert done, f"it does not get on: {self.errors}"
         assert not self._ended, self.errors
 
-    def kill(self) -> None:
-        """kill -9 for it and its Chroma at the same moment, as when a machine's memory is full or a container ends."""
-        for pid in (self.chroma, self.process.pid):
+    def kill(self, *, chroma: bool = True) -> None:
+        """kill -9 for it and its Chroma at the same moment, as when a machine's memory is full or a container ends.
+
+        Or for it alone, as when a host ends it.
+        """
+        for pid in (self.chroma if chroma else None, self.process.pid):
             if pid is not None:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,16 @@ import anyio
 import pytest
 from sqlalchemy import delete
 
+from atlas_mcp import Atlas, load_settings, open_atlas
 from atlas_mcp.memory.vector_filter import VectorFilter
 from atlas_mcp.store.memory_tables import vector
 from atlas_mcp.store.tables import passage
-from tests.vectors.world import MANY, ME, OTHER, PRINT, best, directions, numbers_of, opened, plant
+from tests.vectors.world import DEADLINE, MANY, ME, OTHER, PRINT, best, directions, numbers_of, opened, plant
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from atlas_mcp.model.caller import Caller
 
 pytestmark = pytest.mark.anyio
 
@@ -168,3 +172,31 @@ async def test_no_text_and_no_caller_is_on_chromas_disk(home: Path) -> None:
         assert not on_disk(home, b"secret")
         assert not on_disk(home, ME.id.encode())
         assert on_disk(home, f"mem-{PRINT}".encode())
+
+
+async def test_the_process_that_serves_never_imports_chroma(home: Path) -> None:
+    async with opened(home) as world:
+        ids = await plant(world.record, directions(MANY))
+        await world.told()
+        assert await world.asked_chroma(directions(MANY)[0], 1) == [ids[0]]
+    assert not {"chromadb", "onnxruntime"} & set(sys.modules)
+
+
+async def test_what_is_shared_with_a_house_comes_to_chroma_and_get_status_tells(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATLAS_EMBEDDER", "hash")
+    async with open_atlas(load_settings()) as atlas:
+        me = atlas.local_caller()
+        for n in range(80):
+            await atlas.share_knowledge(me, f"tea {n}", f"Tea number {n} is steeped for {n} minutes.")
+        with anyio.fail_after(DEADLINE):
+            while "Chroma in the home folder." not in (text := await vectors_told(atlas, me)):
+                assert "cannot be used" not in text
+                await anyio.sleep(0.1)
+        assert [path.name for path in (home / "chroma").iterdir()]
+    assert not {"chromadb", "onnxruntime"} & set(sys.modules)
+
+
+async def vectors_told(atlas: Atlas, caller: Caller) -> str:
+    return next(room.text for room in (await atlas.status(caller)).rooms if room.name == "vectors")

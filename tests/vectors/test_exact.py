@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -73,9 +73,16 @@ async def test_nobody_finds_what_is_anothers_or_of_another_embedder(record: Reco
     ],
 )
 async def test_a_filter_leaves_the_nearest_of_those_that_fulfil_it(
-    record: Record, wanted: VectorFilter, own: dict[str, object]
+    record: Record, wanted: VectorFilter, own: dict[str, Any]
 ) -> None:
-    others = {"kind": "episodic", "scope": "all", "project": "q", "author": "caller", "at": NOW, "trust": 0.5}
+    others: dict[str, Any] = {
+        "kind": "episodic",
+        "scope": "all",
+        "project": "q",
+        "author": "caller",
+        "at": NOW,
+        "trust": 0.5,
+    }
     near, far = directions(200, seed=3), directions(30, seed=4)
     await plant(record, near, source="near", **others)
     chosen = await plant(record, far, source="far", **(others | {"project": ""} | own))

@@ -103,6 +103,10 @@ class World:
     async def told(self) -> None:
         """Return when Chroma can be asked, and knows of every change."""
         await self.until("ready")
+        await self.nothing_waits()
+
+    async def nothing_waits(self) -> None:
+        """Return when the outbox has nothing more for Chroma."""
         with anyio.fail_after(DEADLINE):
             while await self.waiting():  # noqa: ASYNC110 - the record is waited for
                 await anyio.sleep(0.02)

@@ -35,9 +35,10 @@ class Files:
         self._before = self.mark
         if anew:
             self.delete_moved()
-            if self.path.exists():
-                shutil.rmtree(self.path)
-        elif self._before == "checking" and self.path.exists():
+            _delete(self.path)
+        elif not self.path.is_dir():
+            _delete(self.path)
+        elif self._before == "checking":
             self.delete_moved()
             self.path.rename(self.folder / f"broken-{int(time.time())}")
         self.path.mkdir(mode=0o700, exist_ok=True)
@@ -67,7 +68,7 @@ class Files:
     def delete_moved(self) -> None:
         """Delete what was moved aside."""
         for folder in self.folder.glob("broken-*"):
-            shutil.rmtree(folder)
+            _delete(folder)
 
     def _write(self, mark: Mark) -> None:
         draft = self._mark.with_name("mark.new")
@@ -76,3 +77,10 @@ class Files:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._mark)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -37,7 +37,7 @@ LOCK = "chroma"
 Stage = Literal["idle", "none", "other", "opening", "feeding", "ready", "failing"]
 
 _LOOK_SECONDS = 1.0
-_TIDY_SECONDS = 60.0
+_TIDY_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _SOUND_SECONDS = 30.0
 """Who worked for so long has not failed at its start."""
@@ -87,6 +87,7 @@ class Chroma:
         except ChromaFailed as failure:
             log.warning("Chroma failed a search, which the record answers: %s", failure)
             self._vectors = None
+            self.stage, self.problem = "failing", str(failure)
             self._doubted.set()
             return None
 
@@ -131,7 +132,7 @@ class Chroma:
                 # Who has vectors has loaded numpy; it is no matter for the event loop where this process has none yet.
                 await anyio.to_thread.run_sync(import_module, "atlas_mcp.memory.chroma.feeding")
                 return
-            self.stage = "idle" if self.stage == "idle" else self.stage
+            self.stage = "idle"
             await anyio.sleep(_LOOK_SECONDS)
 
     async def _nobody_to_tell(self) -> None:
@@ -216,7 +217,7 @@ class Chroma:
         if self._doubted.is_set():
             self._doubted = anyio.Event()
             await self._sound(vectors)
-            self._vectors = vectors
+            self.stage, self.problem, self._vectors = "ready", "", vectors
 
     async def _sound(self, vectors: ChromaVectors) -> None:
         """See that a search is answered in its time."""
