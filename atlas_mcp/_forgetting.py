@@ -8,6 +8,7 @@ and is done by the next purge: the tombstone knows it until then.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from contextlib import AsyncExitStack
 from functools import partial
@@ -17,19 +18,20 @@ import anyio
 import anyio.to_thread
 
 from atlas_mcp.errors import AtlasError, ConfigurationError, LettaUnavailable, UnknownRun
+from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.forgetting import Forgotten, Place
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from atlas_mcp._rooms import Rooms
     from atlas_mcp.constellation.forgetting import Forgetting
     from atlas_mcp.memory.forgetting import Item
     from atlas_mcp.memory.redacting import Redactor
-    from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.forgetting import Target
 
+log = logging.getLogger(__name__)
 _BUSY_SECONDS = 5.0
 _MESSAGES = "messages of agents"
 _NOT_REACHED = "What agents remember of it was not reached"
@@ -64,17 +66,16 @@ class Way:
             return done
 
     async def _go(self, target: Target, *, confirm: bool) -> Forgotten:
-        from atlas_mcp.memory import forgetting
-        from atlas_mcp.memory.redacting import Redactor
+        from atlas_mcp.memory import forgetting, tombstones
 
         record = self._rooms.record
         items = await self._named(target)
         more = await self._beside(items)
-        near = Redactor([text for one in items for text in one.texts] + more)
+        near = await _redactor(items, more)
         async with record.read() as db:
             made = await forgetting.derived(db, self._caller, items, near)
         gone = [*items, *made]
-        redactor = Redactor([text for one in gone for text in one.texts] + more)
+        redactor = await _redactor(gone, more)
         async with record.read() as db:
             alike = await forgetting.kept_alike(db, self._caller, gone, redactor)
         counts = Counter({_many(kind): n for kind, n in Counter(one.kind for one in gone).items()})
@@ -82,6 +83,9 @@ class Way:
             await self._delete(gone)
             self._rooms.copier.wanted(self._caller)
         counts += await take_out(self._rooms, self._caller, self._letta, redactor, self._unreached, dry=not confirm)
+        if confirm and not self._unreached:
+            async with record.write(self._caller.id) as db:
+                await tombstones.finished(db, self._caller, [one.whole for one in gone], sorted(counts))
         return Forgotten(
             status="forgotten" if confirm else "would_forget",
             what="; ".join((items[0].said, *(f"also {one.said}" for one in gone[1:6]))),
@@ -143,6 +147,35 @@ class Way:
         if redactor.too_short:
             said.append("It is too short to be sought in other texts.")
         return [*said, _WORDS, _OUTSIDE]
+
+
+async def finish_forgetting(rooms: Rooms) -> None:
+    """Go on with what was cut off, or could not be reached, when it was forgotten. What still cannot be is logged."""
+    from atlas_mcp.memory import tombstones
+    from atlas_mcp.memory.redacting import Redactor
+
+    async with rooms.record.read() as db:
+        left = await tombstones.unfinished(db)
+    for caller_id, texts in left.items():
+        caller, unreached = Caller(id=caller_id), list[str]()
+        redactor = await anyio.to_thread.run_sync(Redactor, texts)
+        try:
+            async with rooms.visit(caller) as agents:
+                found = await take_out(rooms, caller, agents.forgetting, redactor, unreached)
+            if not unreached:
+                async with rooms.record.write(caller.id) as db:
+                    await tombstones.finished(db, caller, texts, sorted(found))
+        except AtlasError as reason:
+            unreached.append(str(reason))
+        for line in unreached:
+            log.warning("something forgotten is not gone from everywhere: %s", line)
+
+
+async def _redactor(items: Sequence[Item], more: Sequence[str]) -> Redactor:
+    from atlas_mcp.memory.redacting import Redactor
+
+    texts = [*(text for one in items for text in one.texts), *more]
+    return await anyio.to_thread.run_sync(Redactor, texts)
 
 
 async def take_out(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from atlas_mcp._forgetting import finish_forgetting
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.caller import Caller
 
@@ -19,10 +20,11 @@ log = logging.getLogger(__name__)
 
 
 async def tidy(rooms: Rooms) -> None:
-    """Delete the agents of runs that have ended."""
+    """Delete the agents of runs that have ended; go on with what was being forgotten."""
     from atlas_mcp.constellation.guests import left_behind
 
     try:
+        await finish_forgetting(rooms)
         left = await left_behind(rooms.record)
     except AtlasError as error:
         log.warning("nothing was put in order: %s", error)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 from sqlalchemy import delete, or_, select
 
 from atlas_mcp.errors import IllegalChange, InvalidInput
@@ -24,7 +25,7 @@ from atlas_mcp.store.memory_tables import entity, fact, forgotten, memory, memor
 from atlas_mcp.store.tables import document, passage, run, turn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import ColumnElement, Row
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -49,6 +50,11 @@ class Item:
     texts: tuple[str, ...]
     parts: tuple[str, ...] = ()
     quotes: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> str:
+        """All of its texts, as its tombstone keeps them."""
+        return "\n".join(self.texts)
 
     def has_of(self, redactor: Redactor) -> bool:
         """Whether it holds one of those texts."""
@@ -92,11 +98,11 @@ async def derived(db: AsyncConnection, caller: Caller, items: Sequence[Item], re
     ]
     rows = await db.execute(select(fact.c.id, fact.c.sources).where(fact.c.caller == caller.id))
     sources = {row.id: {str(one.get("source")).split("/")[0] for one in row.sources} for row in rows}
-    return [
-        one
-        for one in found
-        if one.id not in known and (one.has_of(redactor) or (sources.get(one.id) and sources[one.id] <= known))
-    ]
+
+    def made_of_it(one: Item) -> bool:
+        return bool(sources.get(one.id) and sources[one.id] <= known) or one.has_of(redactor)
+
+    return await _those(found, lambda one: one.id not in known and made_of_it(one))
 
 
 async def kept_alike(db: AsyncConnection, caller: Caller, items: Sequence[Item], redactor: Redactor) -> list[Item]:
@@ -107,7 +113,7 @@ async def kept_alike(db: AsyncConnection, caller: Caller, items: Sequence[Item],
         *await _documents(db, caller, None, document.c.author == CALLER),
         *await _facts(db, caller, None, fact.c.author == CALLER),
     ]
-    return [one for one in found if one.id not in known and one.has_of(redactor)]
+    return await _those(found, lambda one: one.id not in known and one.has_of(redactor))
 
 
 async def delete_items(db: AsyncConnection, record: Record, caller: Caller, items: Sequence[Item]) -> None:
@@ -237,6 +243,11 @@ async def _delete_run(db: AsyncConnection, caller: Caller, run_id: str) -> None:
     await db.execute(delete(tables.ledger).where(tables.ledger.c.run_id == run_id, tables.ledger.c.day < today))
     theirs = tables.conversation.c.run_id == run_id
     await db.execute(delete(tables.conversation).where(tables.conversation.c.caller == caller.id, theirs))
+
+
+async def _those(items: Sequence[Item], wanted: Callable[[Item], bool]) -> list[Item]:
+    """Those that are wanted; in a thread, for there may be very many."""
+    return await anyio.to_thread.run_sync(lambda: [one for one in items if wanted(one)])
 
 
 _TABLES = {"memory": memory, "document": document, "entity": entity, "run": run}

@@ -86,6 +86,24 @@ async def pending(db: AsyncConnection) -> dict[str, list[str]]:
     return found
 
 
+async def unfinished(db: AsyncConnection) -> dict[str, list[str]]:
+    """Those of them that were not taken out of all that agents and runs keep, by caller: it was cut off, or not all of
+    it was reached.
+    """
+    columns = (forgotten.c.caller, forgotten.c.text, forgotten.c.places)
+    found: dict[str, list[str]] = {}
+    for row in await db.execute(select(*columns).where(forgotten.c.text.is_not(None))):
+        if not row.places:
+            found.setdefault(row.caller, []).append(row.text)
+    return found
+
+
+async def finished(db: AsyncConnection, caller: Caller, texts: Sequence[str], places: Sequence[str]) -> None:
+    """Note where these were, and are no more: only files and traces are left. In a write transaction."""
+    mine = (forgotten.c.caller == caller.id, forgotten.c.text.in_(list(texts)))
+    await db.execute(update(forgotten).where(*mine).values(places=["record", *places]))
+
+
 async def purged(db: AsyncConnection, caller_id: str, texts: Sequence[str]) -> int:
     """Note that these are gone from everything: the tombstones lose their texts. How many items. In a write."""
     mine = (forgotten.c.caller == caller_id, forgotten.c.text.in_(list(texts)))
