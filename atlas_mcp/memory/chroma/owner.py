@@ -42,7 +42,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _SOUND_SECONDS = 30.0
 """Who worked for so long has not failed at its start."""
 _CRASHES = 2
-"""So many failures at the start in a row, and the files are not trusted any more."""
+"""So many failures soon after it was opened, in a row, and what it has is not trusted any more."""
 log = logging.getLogger(__name__)
 
 
@@ -60,6 +60,7 @@ class Chroma:
         self._vectors: ChromaVectors | None = None
         self._doubted = anyio.Event()
         self._crashes = 0
+        self._was_open = False
         self.stage: Stage = "idle"
         self.progress = (0, 0)
         self.problem = ""
@@ -95,7 +96,7 @@ class Chroma:
         """Have Chroma fed and ready, whatever becomes of it, from the first vector on."""
         pause = _FIRST_PAUSE
         while True:
-            self._crashes += 1
+            self._was_open = False
             began = anyio.current_time()
             try:
                 await self._until_needed()
@@ -117,6 +118,8 @@ class Chroma:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _failed(self, failure: Exception) -> None:
+        if self._was_open and isinstance(failure, ChromaFailed):
+            self._crashes += 1
         self.stage, self.problem = "failing", str(failure)
         log.warning("Chroma is left for a while: %s", failure)
 
@@ -150,11 +153,11 @@ class Chroma:
         with _relied_on(held):
             self.stage = "opening"
             state = await self._state()
-            anew = await self._renewal_wanted(state) or self._crashes > _CRASHES
+            anew = await self._renewal_wanted(state) or self._crashes >= _CRASHES
             async with started(self.place.home) as process:
                 vectors, mark, there = await self._opened(process, "", anew=anew)
                 self.rebuilt += mark == "checking"
-                await self._feed(process, vectors, there, thoroughly=mark != "clean")
+                await self._feed(process, vectors, there, anew=anew, thoroughly=mark != "clean")
 
     async def _with_server(self) -> None:
         self.stage = "opening"
@@ -169,10 +172,10 @@ class Chroma:
             with _relied_on(held):
                 self._vectors = None
                 state = await self._state()
-                if await self._renewal_wanted(state) or self._crashes > _CRASHES:
-                    for name in there:
-                        await vectors.drop(name)
-                await self._feed(process, vectors, there, thoroughly=True)
+                anew = await self._renewal_wanted(state) or self._crashes >= _CRASHES
+                for name in there if anew else ():
+                    await vectors.drop(name)
+                await self._feed(process, vectors, there, anew=anew, thoroughly=True)
 
     async def _opened(
         self, process: ChromaProcess, suffix: str, *, anew: bool = False
@@ -182,16 +185,18 @@ class Chroma:
         self.pid = process.pid
         vectors = ChromaVectors(process)
         mark, there = await vectors.open(str(self.place.home), self.place.url, suffix, anew=anew)
+        self._was_open = True
         return vectors, mark, there
 
     async def _feed(
-        self, process: ChromaProcess, vectors: ChromaVectors, there: list[str], *, thoroughly: bool
+        self, process: ChromaProcess, vectors: ChromaVectors, there: list[str], *, anew: bool, thoroughly: bool
     ) -> None:
         from atlas_mcp.memory.chroma.feeding import drain, examine, forget_outbox, make_whole
 
         self.stage = "feeding"
         await self._note(whole=False)
-        await forget_outbox(self._record, only_renewals=True)
+        if anew:
+            await forget_outbox(self._record, only_renewals=True)
         await examine(self._record, vectors, thoroughly=thoroughly)
         await vectors.checked()
         async for step in make_whole(self._record, vectors, there):
