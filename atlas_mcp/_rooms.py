@@ -102,6 +102,7 @@ class Rooms:
                 models,
                 k.toolbox,
                 on_knowledge=self.copier.wanted,
+                finder=self.memory.finder,
                 gate=k.gate,
                 ledger=self.ledger,
             )
@@ -111,7 +112,7 @@ class Rooms:
         """What this caller shares with the agents; no Letta is asked for it."""
         from atlas_mcp.constellation.library import Library
 
-        return Library(caller, self.record, self.copier.wanted)
+        return Library(caller, self.record, self.copier.wanted, self.memory.finder)
 
     async def search_memory(self, caller: Caller, query: str, **narrowed: Any) -> Recalled:
         """See `Constellation.search_memory`. Where its Letta cannot be used, what the record has is searched."""
