@@ -46,3 +46,29 @@ async def test_an_outage_of_redis_is_told_and_nothing_is_forgotten(monkeypatch: 
                 assert answer["status"] == "completed"
                 redis.start()
                 await room(client, "ok")
+
+
+async def test_what_happens_to_a_run_rings_in_every_process_that_has_the_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with running_redis() as redis:
+        monkeypatch.setenv("ATLAS_REDIS_URL", redis.url)
+        async with open_atlas(load_settings()) as here, open_atlas(load_settings()) as there:
+            with anyio.fail_after(PATIENCE):
+                far = (await there._keeper.rooms()).memory.redis
+                near = (await here._keeper.rooms()).memory.redis
+                assert far
+                assert near
+                passed_on, heard, rung = far.bells.heard, list[str](), anyio.Event()
+                assert passed_on
+
+                def listen(run_id: str) -> None:
+                    passed_on(run_id)
+                    heard.append(run_id)
+                    rung.set()
+
+                far.bells.heard = listen
+                await near.link.until(answers=True)
+                while not rung.is_set():  # until the other listens, a ring is lost, as the promise says
+                    await here.chat(here.local_caller(), "librarian", "Hello.")
+                assert heard[0].startswith("run_")

@@ -35,7 +35,8 @@ async def look(memory_of: HybridMemory, sample: int, *, repair: bool) -> StoreCh
     """All by their sizes, and some by their numbers. What is deleted is made again by the embedder."""
     async with memory_of.record.read() as db:
         wrong = await _wrong_sizes(db)
-        rows = (await db.execute(select(vector).order_by(func.random()).limit(sample))).all()
+        some = select(vector.c.passage).order_by(func.random()).limit(sample)
+        rows = (await db.execute(select(vector).where(vector.c.passage.in_(some)))).all()
         homeless = ~exists().where(passage.c.id == vector.c.passage)
         lost = (await db.execute(select(vector.c.fingerprint, vector.c.passage).where(homeless).limit(MOST))).all()
     wrong |= {(row.fingerprint, row.passage) for row in rows if not _is_one(row.data)}
