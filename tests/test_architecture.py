@@ -70,7 +70,12 @@ HEAVY = [
     "langgraph",
     "letta_client",
     "mlflow",
+    "neo4j",
+    "numpy",
+    "onnxruntime",
+    "redis",
     "sqlalchemy",
+    "tokenizers",
 ]
 
 
