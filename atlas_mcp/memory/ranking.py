@@ -57,7 +57,7 @@ async def ranked(
     reasons = await _reasons(db, scope, found)
     if not reasons:
         return [], 0
-    base = {number: _fused(why, vectors=bool(found.vectors)) for number, why in reasons.items()}
+    base = {number: _fused(why, found) for number, why in reasons.items()}
     chosen = sorted(base, key=lambda number: -base[number])[: 2 * limit + 12]
     rows = {row.id: row for row in await _rows(db, scope, chosen)}
     share = found.unasked
@@ -89,11 +89,10 @@ async def _reasons(db: AsyncConnection, scope: Scope, found: Candidates) -> dict
     return reasons
 
 
-def _fused(why: Mapping[str, float], *, vectors: bool) -> float:
-    lexical = why.get("words", 0.0) + _LETTERS_SHARE * why.get("letters", 0.0)
-    if "words" not in why:
-        lexical = why.get("letters", 0.0)
-    share = _VECTORS_SHARE if vectors else 0.0
+def _fused(why: Mapping[str, float], found: Candidates) -> float:
+    """What the parts come to. Where only letters found anything they are all there is to go by."""
+    lexical = why.get("words", 0.0) + (_LETTERS_SHARE if found.words else 1.0) * why.get("letters", 0.0)
+    share = _VECTORS_SHARE if found.vectors else 0.0
     return (1 - share) * min(1.0, lexical) + share * why.get("vectors", 0.0) + _GRAPH_SHARE * why.get("graph", 0.0)
 
 

@@ -74,7 +74,8 @@ async def find(db: AsyncConnection, scope: Scope, query: Query, limit: int, like
         candidates.letters = await index.by_pieces(db, scope, query.pieces, passages, size)
     elif len(candidates.words) < limit:
         rare = [word for word in query.spaced if counts[word] < limit]
-        candidates.letters = await index.by_parts(db, scope, rare, size)
+        parts = await index.by_parts(db, scope, rare, size)
+        candidates.letters = {number: score for number, score in parts.items() if number not in candidates.words}
     if likeness is not None:
         candidates.vectors, candidates.related = likeness.vectors, likeness.related
     return Found(*await ranked(db, scope, query, candidates, limit))
