@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from atlas_mcp.memory.facts import Facts
     from atlas_mcp.memory.finding import Finder
     from atlas_mcp.memory.memories import Memories
+    from atlas_mcp.memory.neo4j.mirror import Mirror
     from atlas_mcp.memory.redis.counters import Counters
     from atlas_mcp.memory.redis.opening import Redis
     from atlas_mcp.memory.uses import Uses
@@ -43,6 +44,7 @@ class HybridMemory:
     vectors: Vectors
     uses: Uses
     redis: Redis | None = None
+    graph: Mirror | None = None
 
     def memories(self, caller: Caller) -> Memories:
         """The caller's memories."""
@@ -60,7 +62,7 @@ class HybridMemory:
         """The caller's facts, or those of these scopes."""
         from atlas_mcp.memory.facts import Facts
 
-        return Facts(caller, self.record, scopes=scopes)
+        return Facts(caller, self.record, scopes=scopes, walker=self.graph)
 
     @property
     def finder(self) -> Finder:
@@ -87,6 +89,7 @@ async def open_memory(
     from atlas_mcp.memory.checking import keep_checking
     from atlas_mcp.memory.embedding import Embedding
     from atlas_mcp.memory.expiring import keep_expiring
+    from atlas_mcp.memory.neo4j.opening import open_mirror
     from atlas_mcp.memory.redis.opening import open_redis
     from atlas_mcp.memory.uses import Uses
     from atlas_mcp.memory.vectors import Vectors
@@ -105,6 +108,7 @@ async def open_memory(
     async with anyio.create_task_group() as tasks:
         try:
             memory.redis = await open_redis(config.redis_url, record, tasks)
+            memory.graph = open_mirror(config.neo4j_url, record, everybodys, tasks)
             tasks.start_soon(memory.embedding.work)
             tasks.start_soon(memory.vectors.work)
             tasks.start_soon(memory.uses.work)
