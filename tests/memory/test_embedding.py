@@ -25,6 +25,7 @@ from atlas_mcp.store.memory_tables import derived, vector
 from atlas_mcp.store.record import Record, open_record
 from atlas_mcp.store.tables import passage
 from tests.memory.embedding_server import Call, EmbeddingServer, Reply, embedding_server, good, refuse_with, vector_of
+from tests.memory.test_minilm import write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -329,6 +330,36 @@ async def test_a_change_of_the_embedder_answers_by_the_one_before_until_the_new_
         await embedding.settled()
         assert own(embedding) == old
         assert not [text for text in server.texts if text.startswith("d")], "going back costs nothing"
+
+
+@pytest.mark.parametrize("still_there", [True, False])
+async def test_files_answer_until_the_server_that_takes_their_place_has_made_all_vectors(
+    record: Record, home: Path, server: EmbeddingServer, still_there: bool
+):
+    await share(record, "plan", "tea from assam")
+    files = write(home / "tiny", "safetensors")
+    async with at_work(record, home, StoresConfig(embedder=f"local:{files}")) as embedding:
+        await embedding.settled()
+        local = own(embedding)
+    if not still_there:
+        (files / "model.safetensors").unlink()
+    go_on = anyio.Event()
+
+    async def rule(call: Call) -> Reply:
+        if "plan\ntea from assam" in call.texts:
+            await go_on.wait()
+        return Reply()
+
+    server.rule = rule
+    async with at_work(record, home, remote(server)) as embedding:
+        await server.asked(lambda call: "plan\ntea from assam" in call.texts)
+        asked = await embedding.query("tea")
+        assert (asked and asked.fingerprint) == (local if still_there else None)
+        go_on.set()
+        await embedding.settled()
+        asked = await embedding.query("tea")
+        assert asked
+        assert asked.fingerprint == own(embedding) != local
 
 
 async def test_the_first_embedder_answers_no_question_before_every_passage_has_its_vector(
