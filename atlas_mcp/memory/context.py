@@ -117,30 +117,47 @@ def _fill(packing: _Packing, name: SectionName, given: Sequence[tuple[ContextIte
     packing.items += reversed(taken) if name == "recent" else taken
 
 
+@dataclass
+class _Waiting:
+    """An item that may still be given, and how like it is to what is given already."""
+
+    item: ContextItem
+    tokens: int
+    words: Words
+    like: float = 0.0
+    compared: int = 0
+
+    @property
+    def worth(self) -> float:
+        return RELEVANCE * self.item.score - (1 - RELEVANCE) * self.like
+
+    def repeats(self, said: Sequence[Words]) -> bool:
+        """Whether something that is given has all that it says; it is compared with each of them once."""
+        new, self.compared = said[self.compared :], len(said)
+        self.like = max((self.like, *(overlap(self.words, other) for other in new)))
+        return any(_repeats(self.words, other) for other in new)
+
+
 def _ranked(packing: _Packing, given: Sequence[tuple[ContextItem, int]]) -> Iterator[tuple[ContextItem, int]]:
     """The best of what is left, again and again, by its score and by how little of it was given before."""
-    waiting = [(item, tokens, Words(item.text)) for item, tokens in given]
+    waiting = [_Waiting(item, tokens, Words(item.text)) for item, tokens in given]
     while waiting:
-        kept: list[tuple[ContextItem, int, Words]] = []
-        for item, tokens, words in waiting:
-            if any(_repeats(words, other) for other in packing.said):
-                packing.leave(item, tokens, "repeats")
+        kept: list[_Waiting] = []
+        for one in waiting:
+            if one.repeats(packing.said):
+                packing.leave(one.item, one.tokens, "repeats")
             else:
-                kept.append((item, tokens, words))
+                kept.append(one)
         if not kept:
             return
-        best = max(range(len(kept)), key=lambda n: (_worth(packing, kept[n][0], kept[n][2]), -n))
-        item, tokens, _ = kept.pop(best)
-        yield item, tokens
+        best = max(range(len(kept)), key=lambda n: (kept[n].worth, -n))
+        chosen = kept.pop(best)
+        yield chosen.item, chosen.tokens
         waiting = kept
 
 
 def _repeats(words: Words, said: Words) -> bool:
     """Whether what was said has all that these words say; it may say more."""
-    same = words.numbers <= said.numbers and words.denials == said.denials
-    return same and bool(words.telling) and len(words.telling & said.telling) >= SAME * len(words.telling)
-
-
-def _worth(packing: _Packing, item: ContextItem, words: Words) -> float:
-    like = max((overlap(words, other) for other in packing.said), default=0.0)
-    return RELEVANCE * item.score - (1 - RELEVANCE) * like
+    if not words.telling or len(words.telling & said.telling) < SAME * len(words.telling):
+        return False
+    return words.numbers <= said.numbers and words.denials == said.denials
