@@ -7,11 +7,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from mcp.client import Client
 
 from atlas_mcp.atlas import Atlas, open_atlas
 from atlas_mcp.errors import IllegalChange, InvalidInput, UnknownBlock, UnknownRun
+from atlas_mcp.memory.forgetting import delete_items, find
 from atlas_mcp.model.forgetting import Target
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.server import create_server
@@ -306,3 +308,46 @@ async def test_a_purge_that_could_not_reach_the_traces_says_so_and_the_next_one_
         done = await atlas.purge_forgotten()
         assert (done.problems, done.items, done.open) == ([], 1, 0)
         assert files_with(home) == []
+
+
+async def test_what_was_cut_off_in_the_middle_is_gone_on_with_at_the_next_start(home: Path) -> None:
+    async with open_atlas(load_settings()) as atlas:
+        me = atlas.local_caller()
+        document = await atlas.share_knowledge(me, "notes", SECRET)
+        await atlas.chat(me, "librarian", f"Remember that {SECRET}")
+        rooms = await atlas._keeper.rooms()  # pyright: ignore[reportPrivateUsage]  # as one that dies after its commit
+        async with rooms.record.write(me.id) as db:
+            await delete_items(db, rooms.record, me, await find(db, me, document.id))
+        assert await found(atlas, me) == []  # its tombstone knows the block's text
+        assert MARKER in str(await atlas.get_memory(me, "librarian"))
+    async with open_atlas(load_settings()) as atlas:
+        with anyio.fail_after(60):
+            while MARKER in str(await atlas.get_memory(me, "librarian", history=True)):
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_beside_a_server_the_command_line_shows_forgets_and_purges(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sidecar, "attend", lambda _: None)  # else the purge waits until it has carried all
+    async with open_atlas(load_settings()) as atlas:
+        me = atlas.local_caller()
+        document = await atlas.share_knowledge(me, "notes", SECRET)
+        kept = await atlas.memories.remember(me, OTHER)
+        assert kept.id in await command("list")
+        assert "Would be forgotten: the document" in await command("forget", document.id)
+        assert len(await found(atlas, me)) == 1
+        assert "Forgotten: the document" in await command("forget", document.id, "--yes")
+        assert await found(atlas, me) == []
+        assert "1 forgotten things are gone" in await command("purge")
+        assert files_with(home) == []
+
+
+async def command(*arguments: str, code: int = 0) -> str:
+    """What `atlas-mcp memory` with these arguments says."""
+    whole = [sys.executable, "-m", "atlas_mcp", "memory", *arguments]
+    with anyio.fail_after(120):
+        done = await anyio.run_process(whole, check=False)
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == code, said
+    return said
