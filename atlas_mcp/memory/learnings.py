@@ -16,14 +16,14 @@ from atlas_mcp.memory import memory_rows as rows
 from atlas_mcp.memory.likeness import Words
 from atlas_mcp.memory.memories import Memories
 from atlas_mcp.memory.search import Scope, search
-from atlas_mcp.model.learning import Judged, Known, Learning
+from atlas_mcp.model.learning import Judged, Known
 from atlas_mcp.model.memory_item import New
 from atlas_mcp.store.memory_tables import CURRENT, memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy import ColumnElement
 
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.learning import LearningKind
@@ -31,12 +31,8 @@ if TYPE_CHECKING:
     from atlas_mcp.store.record import Record
 
 KINDS: dict[LearningKind, NoteKind] = {"fact": "long_term", "procedure": "procedural", "what_worked": "procedural"}
-MOST_RECALLED = 6
-ROOM = 1_600
-"""Characters of all that is recalled for one goal: about four hundred tokens."""
 MOST_KEYS = 40
 _LEARNED: tuple[MemoryKind, ...] = ("long_term", "procedural")
-_IN_COMMON = 2
 _NEAREST = 4
 
 
@@ -52,32 +48,6 @@ class Learnings:
         self._caller = caller
         self._record = record
         self._memories = Memories(caller, record)
-
-    async def recall(self, goal: str) -> list[Learning]:
-        """What was learned that has to do with the goal, best first: at most MOST_RECALLED, and ROOM characters.
-
-        It has to do with the goal if it shares two telling words with it, or all that there are.
-        """
-        words = Words(goal)
-        asked = words.telling
-        if not asked:
-            return []
-        async with self._record.look() as db:
-            if not (await db.execute(select(memory.c.id).where(*self._remembered()).limit(1))).first():
-                return []
-        async with self._record.read() as db:
-            hits = await search(db, Scope(self._caller, _LEARNED), words.asking, 3 * MOST_RECALLED)
-            ids = list(dict.fromkeys(hit.id.rsplit("/", 1)[0] for hit in hits))
-            wanted = select(memory).where(*self._remembered(), memory.c.id.in_(ids))
-            found_rows = {row.id: row for row in await db.execute(wanted)}
-        found: list[Learning] = []
-        room = ROOM
-        for row in (found_rows[i] for i in ids if i in found_rows):
-            shared = asked & Words(f"{row.about} {row.text}").telling
-            if len(shared) >= min(_IN_COMMON, len(asked)) and len(row.text) <= room and len(found) < MOST_RECALLED:
-                found.append(_learning(row))
-                room -= len(row.text)
-        return found
 
     async def near(self, text: str) -> list[Known]:
         """What is remembered that comes nearest to the text: memories, and passages of shared knowledge."""
@@ -101,12 +71,6 @@ class Learnings:
         """Store what was judged; what is remembered is searchable at once. What is stored already stays as it is."""
         await self._memories.add_all([_as_new(one) for one in judged])
 
-    async def refused(self, run_id: str) -> list[tuple[Learning, str]]:
-        """What of a run is not remembered, with the reasons, for as long as it is kept."""
-        mine = (memory.c.caller == self._caller.id, memory.c.run_id == run_id, memory.c.reason != "", rows.living())
-        async with self._record.read() as db:
-            return [(_learning(row), row.reason) for row in await db.execute(select(memory).where(*mine))]
-
     def _remembered(self) -> tuple[ColumnElement[bool], ...]:
         mine = (memory.c.caller == self._caller.id, memory.c.kind.in_(_LEARNED))
         return (*mine, text(CURRENT), rows.living())  # pyright: ignore[reportReturnType]  # it serves as one
@@ -115,7 +79,12 @@ class Learnings:
 def _as_new(one: Judged) -> New:
     """What is to be stored; of what repeats a memory that it says so, too."""
     given, known = one.learning, one.repeats
-    common: dict[str, Any] = {"source": given.source, "quote": given.quote, "author": f"agent:{given.agent}", "run_id": given.run_id}
+    common: dict[str, Any] = {
+        "source": given.source,
+        "quote": given.quote,
+        "author": f"agent:{given.agent}",
+        "run_id": given.run_id,
+    }
     if known is not None:
         place = {"kind": known.kind, "text": known.text, "scope": known.scope, "project": known.project or ""}
         return New.model_validate(place | common | {"trust": given.trust})
@@ -133,22 +102,4 @@ def _as_new(one: Judged) -> New:
         reason=one.reason,
         id=given.id,
         **common,
-    )
-
-
-def _learning(row: Row[Any]) -> Learning:
-    """The memory as something learned. Whether a way of working was told as one that worked is not kept."""
-    return Learning(
-        id=row.id,
-        kind="fact" if row.kind == "long_term" else "procedure",
-        text=row.text,
-        about=row.about,
-        audience=row.scope,
-        key=row.key or "",
-        source=row.source,
-        quote=row.quote,
-        run_id=row.run_id or "",
-        agent=row.author.removeprefix("agent:"),
-        score=row.score or 0.0,
-        trust=row.trust,
     )

@@ -35,9 +35,10 @@ async def undo(db: AsyncConnection, caller: Caller, row: Row[Any], number: int |
             argument="id",
             next_step="Correct it to have it remembered.",
         )
-    if number is not None and not 1 <= number <= len(past):
-        raise UnknownRevision(row.id, number, len(past), what="memory", reader="list_memories")
-    wanted = past[number - 1] if number is not None else past[-2] if len(past) > 1 else None
+    if number is None:
+        wanted = past[-2] if len(past) > 1 else None
+    elif (wanted := next((one for one in past if one.number == number), None)) is None:
+        raise UnknownRevision(row.id, number, row.revision, what="memory", reader="list_memories")
     if wanted is None or wanted.operation == "undone":
         return await _take_back(db, caller, row)
     return await _give_again(db, caller, row, wanted)

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import select, update
 
 from atlas_mcp.memory.expiring import expire
-from atlas_mcp.memory.learnings import MOST_RECALLED, ROOM, Learnings, learning_id
+from atlas_mcp.memory.learnings import Learnings, learning_id
 from atlas_mcp.memory.memories import Memories
+from atlas_mcp.memory.relevant import Relevant
 from atlas_mcp.memory.rubric import Proof, refusal, scores, shortfall, total
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.learning import Judged, Learning, Proposal
@@ -50,19 +51,24 @@ def fact(text: str = GOOD, **changes: object) -> Proposal:
     return Proposal.model_validate({**given, "text": text, **changes})
 
 
+async def recalled(record: Record, goal: str, caller: Caller = ME) -> list[str]:
+    """What a run with that goal is given."""
+    return [one.text for one in await Relevant(caller, record).about(goal)]
+
+
 async def test_what_was_learned_is_found_by_a_goal_that_has_words_in_common_and_by_no_other(home: Path) -> None:
     async with opened(home) as record:
         mine = Learnings(ME, record)
         await mine.keep([judged()])
-        assert [one.text for one in await mine.recall("How many keepers must a lighthouse have?")] == [GOOD]
-        assert await mine.recall("What does the report say about bread prices in every harbour town?") == []
-        assert await mine.recall("?!") == []
+        assert await recalled(record, "How many keepers must a lighthouse have?") == [GOOD]
+        assert await recalled(record, "What does the report say about bread prices in every harbour town?") == []
+        assert await recalled(record, "?!") == []
 
 
 async def test_nobody_is_given_what_another_caller_learned(home: Path) -> None:
     async with opened(home) as record:
         await Learnings(ME, record).keep([judged()])
-        assert await Learnings(OTHER, record).recall("How many keepers must a lighthouse have?") == []
+        assert await recalled(record, "How many keepers must a lighthouse have?", OTHER) == []
         assert await Learnings(OTHER, record).near(GOOD) == []
 
 
@@ -98,33 +104,24 @@ async def test_what_contradicts_a_learning_by_its_key_takes_its_place(home: Path
         assert await mine.keys() == ["keepers at a lighthouse"]
         three = GOOD.replace("two", "three")
         await mine.keep([judged(three, run="run-2", key="keepers at a lighthouse")])
-        assert [one.text for one in await mine.recall("How many keepers must a lighthouse have?")] == [three]
+        assert await recalled(record, "How many keepers must a lighthouse have?") == [three]
         await Memories(ME, record).undo_run("run-2")
-        assert [one.text for one in await mine.recall("How many keepers must a lighthouse have?")] == [GOOD]
-
-
-async def test_what_is_recalled_stays_within_a_few_hundred_tokens(home: Path) -> None:
-    async with opened(home) as record:
-        mine = Learnings(ME, record)
-        long = [judged(f"{GOOD} Clause {n}. {'More on keepers and lamps. ' * 18}", n) for n in range(12)]
-        await mine.keep(long)
-        found = await mine.recall("How many keepers must a lighthouse have?")
-    assert 1 <= len(found) <= MOST_RECALLED
-    assert sum(len(one.text) for one in found) <= ROOM
+        assert await recalled(record, "How many keepers must a lighthouse have?") == [GOOD]
 
 
 async def test_what_was_refused_is_not_recalled_and_is_deleted_after_its_days(home: Path) -> None:
     async with opened(home) as record:
         mine = Learnings(ME, record)
         await mine.keep([judged(reason="it is remembered already")])
-        assert await mine.recall("How many keepers must a lighthouse have?") == []
-        [(refused, reason)] = await mine.refused("run-1")
-        assert (refused.text, reason) == (GOOD, "it is remembered already")
+        assert await recalled(record, "How many keepers must a lighthouse have?") == []
+        everything = Memories(ME, record)
+        [refused] = await everything.list(run_id="run-1", everything=True)
+        assert (refused.text, refused.reason) == (GOOD, "it is remembered already")
         await expire(record)
-        assert await mine.refused("run-1")
+        assert await everything.list(run_id="run-1", everything=True) == [refused]
         async with record.write() as db:
             await db.execute(update(memory).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
-        assert await mine.refused("run-1") == []
+        assert await everything.list(run_id="run-1", everything=True) == []
         assert await expire(record) == 1
         async with record.read() as db:
             assert list(await db.execute(select(memory))) == []

@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from atlas_mcp.errors import InvalidInput, OverLimit, StaleRevision, UnknownMemory, UnknownRevision
 from atlas_mcp.memory.keeping import keep
 from atlas_mcp.memory.memories import Memories
+from atlas_mcp.memory.working import Working
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.memory_item import MAX_MEMORY, New
 from atlas_mcp.model.memory_kinds import NoteKind
@@ -155,6 +156,20 @@ async def test_a_correction_is_the_callers_own_word_and_can_be_taken_back(
         with pytest.raises(UnknownRevision, match="it has 1 to 4"):
             await mine.undo(kept.id, revision=9)
         assert await texts(mine) == [RED]
+
+
+async def test_a_value_of_working_memory_is_listed_corrected_and_taken_back_like_any_memory(home: Path) -> None:
+    async with opened(home) as record:
+        mine, working = Memories(ME, record), Working(ME, record)
+        await working.set("cups", 3)
+        [value] = await mine.list(kinds=["working"])
+        await mine.correct(value.id, "4")
+        assert await working.get("cups") == 4
+        await mine.undo(value.id)
+        assert await working.get("cups") == 3
+        await mine.undo(value.id, revision=1)
+        await mine.undo_run("run-1")
+        assert await working.get("cups") == 3
 
 
 async def test_what_was_superseded_is_not_corrected_but_what_took_its_place(home: Path) -> None:

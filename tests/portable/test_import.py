@@ -93,9 +93,7 @@ async def test_what_runs_taught_comes_along_and_what_was_refused_stays(tmp_path:
     async with atlas_on(tmp_path / "b") as there:
         me = there.local_caller()
         await there.import_constellation(me, path)
-        learnings = (await (await there._keeper.rooms()).constellation(me)).learnings  # pyright: ignore[reportPrivateUsage]
-        assert [one.text for one in await learnings.recall(goal)] == [kept]
-        assert await learnings.refused("run-1") == []
+        assert [one.text for one in await there.memories.list(me, run_id="run-1", everything=True)] == [kept]
         [hit] = (await there.search_memory(me, goal, kinds=["long_term"])).hits
         assert (hit.text, hit.trust) == (kept, 0.8)
 
