@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _CHROMA_SECONDS = 120.0
 _REDIS_SECONDS = 3.0
+_GRAPH_SECONDS = 30.0
 _SETTLED = ("ready", "other", "none", "failing")
 
 
@@ -81,6 +82,10 @@ async def _settled(memory: HybridMemory) -> None:
     if memory.redis is not None:
         with anyio.move_on_after(_REDIS_SECONDS):
             await memory.redis.link.until(answers=True)
+    if memory.graph is not None:
+        with anyio.move_on_after(_GRAPH_SECONDS):
+            while not memory.graph.link.answers or await memory.graph.late():
+                await anyio.sleep(0.05)
     async with memory.record.look() as db:
         if (await db.execute(select(vector.c.passage).limit(1))).first() is None:
             return

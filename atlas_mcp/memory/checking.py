@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 async def check(memory: HybridMemory, *, repair: bool = False, thoroughly: bool = True) -> MemoryCheck:
     """Look at every store. Never raises for what is wrong with one."""
-    from atlas_mcp.memory.checks import record, redis, vectors, words
+    from atlas_mcp.memory.checks import graph, record, redis, vectors, words
 
     looks: dict[str, Callable[..., Awaitable[StoreCheck | None]]] = {
         "record": record.look,
@@ -44,6 +44,7 @@ async def check(memory: HybridMemory, *, repair: bool = False, thoroughly: bool 
         "vectors": vectors.look,
         "chroma": vectors.look_at_chroma,
         "redis": redis.look,
+        "graph": graph.look,
     }
     at, begun = datetime.now(UTC), anyio.current_time()
     stores: list[StoreCheck] = []

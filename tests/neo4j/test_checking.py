@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlas_mcp.store.record import Record
+    from tests.bolt import RunningBolt
 
 pytestmark = pytest.mark.anyio
 ANA, BEN = Caller(id="local:ana"), Caller(id="local:ben")
@@ -38,9 +39,9 @@ async def looked_at(made: HybridMemory, *, repair: bool = False) -> StoreCheck:
 
 
 async def test_facts_that_neo4j_lost_or_has_otherwise_are_told_and_mended(
-    record: Record, home: Path, graph: str
+    record: Record, home: Path, bolt: RunningBolt, graph: str
 ) -> None:
-    config = StoresConfig(embedder="none", neo4j_url=SecretStr(graph))
+    config = StoresConfig(embedder="none", neo4j_url=SecretStr(bolt.address(graph)))
     async with open_memory(record, home, Locks(home / "locks"), config) as made:
         with anyio.fail_after(120):
             for n in range(6):
