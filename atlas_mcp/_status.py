@@ -42,7 +42,13 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         open_runs = await keeper.opened.runs.count_open(caller)
         roster = await keeper.opened.additions(caller).roster()
     house = [_models(keeper), record, *await _lettas(keeper), _runs(keeper)]
-    house += [await _embedder(keeper, record), *_vectors(keeper), *_redis(keeper), *await _memory(keeper, record)]
+    house += [
+        await _embedder(keeper, record),
+        *_vectors(keeper),
+        *_redis(keeper),
+        *await _graph(keeper),
+        *await _memory(keeper, record),
+    ]
     rooms = [*house, _tools(keeper), _sandbox(), _tracing(keeper)]
     spent = await describe_spending(keeper, caller) if record.health != "failing" else None
     notes = [note for note in (keeper.model_note, price_note(keeper), spending_note(spent)) if note]
@@ -211,6 +217,25 @@ def _redis(keeper: RoomsKeeper) -> list[Room]:
     step = "Start it, or mend ATLAS_REDIS_URL; it is told then what it missed."
     text = f"{link.shown} {since}: {link.reason}. The record answers: nothing is forgotten."
     return [Room(name="redis", health="warning", text=text, next_step=step)]
+
+
+async def _graph(keeper: RoomsKeeper) -> list[Room]:
+    mirror = keeper.opened.memory.graph if keeper.opened is not None else None
+    if mirror is None:
+        return []
+    link = mirror.link
+    if not link.answers:
+        since = f"has not answered since {link.since:%H:%M:%S} UTC" if link.since else "has not answered yet"
+        step = "Start it, or mend ATLAS_NEO4J_URL; it is told then what it missed."
+        text = f"{link.shown} {since}: {link.reason}. The record answers: no fact is missing."
+        return [Room(name="neo4j", health="warning", text=text, next_step=step)]
+    try:
+        with anyio.fail_after(_ANSWER_SECONDS):
+            late = await mirror.late()
+    except (Unavailable, TimeoutError):
+        return []  # the record's own room says so
+    waits = f"; {late:,} changes are still to be told, and the record answers meanwhile" if late else ""
+    return [Room(name="neo4j", health="ok", text=f"{link.shown}: a copy of the facts{waits}.")]
 
 
 def _tools(keeper: RoomsKeeper) -> Room:
