@@ -76,8 +76,16 @@ class InstantAgents:
         """Nothing was ever learned."""
         return self
 
-    async def recall(self, goal: str) -> list[Any]:
+    @property
+    def remembered(self) -> InstantAgents:
+        """Nothing is remembered."""
+        return self
+
+    async def about(self, asked: str, *, project: str | None = None) -> list[Any]:
         return []
+
+    async def forgotten(self, ids: Any) -> frozenset[str]:
+        return frozenset()
 
     async def near(self, text: str) -> list[Any]:
         return []
