@@ -80,7 +80,7 @@ class Constellation:
         self.roster = roster
         self.library = Library(caller, record, on_knowledge, finder)
         self.learnings = Learnings(caller, record)
-        self.remembered = Relevant(caller, record)
+        self.remembered = Relevant(caller, record, finder)
         self.toolbox = toolbox = toolbox.knowing(self.library)
         self.server = letta.name
         self._locks = locks

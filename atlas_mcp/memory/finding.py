@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.memory.embedding import Query as Question
     from atlas_mcp.memory.scope import Scope
+    from atlas_mcp.memory.uses import Uses
     from atlas_mcp.memory.words import Query
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.record import Record
@@ -53,11 +54,12 @@ class Near(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Finder:
-    """Search in one record, for all callers."""
+    """Search in one record, for all callers. Who gives what was found to somebody notes it in `uses`."""
 
     record: Record
     questions: Questions | None = None
     vectors: Near | None = None
+    uses: Uses | None = None
 
     async def find(self, scope: Scope, query: Query, limit: int) -> Found:
         """The best passages by all means, best first."""

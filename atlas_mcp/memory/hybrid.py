@@ -69,7 +69,7 @@ class HybridMemory:
         """What searches in all of it."""
         from atlas_mcp.memory.finding import Finder
 
-        return Finder(self.record, self.embedding, self.vectors)
+        return Finder(self.record, self.embedding, self.vectors, self.uses)
 
     def counters(self, caller: Caller) -> Counters:
         """How often things of this caller's happened lately."""

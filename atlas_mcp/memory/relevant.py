@@ -2,7 +2,8 @@
 
 Promise: it is the caller's own, of no other project than the one that is named, and held now: nothing that was
 forgotten, taken back, superseded, refused or has expired. Each item has its id, where it is from, since when it is
-there, and who may see it. Where nothing is remembered at all that costs a look or two. Nothing is written.
+there, and who may see it. Where nothing is remembered at all that costs a look or two. That something was given is
+noted as a use of it; nothing else is written.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class Relevant:
         async with self._record.read() as db:
             items = await self._memories(db, words, hits, project) if hits else []
             facts = await self._facts.related(db, asked, 2 * MOST_FACTS) if knows else []
+        if self._finder.uses:
+            self._finder.uses.note(self._caller, [hits[one.id] for one in items])
         near = [_of_fact(hit) for hit in facts if hit.fact.project in {None, "", project}]
         return items + near[:MOST_FACTS]
 

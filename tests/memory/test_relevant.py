@@ -6,17 +6,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from atlas_mcp.memory.facts import Facts, Teller
+from atlas_mcp.memory.finding import Finder
 from atlas_mcp.memory.memories import Memories
 from atlas_mcp.memory.relevant import MOST_MEMORIES, Relevant
+from atlas_mcp.memory.uses import Uses
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.fact import Triple
 from atlas_mcp.model.memory_item import New
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.memory_tables import forgotten
 from atlas_mcp.store.record import Record, open_record
+from atlas_mcp.store.tables import passage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -124,3 +127,15 @@ async def test_what_was_forgotten_since_is_known(record: Record) -> None:
 async def test_any_text_can_be_asked(record: Record, asked: str) -> None:
     await Memories(ME, record).add(New(kind="long_term", text=WICK))
     assert await texts(record, asked) == []
+
+
+async def test_what_is_given_counts_as_used(record: Record) -> None:
+    uses = Uses(record)
+    one = await Memories(ME, record).add(New(kind="long_term", text=WICK))
+    other = await Memories(ME, record).add(New(kind="long_term", text="Bread costs 5 marks in the port of Kiel."))
+    await Relevant(ME, record, Finder(record, uses=uses)).about(ASKED)
+    await uses.write_down()
+    async with record.read() as db:
+        used = {row.source: row.used_at for row in await db.execute(select(passage.c.source, passage.c.used_at))}
+    assert used[one.id] is not None
+    assert used[other.id] is None
