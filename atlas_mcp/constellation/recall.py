@@ -86,6 +86,8 @@ class Recall:
         asked = checked_query(query)
         if not 1 <= limit <= MAX_HITS:
             raise InvalidInput(f"{limit} is not between 1 and {MAX_HITS}.", argument="limit", next_step="Call again.")
+        if not 0 <= min_trust <= 1:
+            raise InvalidInput(f"{min_trust:g} is not 0 to 1.", argument="min_trust", next_step="Call again.")
         if agent is not None:
             self._roster.agent(agent)
         since, until = _moments(since, until)

@@ -35,29 +35,25 @@ class Document(Frozen):
 
 
 class Hit(Frozen):
-    """A passage that a search found. `id` names it within its kind; `score` is between 0 and 1.
+    """A passage that was found; `score` and the shares of `why` are 0 to 1, and compare within one answer."""
 
-    `why` says which parts of the search found it (words, letters, vectors, graph, letta), and how well, beside the best
-    that each found, from 0 to 1; `supersedes` is there for one that took the place of another that was found.
-    """
-
+    # `why`: words, letters, vectors and graph beside the best that each found, letta, or supersedes for one that took
+    # the place of another that was found. Clients are sent every word of what is above and below.
     id: str
     kind: MemoryKind
     text: str
-    source: str = Field(description="Where it stands: a document's name, a block's label, an archive, a run.")
-    agent: str | None = Field(default=None, description="Whose memory it is, or which agent shared it.")
-    score: float = Field(description="0 to 1; comparable within one answer.")
+    source: str = Field(description="The document, block, archive or run.")
+    agent: str | None = Field(default=None, description="Whose it is.")
+    score: float
     when: datetime | None = None
     trust: float = Field(default=CALLER_TRUST, description="1 for what you gave, less for what agents wrote.")
     author: str = "caller"
-    superseded_by: str | None = Field(default=None, description="Id of what took its place.")
-    why: dict[str, float] = Field(default_factory=dict, description="What found it: 0 to 1.")
+    superseded_by: str | None = None
+    why: dict[str, float] = Field(default_factory=dict)
 
 
 class Recalled(Frozen):
-    """What a search of memory found, best first; `notes` say what could not be searched, `repeated` how many hits were
-    left out because a better one says the same.
-    """
+    """What was found, best first; `notes` say what was not searched, `repeated` how many say the same as others."""
 
     hits: list[Hit]
     repeated: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver import Context, Resolve
@@ -31,7 +32,7 @@ class KnowledgeTools:
     def tools(self) -> list[Tool]:
         """The tools, ready to register."""
         return [
-            define(self.search_memory, title="Search what is remembered", read_only=True),
+            define(self.search_memory, title="Search memory", read_only=True),
             define(
                 self.share_knowledge,
                 title="Share a text with all agents",
@@ -45,17 +46,20 @@ class KnowledgeTools:
         self,
         ctx: Context[Any, Any],
         query: Annotated[str, Field(description="Words to look for.")],
-        agent: Annotated[str | None, Field(description="Only what this agent remembers or shared.")] = None,
-        kinds: Annotated[
-            list[MemoryKind] | None,
-            Field(description="Only these: shared texts, agents' archives and blocks, runs' results."),
-        ] = None,
-        project: Annotated[str | None, Field(description="Only knowledge and runs of this project.")] = None,
-        limit: Annotated[int, Field(ge=1, le=MAX_HITS, description="How many hits at most.")] = 8,
+        agent: Annotated[str | None, Field(description="Only this agent's.")] = None,
+        kinds: Annotated[list[MemoryKind] | None, Field(description="Only these; knowledge is shared.")] = None,
+        project: Annotated[str | None, Field(description="Only this project's.")] = None,
+        limit: Annotated[int, Field(ge=1, le=MAX_HITS, description="Hits at most.")] = 8,
+        since: Annotated[datetime | None, Field(description="Written since.")] = None,
+        until: Annotated[datetime | None, Field(description="Written until.")] = None,
+        min_trust: Annotated[float, Field(description="0.9: only what you said.")] = 0,
     ) -> Recalled:
-        """Search all that your agents remember: shared knowledge, their archives and memory blocks, results of runs."""
+        """Search all that is remembered, by words and likeness."""
         caller = caller_of(self._atlas, self._transport, ctx)
-        return await self._atlas.search_memory(caller, query, agent=agent, kinds=kinds, project=project, limit=limit)
+        narrowed = {"since": since, "until": until, "min_trust": min_trust}
+        return await self._atlas.search_memory(
+            caller, query, agent=agent, kinds=kinds, project=project, limit=limit, **narrowed
+        )
 
     async def share_knowledge(
         self,

@@ -37,7 +37,7 @@ ARGUMENTS = {
     "update_agent_memory": ["agent", "label", "value", "append", "replace", "expected_revision"],
     "undo_memory": ["agent", "label", "revision", "id", "run_id"],
     "forget": ["id", "agent", "label", "run_id", "confirm"],
-    "search_memory": ["query", "agent", "kinds", "project", "limit"],
+    "search_memory": ["query", "agent", "kinds", "project", "limit", "since", "until", "min_trust"],
     "share_knowledge": ["name", "text", "path", "project"],
     "rate_text": ["text", "criteria", "wait_seconds"],
     "get_status": [],
