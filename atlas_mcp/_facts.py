@@ -86,10 +86,17 @@ class Facts:
         with span("merge entities", kind="MEMORY", inputs={"keep": keep, "other": other}):
             return await (await self._of(caller)).merge(keep, other, keep_kind=keep_kind, other_kind=other_kind)
 
-    async def split(self, caller: Caller, name: str, *, kind: str = "") -> Entity:
-        """Let what was merged under that name be a thing of its own again. InvalidInput."""
-        with span("split entity", kind="MEMORY", inputs={"entity": name}):
-            return await (await self._of(caller)).split(name, kind=kind)
+    async def split(
+        self, caller: Caller, name: str, *, kind: str = "", facts: Sequence[str] = (), into: str | None = None
+    ) -> Entity:
+        """Let what was merged under that name be a thing of its own again. Or, with `into`, let these of its facts be
+        about a new thing of that name and kind, since it was two; `merge` undoes that. InvalidInput.
+        """
+        with span("split entity", kind="MEMORY", inputs={"entity": name, "facts": [*facts], "into": into}):
+            mine = await self._of(caller)
+            if into is None:
+                return await mine.split(name, kind=kind)
+            return await mine.split_off(name, facts, into, kind=kind)
 
     async def _of(self, caller: Caller) -> CallersFacts:
         return (await self._keeper.rooms()).memory.facts(caller)

@@ -18,6 +18,7 @@ from atlas_mcp.memory.edges import BEST_FIRST, RecordEdges, View
 from atlas_mcp.memory.entities import (
     Aliases,
     called,
+    found_or_made,
     in_parts,
     mentioned,
     merge,
@@ -281,6 +282,30 @@ class Facts:
         async with self._record.write(of=self._caller.id) as db:
             one = await unmerge(db, self._caller, name, kind)
             (thing,) = (await shown(db, self._caller, [one], await Aliases.read(db, self._caller))).values()
+            return thing
+
+    async def split_off(self, name: str, facts: Collection[str], into: str, *, kind: str = "") -> Entity:
+        """Let these facts about a thing be about another one, of which nobody knew yet: it was two. `merge` undoes it.
+        InvalidInput for facts that are not about it, or a name that is taken; then nothing was changed.
+        """
+        (old,), into = await self._roots((name, "", "entity")), check_text(into, "into", MAX_ENTITY)
+        async with self._record.write(of=self._caller.id) as db:
+            aliases, now = await Aliases.read(db, self._caller), datetime.now(UTC)
+            if await called(db, self._caller, into, kind):
+                step = "Name it so that the two can be told apart; or merge the two."
+                raise InvalidInput(f"there is a thing {into!r} already.", argument="into", next_step=step)
+            some = aliases.members([old])
+            mine = (fact.c.caller == self._caller.id, fact.c.id.in_(facts))
+            about = (*mine, or_(fact.c.subject.in_(some), fact.c.object.in_(some)))
+            found = set((await db.execute(select(fact.c.id).where(*about))).scalars())
+            missing = sorted(set(facts) - found)
+            if missing or not facts:
+                which = f"{', '.join(missing)} is not about {name!r}" if missing else "none is named"
+                raise InvalidInput(f"{which}.", argument="facts", next_step="Give ids that recall_facts shows.")
+            new = await found_or_made(db, self._caller, into, kind, aliases, now, argument="into")
+            for end in (fact.c.subject, fact.c.object):
+                await db.execute(update(fact).where(*mine, end.in_(some)).values({end: new}))
+            (thing,) = (await shown(db, self._caller, [new], aliases)).values()
             return thing
 
     # -- within

@@ -35,7 +35,7 @@ class FactTools:
             define(self.recall_facts, title="Recall facts", read_only=True, brief=True),
             define(self.relate, title="Tell facts", idempotent=True, brief=True),
             define(self.merge_entities, title="Say that two things are one", brief=True),
-            define(self.split_entity, title="Take a merge back", brief=True),
+            define(self.split_entity, title="Say that a thing is two", brief=True),
         ]
 
     async def recall_facts(
@@ -91,8 +91,12 @@ class FactTools:
     async def split_entity(
         self,
         ctx: Context[Any, Any],
-        entity: Annotated[str, Field(description="The name of what was merged into another.")],
-        kind: Annotated[str, Field(description="Its kind; only where several have the name.")] = "",
+        entity: Annotated[str, Field(description="The name of what was merged into another, or of what is two.")],
+        facts: Annotated[list[str] | None, Field(description="With into: ids of the facts about the other.")] = None,
+        into: Annotated[str | None, Field(description="The other's name, where entity is two things.")] = None,
+        kind: Annotated[str, Field(description="The kind of the thing that is split off, if it is to have one.")] = "",
     ) -> Entity:
-        """Undo a merge: the thing is one of its own again, with its own facts."""
-        return await self._atlas.facts.split(caller_of(self._atlas, self._transport, ctx), entity, kind=kind)
+        """Undo a merge: the thing is one of its own again, with its own facts. Or tell two things under one name apart;
+        merge_entities undoes that."""
+        caller = caller_of(self._atlas, self._transport, ctx)
+        return await self._atlas.facts.split(caller, entity, kind=kind, facts=facts or (), into=into)

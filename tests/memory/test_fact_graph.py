@@ -227,6 +227,25 @@ async def test_merges_follow_each_other_and_are_undone_one_by_one(facts: Facts):
         await facts.split("c")
 
 
+async def test_a_thing_that_was_two_is_told_apart_with_its_history_and_can_be_put_together_again(facts: Facts):
+    await link(facts, "Ann-Oslo", relation="lives_in", true_until=datetime(2020, 1, 1, tzinfo=UTC))
+    await link(facts, "Ann-Rome", relation="lives_in", true_from=datetime(2020, 1, 1, tzinfo=UTC))
+    await link(facts, "Bob-Ann")
+    known = {one.text: one.id for one in (await facts.recall("Ann", history=True)).facts}
+    with pytest.raises(InvalidInput, match="is not about 'Ann'"):
+        await facts.split_off("Ann", [known["Ann lives in Rome"], "fact-other"], "Ann Lee")
+    for taken in ("Bob", "ann"):
+        with pytest.raises(InvalidInput, match="there is a thing"):
+            await facts.split_off("Ann", [known["Ann lives in Rome"]], taken)
+    other = await facts.split_off("Ann", [known["Ann lives in Rome"], known["Bob knows Ann"]], "Ann Lee", kind="person")
+    assert (other.name, other.kind) == ("Ann Lee", "person")
+    assert ways(await facts.recall("Ann", history=True)) == ["Ann-Oslo"]
+    assert sorted(ways(await facts.recall("Ann Lee"))) == ["Ann Lee-Rome", "Bob-Ann Lee"]
+    await facts.merge("Ann", "Ann Lee")
+    assert sorted(ways(await facts.recall("Ann"))) == ["Ann-Rome", "Bob-Ann"]
+    assert len((await facts.recall("Ann", history=True)).facts) == 3
+
+
 async def test_the_overview_counts_what_is_held(record: Record, facts: Facts):
     await star(record, "hub", 3)
     await link(facts, "a-b")

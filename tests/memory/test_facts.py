@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from sqlalchemy import func, select
 
@@ -272,6 +273,22 @@ async def test_back_to_what_was_before_is_a_fact_of_its_own(facts: Facts):
         last = await tell(facts, "Ann", "lives_in", place)
     assert last.outcome == "new"
     assert said(await facts.recall("Ann")) == ["Oslo"]
+
+
+async def test_of_many_who_tell_at_once_in_several_processes_one_is_held(
+    record: Record, home: Path, database: Postgres | None
+):
+    async with open_record(home, database) as another:  # as another process has it
+        doors = [Facts(ME, one) for one in (record, another)]
+        async with anyio.create_task_group() as tasks:
+            for n in range(20):
+                tasks.start_soon(tell, doors[n % 2], "Ann", "lives_in", f"place {n}")
+    known = await doors[0].recall("Ann")
+    assert len(known.facts) == 1
+    assert known.notes == []
+    assert [one.name for one in known.entities] == ["Ann"]
+    history = (await doors[0].recall("Ann", history=True, limit=200)).facts
+    assert {one.object for one in history} == {f"place {n}" for n in range(20)}
 
 
 # -- trust
