@@ -179,5 +179,12 @@ async def block_of(db: AsyncConnection, fingerprint: str, ids: Collection[int]) 
     return made_block(rows, len(rows[0].data) // 4 if rows else 0)
 
 
+async def some_block(db: AsyncConnection, fingerprint: str) -> Block:
+    """Any one vector of that embedder; none if there is none."""
+    of = select(vector.c.passage, vector.c.data).where(vector.c.fingerprint == fingerprint).limit(1)
+    rows = (await db.execute(of)).all()
+    return made_block(rows, len(rows[0].data) // 4 if rows else 0)
+
+
 def _joined() -> Any:
     return select(vector.c.passage, vector.c.data).join(passage, passage.c.id == vector.c.passage)

@@ -44,7 +44,7 @@ class Said:
 
 
 class Writer:
-    """A process that writes, from a first marker on; it is `up` when its Chroma is ready."""
+    """A process that writes, from a first marker on, and starts a Chroma process for that."""
 
     def __init__(self, home: Path, first: int) -> None:
         command = [sys.executable, "-m", "tests.memory_crashes.writer", str(home), str(first)]
@@ -54,16 +54,22 @@ class Writer:
         )
         self.lines: list[str] = []
         self.chroma: int | None = None
+        self._ready = False
         self.errors = ""
         self._more = threading.Condition()
         self._ended = False
         threading.Thread(target=self._read, daemon=True).start()
         threading.Thread(target=self._read_errors, daemon=True).start()
 
-    def wait_for(self, lines: int) -> None:
-        """Return when it has acknowledged so much, and its Chroma is ready."""
+    def wait_for(self, lines: int, *, ready: bool = True) -> None:
+        """Return when it has acknowledged so much, and its Chroma is ready, or at least started."""
+
+        def enough() -> bool:
+            so_far = self._ready if ready else self.chroma is not None
+            return self._ended or (len(self.lines) >= lines and so_far)
+
         with self._more:
-            done = self._more.wait_for(lambda: (len(self.lines) >= lines and self.chroma) or self._ended, DEADLINE)
+            done = self._more.wait_for(enough, DEADLINE)
         assert done, f"it does not get on: {self.errors}"
         assert not self._ended, self.errors
 
@@ -86,6 +92,8 @@ class Writer:
             with self._more:
                 if line.startswith("chroma "):
                     self.chroma = int(line.split()[1])
+                elif line == "ready\n":
+                    self._ready = True
                 elif line.endswith("\n"):
                     self.lines.append(line)
                 self._more.notify_all()

@@ -25,13 +25,15 @@ def say(**what: object) -> None:
 
 
 async def name_chroma(world: World) -> None:
-    """Say which process is Chroma's each time that there is another one which is ready."""
-    known: int | None = None
+    """Say which process is Chroma's each time that there is another one, and when it is ready for the first time."""
+    chroma, known, ready = world.vectors.chroma, None, False
     while True:
-        chroma = world.vectors.chroma
-        if chroma.stage == "ready" and chroma.pid not in (None, known):
+        if chroma.pid not in (None, known):
             known = chroma.pid
             print(f"chroma {known}", flush=True)
+        if chroma.stage == "ready" and not ready:
+            ready = True
+            print("ready", flush=True)
         await anyio.sleep(0.01)
 
 

@@ -144,6 +144,22 @@ async def test_a_chroma_that_ends_or_hangs_is_replaced_and_meanwhile_the_record_
             os.kill(first, 0)
 
 
+async def test_a_chroma_that_hangs_in_the_middle_of_a_write_holds_up_neither_search_nor_end(home: Path) -> None:
+    async with opened(home) as world:
+        await world.told()
+        pid = world.vectors.chroma.pid
+        assert pid
+        os.kill(pid, signal.SIGSTOP)
+        more = directions(3000, seed=60)
+        await plant(world.record, more, source="more")  # more than its pipe takes
+        await world.nearest(more[0])
+        assert world.vectors.chroma.pid == pid
+        then = anyio.current_time()
+    assert anyio.current_time() - then < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 def give_up_rights() -> None:
     """Let the modes of files hold for root, too: as for any user."""
     import ctypes

@@ -84,8 +84,8 @@ async def test_a_filter_leaves_the_nearest_of_those_that_fulfil_it(
         "trust": 0.5,
     }
     near, far = directions(200, seed=3), directions(30, seed=4)
-    await plant(record, near, source="near", **others)
-    chosen = await plant(record, far, source="far", **(others | {"project": ""} | own))
+    await plant(record, near, ME, source="near", **others)
+    chosen = await plant(record, far, ME, source="far", **{**others, "project": "", **own})
     found = await ExactSearch(record).nearest(ask(near[0], 10, wanted))
     assert numbers_of(found) == best(near[0], chosen, far)
 

@@ -136,12 +136,15 @@ async def eventually(holds: Callable[[], bool], told: Callable[[], object] = lam
 
 
 @asynccontextmanager
-async def opened(home: Path, database: Postgres | None = None, url: str | None = None) -> AsyncGenerator[World]:
-    """One process's view of that home, or of that database."""
+async def opened(
+    home: Path, database: Postgres | None = None, url: str | None = None, *, work: bool = True
+) -> AsyncGenerator[World]:
+    """One process's view of that home, or of that database; one that does not `work` never starts Chroma."""
     kept = open_home(home)
     config = StoresConfig(chroma_url=SecretStr(url) if url else None)
     async with open_record(home, database) as record, anyio.create_task_group() as tasks:
         vectors = Vectors(record, Locks(kept.locks), home, config)
-        tasks.start_soon(vectors.work)
+        if work:
+            tasks.start_soon(vectors.work)
         yield World(record, vectors, home)
         tasks.cancel_scope.cancel()

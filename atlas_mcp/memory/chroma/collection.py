@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 OPEN_SECONDS = 60.0
 CHANGE_SECONDS = 30.0
 QUERY_SECONDS = 1.0
+HANG_SECONDS = 10.0
+"""What does not answer for so long, does not at all."""
 
 
 class ChromaVectors:

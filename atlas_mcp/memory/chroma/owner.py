@@ -201,10 +201,9 @@ class Chroma:
         await vectors.checked()
         async for step in make_whole(self._record, vectors, there):
             self.progress = step
-        await self._sound(vectors)
         await vectors.whole()
         await self._note(whole=True)
-        self.stage, self.problem, self._vectors = "ready", "", vectors
+        await self._judge(vectors)
         while True:
             told = await drain(self._record, vectors)
             self.refused += len(told.refused)
@@ -214,24 +213,35 @@ class Chroma:
                 await self._watch(process, vectors)
 
     async def _watch(self, process: ChromaProcess, vectors: ChromaVectors) -> None:
-        """Wait a little. ChromaFailed if it ended, or a search failed and it does not answer now either."""
+        """Wait a little, then see to it if a search failed. ChromaFailed if it ended or hangs."""
         with anyio.move_on_after(_LOOK_SECONDS):
             await self._doubted.wait()
         if process.ended.is_set():
             raise ChromaFailed("the Chroma process ended unexpectedly.")
         if self._doubted.is_set():
-            self._doubted = anyio.Event()
-            await self._sound(vectors)
-            self.stage, self.problem, self._vectors = "ready", "", vectors
+            await self._judge(vectors)
 
-    async def _sound(self, vectors: ChromaVectors) -> None:
-        """See that a search is answered in its time."""
-        from atlas_mcp.memory.vector_rows import block_of, fingerprints, numbers
+    async def _judge(self, vectors: ChromaVectors) -> None:
+        """Have it asked if it answers in the time that a search has. A slow one is left alone for a moment, not ended:
+        the machine may be busy. ChromaFailed if it hangs.
+        """
+        from atlas_mcp.memory.chroma.collection import HANG_SECONDS, QUERY_SECONDS
+        from atlas_mcp.memory.vector_rows import fingerprints, some_block
 
         async with self._record.read() as db:
-            for name in await fingerprints(db):
-                block = await block_of(db, name, [int(one) for one in (await numbers(db, name))[:1]])
-                await vectors.nearest(name, block.matrix, 1)
+            found = [(name, await some_block(db, name)) for name in await fingerprints(db)]
+        slowest = 0.0
+        for name, block in ((name, block) for name, block in found if len(block.ids)):
+            began = anyio.current_time()
+            await vectors.nearest(name, block.matrix, 1, seconds=HANG_SECONDS)
+            slowest = max(slowest, anyio.current_time() - began)
+        self._doubted = anyio.Event()
+        if slowest < QUERY_SECONDS:
+            self.stage, self.problem, self._vectors = "ready", "", vectors
+        else:
+            self.stage, self.problem = "failing", f"it takes {slowest:.1f} s for a search."
+            await anyio.sleep(_LOOK_SECONDS)
+            self._doubted.set()
 
     async def _renewal_wanted(self, state: State) -> bool:
         if state.place not in ("", self.place.name):

@@ -86,9 +86,7 @@ class ChromaProcess:
         stdin = cast("ByteSendStream", self._process.stdin)
         async with self._sending:
             try:
-                # Half a message would be taken for the beginning of the next: who is cancelled here waits that long.
-                with anyio.CancelScope(shield=True):
-                    await stdin.send(message)
+                await stdin.send(message)  # cancelled, it is still sent whole: it waits in asyncio's buffer
             except _GONE:
                 self.ended.set()
 
