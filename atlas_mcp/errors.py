@@ -52,19 +52,14 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 
 class AtlasError(Exception):
     """Raised for everything ATLAS refuses or fails at knowingly; never raised itself."""
 
     def __init__(
-        self,
-        message: str,
-        *,
-        argument: str | None = None,
-        allowed: Sequence[str] = (),
-        next_step: str | None = None,
+        self, message: str, *, argument: str | None = None, allowed: Sequence[str] = (), next_step: str | None = None
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -81,15 +76,11 @@ class InvalidInput(AtlasError):
     """Raised when an argument cannot be used; nothing was changed."""
 
 
-def _listing(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
-
-
 def _unknown(what: str, name: str, known: Sequence[str]) -> str:
     close = get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
     nearest = next((k for k in known if close and k.lower() == close[0]), None)
     hint = f" Did you mean {nearest!r}?" if nearest else ""
-    return f"there is no {what} {name!r}.{hint} There are: {_listing(known)}."
+    return f"there is no {what} {name!r}.{hint} There are: {', '.join(known) or 'none'}."
 
 
 class UnknownAgent(InvalidInput):
@@ -145,9 +136,7 @@ class UnknownMemory(InvalidInput):
 
     def __init__(self, memory_id: str) -> None:
         super().__init__(
-            f"there is no memory {memory_id!r}; it may have expired.",
-            argument="id",
-            next_step="Call search_memory or list_memories to see what is remembered.",
+            f"there is no memory {memory_id!r}; it may have expired.", argument="id", next_step="Call list_memories."
         )
 
 
@@ -165,30 +154,27 @@ class OverLimit(InvalidInput):
 
 
 class StaleRevision(InvalidInput):
-    """Raised when a block, or what `what` says, changed since the revision that the caller had read."""
+    """Raised when a block or a memory changed since the revision that the caller had read."""
 
-    def __init__(
-        self, label: str, expected: int, actual: int, *, what: str = "block", reader: str = "get_agent_memory"
-    ) -> None:
+    def __init__(self, label: str, expected: int, actual: int, *, memory: bool = False) -> None:
+        what, by = ("memory", "list_memories") if memory else ("block", "get_agent_memory")
         super().__init__(
             f"{what} {label!r} is at revision {actual}, not {expected}: it changed since you read it.",
             argument="expected_revision",
-            next_step=f"Read it again with {reader} and repeat the change on the new value.",
+            next_step=f"Read it again with {by} and repeat the change on the new value.",
         )
-        self.expected = expected
         self.actual = actual
 
 
 class UnknownRevision(InvalidInput):
-    """Raised when a block, or what `what` says, never had a revision of that number; says which it has."""
+    """Raised when a block or a memory never had a revision of that number; says which it has."""
 
-    def __init__(
-        self, label: str, revision: int, newest: int, *, what: str = "block", reader: str = "get_agent_memory"
-    ) -> None:
+    def __init__(self, label: str, revision: int, newest: int, *, memory: bool = False) -> None:
+        what, by = ("memory", "list_memories") if memory else ("block", "get_agent_memory")
         super().__init__(
             f"{what} {label!r} has no revision {revision}; it has 1 to {newest}.",
             argument="revision",
-            next_step=f"Call {reader} with history=true to see them.",
+            next_step=f"Call {by} with history=true to see them.",
         )
 
 
@@ -294,10 +280,9 @@ class UnpricedModel(ConfigurationError):
     """Raised when a limit in dollars cannot be kept, because what a model costs is not known."""
 
     def __init__(self, models: Sequence[str], limit: str, *, instead: str) -> None:
-        named = ", ".join(models)
         table = models[0] if models else "provider:model"
         super().__init__(
-            f"it cannot be kept: what {named} costs is not known.",
+            f"it cannot be kept: what {', '.join(models)} costs is not known.",
             argument=limit,
             next_step=f"{instead}, or say the price in settings.toml, in dollars per million tokens: "
             f'[prices."{table}"] input_per_million = ..., output_per_million = ...',
@@ -347,12 +332,7 @@ class EmbedderFailed(Unavailable):
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        of_texts: bool = False,
-        retry_after: float | None = None,
-        next_step: str | None = None,
+        self, message: str, *, of_texts: bool = False, retry_after: float | None = None, next_step: str | None = None
     ) -> None:
         super().__init__(message, next_step=next_step)
         self.of_texts = of_texts

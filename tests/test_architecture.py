@@ -45,6 +45,7 @@ ROOTS = {
     "_forgetting",
     "_groups",
     "_history",
+    "_memories",
     "_pages",
     "_portable",
     "_purging",

@@ -102,7 +102,7 @@ class Memories:
         async with self._record.write(self.caller.id) as db:
             row = await self._row(db, memory_id)
             if expected_revision is not None and expected_revision != row.revision:
-                raise StaleRevision(row.id, expected_revision, row.revision, what="memory", reader="list_memories")
+                raise StaleRevision(row.id, expected_revision, row.revision, memory=True)
             if row.superseded_by is not None:
                 raise InvalidInput(
                     f"{row.superseded_by} took its place.",

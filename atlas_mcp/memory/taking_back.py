@@ -38,7 +38,7 @@ async def undo(db: AsyncConnection, caller: Caller, row: Row[Any], number: int |
     if number is None:
         wanted = past[-2] if len(past) > 1 else None
     elif (wanted := next((one for one in past if one.number == number), None)) is None:
-        raise UnknownRevision(row.id, number, row.revision, what="memory", reader="list_memories")
+        raise UnknownRevision(row.id, number, row.revision, memory=True)
     if wanted is None or wanted.operation == "undone":
         return await _take_back(db, caller, row)
     return await _give_again(db, caller, row, wanted)
