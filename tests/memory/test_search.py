@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,36 @@ async def test_no_query_breaks_the_search(record: Record):
     await Documents(ME, record).share("tea", "A text about tea, and a hyphen-ated word.")
     for query in HOSTILE:
         assert isinstance(await find(record, query), list), ascii(query)
+
+
+SYNTAX = [
+    '"', "'", "*", "^", "(", ")", ":", "-", "+", "{", "}", "AND", "OR", "NOT", "NEAR", "|", "&", "!", "<->", "\\",
+    "%", "_", "?", ";", "--", "/*", ":kind0", "{scope}", "{rank}",
+]  # fmt: skip
+RANGES = [(0, 0x20), (0x20, 0x7F), (0xA0, 0x24F), (0x370, 0x6FF), (0x900, 0x11FF), (0x3040, 0x9FFF), (0xAC00, 0xD7AF),
+          (0xD800, 0xDFFF), (0xFB00, 0xFFFF), (0x1F300, 0x1FAFF), (0x20000, 0x2FA1F), (0xE0000, 0xE01FF)]  # fmt: skip
+
+
+def drawn(draw: random.Random) -> str:
+    """Some characters of any script, some syntax of full-text queries, and some words that are there."""
+    pieces = [
+        draw.choice(SYNTAX) if draw.random() < 0.4 else
+        draw.choice(["tea", "北京", "茶", "text"]) if draw.random() < 0.3 else
+        "".join(chr(draw.randint(*draw.choice(RANGES))) for _ in range(draw.randint(1, 6)))
+        for _ in range(draw.randint(1, 30))
+    ]  # fmt: skip
+    return draw.choice(["", " "]).join(pieces)
+
+
+async def test_no_query_that_chance_makes_breaks_the_search(record: Record):
+    await Documents(ME, record).share("tea", "A text about tea. 我在北京喝茶。")
+    await Documents(OTHER, record).share("theirs", "A text about tea. 我在北京喝茶。")
+    draw = random.Random(20)
+    for _ in range(200):
+        query = drawn(draw)
+        hits = await find(record, query)
+        assert {hit.source for hit in hits} <= {"tea"}, ascii(query)
+        assert all(0 <= hit.score <= 1 and hit.why for hit in hits), ascii(query)
 
 
 @pytest.mark.parametrize(
