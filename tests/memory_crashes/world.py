@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEADLINE = 90
+DELETED = 5
+"""How many of those that were written in one commit are deleted in the next."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,11 +38,9 @@ class Said:
 
     def take(self, line: str) -> None:
         said = json.loads(line)
-        for marker in said.get("wrote", ()):
-            self.there[marker] = said["caller"]
-        for marker in said.get("deleted", ()):
-            self.there.pop(marker, None)
-            self.gone.add(marker)
+        # Its first ones are deleted next: whether they are is not known before it says so.
+        self.there |= dict.fromkeys(said.get("wrote", ())[DELETED:], said["caller"])
+        self.gone |= set(said.get("deleted", ()))
 
 
 class Writer:

@@ -12,10 +12,10 @@ from sqlalchemy import delete, select
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.store.tables import passage
 from tests.memory_crashes.marked import CALLERS, plant
+from tests.memory_crashes.world import DELETED
 from tests.vectors.world import World, opened
 
 AT_ONCE = 50
-DELETED = 5
 PACE = 0.05
 """What is written is as much as Chroma takes: else it would never be whole while somebody writes."""
 

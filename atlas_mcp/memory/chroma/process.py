@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _CLOSE_SECONDS = 4.0
 _LOG_BYTES = 1 << 20
-_KEPT = ("PATH", "HOME", "LANG", "LC_", "TMP", "TEMP", "SYSTEMROOT", "PYTHON", "VIRTUAL_ENV", "LD_", "DYLD_", "SSL_")
+_KEPT = ("PATH", "HOME", "USERPROFILE", "LANG", "LC_", "TMP", "TEMP", "SYSTEMROOT")
+_PYTHONS = ("PYTHON", "VIRTUAL_ENV", "LD_", "DYLD_", "SSL_")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 _GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, anyio.IncompleteRead)
 
@@ -147,7 +148,7 @@ async def started(home: Path) -> AsyncGenerator[ChromaProcess]:
 
 def _environment() -> dict[str, str]:
     """Without secrets, and without what chromadb would take for its settings."""
-    kept = {k: v for k, v in os.environ.items() if k.startswith(_KEPT) or k.upper() in _PROXIES}
+    kept = {k: v for k, v in os.environ.items() if k.startswith((*_KEPT, *_PYTHONS)) or k.upper() in _PROXIES}
     return kept | {"ORT_DISABLE_TELEMETRY": "1", "ANONYMIZED_TELEMETRY": "False", "PYTHONUTF8": "1"}
 
 
