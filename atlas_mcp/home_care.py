@@ -84,7 +84,9 @@ async def _settled(memory: HybridMemory) -> None:
             await memory.redis.link.until(answers=True)
     if memory.graph is not None:
         with anyio.move_on_after(_GRAPH_SECONDS):
-            while not memory.graph.link.answers or await memory.graph.late():
+            while True:
+                if memory.graph.link.answers and not await memory.graph.late():
+                    break
                 await anyio.sleep(0.05)
     async with memory.record.look() as db:
         if (await db.execute(select(vector.c.passage).limit(1))).first() is None:

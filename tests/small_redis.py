@@ -14,6 +14,8 @@ import time
 import uuid
 from contextlib import suppress
 
+WRITING = {"SET", "DEL", "INCR", "INCRBY", "PEXPIRE", "EVAL", "FLUSHALL"}
+
 
 class Failed(Exception):
     """An error that the client is told."""
@@ -24,6 +26,7 @@ class Store:
 
     def __init__(self) -> None:
         self.run_id = uuid.uuid4().hex
+        self.read_only = False
         self._kept: dict[bytes, tuple[bytes, float | None]] = {}
         self.listening: dict[bytes, set[asyncio.StreamWriter]] = {}
 
@@ -127,7 +130,12 @@ async def answer(store: Store, writer: asyncio.StreamWriter, name: str, rest: li
         "EVAL": store.evaluate,
         "FLUSHALL": store.empty,
     }
+    if store.read_only and name in WRITING:
+        raise Failed("READONLY You can't write against a read only replica.")
     match name:
+        case "REPLICAOF":
+            store.read_only = rest[0].upper() != b"NO"
+            return "OK"
         case "PING":
             return "PONG"
         case "SELECT" | "CLIENT" | "AUTH":

@@ -228,6 +228,36 @@ async def test_a_slow_redis_answers_or_the_record_does(home: Path, redis: Runnin
         assert await working.get("plan") == "at last"
 
 
+async def test_a_redis_that_takes_nothing_any_more_is_as_one_that_is_gone(
+    home: Path, redis: RunningRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from redis.asyncio import Redis
+
+    async with opened(home, redis.url) as memory, Redis.from_url(redis.url, protocol=2) as admin:
+        assert memory.redis
+        working = memory.working(ANA)
+        await working.set("plan", 1)
+        await admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+        await working.set("plan", 2)
+        assert await working.get("plan") == 2
+        link, tried, answered, enough = memory.redis.link, memory.redis.link._ping, list[bool](), anyio.Event()
+
+        async def noted(client: Redis) -> None:
+            await tried(client)
+            answered.append(link.answers)
+            if len(answered) == 2:
+                enough.set()
+
+        monkeypatch.setattr(link, "_ping", noted)
+        await enough.wait()
+        assert not any(answered), "it answers a PING, and is no use"
+        assert "read only replica" in link.reason
+        await admin.execute_command("REPLICAOF", "NO", "ONE")
+        await memory.redis.link.until(answers=True)
+        await told_everything(memory)
+        assert await working.get("plan") == 2
+
+
 async def test_without_any_redis_at_the_address_everything_works(home: Path, redis: RunningRedis) -> None:
     redis.kill()
     async with opened(home, redis.url, answers=False) as memory:

@@ -1,8 +1,8 @@
 """The link to one Redis: calls with a deadline, and none at all while it does not answer.
 
-Promise: a call takes at most CALL_SECONDS, and after one that failed no other waits: each is refused at once until a
-PING, which is sent in the background every RETRY_SECONDS, is answered. The library tries nothing again by itself. The
-address is shown without its password.
+Promise: a call takes at most CALL_SECONDS, and after one that failed no other waits: each is refused at once until the
+Redis can be written again, which is tried in the background every RETRY_SECONDS. The library tries nothing again by
+itself. The address is shown without its password.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Link:
         self.reason = "it is being connected"
         self.generation = ""
         """Which start of the server answers: one that was started anew may have come back with what is long past."""
+        self._met = ""
         self._redis: Any = None
         self._room = anyio.Semaphore(_AT_ONCE, fast_acquire=True)
         self._changed = anyio.Event()
@@ -116,7 +117,9 @@ class Link:
         said = await connection.read_response()
         text = said.decode() if isinstance(said, bytes) else str(said)
         ids = [line.removeprefix("run_id:") for line in text.splitlines() if line.startswith("run_id:")]
-        self._found(ids[0].strip() if ids else "one")
+        self._met = ids[0].strip() if ids else "one"
+        if self.answers:
+            self.generation = self._met
 
     async def _ping(self, redis: Any) -> None:
         from redis.exceptions import RedisError
@@ -125,16 +128,14 @@ class Link:
             with anyio.fail_after(CONNECT_SECONDS + CALL_SECONDS):
                 if not self.answers:  # a connection of before would not say which start of the server it is
                     await redis.connection_pool.disconnect()
-                await redis.ping()
+                await redis.set("atlas:probe", "", px=1000)  # one that is full, or a replica, would answer a PING
         except (RedisError, OSError, TimeoutError) as error:
             self._lost(error)
-
-    def _found(self, generation: str) -> None:
-        if not self.answers and self.since is not None:
-            log.warning("%s answers again", self.shown)
-        turned = not self.answers
-        self.generation, self.since, self.reason = generation, None, ""
-        if turned:
+            return
+        if not self.answers:
+            if self.since is not None:
+                log.warning("%s answers again", self.shown)
+            self.generation, self.since, self.reason = self._met, None, ""
             self._turn()
 
     def _lost(self, error: BaseException) -> None:
