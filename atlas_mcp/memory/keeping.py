@@ -53,8 +53,10 @@ def checked(new: New) -> New:
 
 async def keep(db: AsyncConnection, caller: Caller, new: New) -> Row[Any]:
     """Write it, in a write transaction of the caller's rows; the memory as it then stands."""
-    if new.id is not None and (known := await rows.find(db, caller, new.id)):
-        return known
+    if new.id is not None:
+        if known := await rows.find(db, caller, new.id):
+            return known
+        await rows.remove(db, caller, new.id)  # one that has expired and was not deleted yet
     if new.author == CALLER:
         await lift(db, caller, [new.text])
     elif await forgotten_among(db, caller, [new.text]):

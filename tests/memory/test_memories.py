@@ -226,6 +226,10 @@ async def test_who_comes_twice_with_the_same_id_finds_what_was_kept_the_first_ti
         mine = Memories(ME, record)
         first = await mine.add(new(id="mem-1"))
         assert await mine.add(new("Something else.", id="mem-1")) == first
+        async with record.write() as db:
+            await db.execute(update(memory).values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+        again = await mine.add(new("Something else.", id="mem-1"))
+        assert (again.text, again.revision) == ("Something else.", 1), "what has expired is not found"
 
 
 async def test_memories_are_listed_by_kind_scope_project_author_and_page(home: Path) -> None:
