@@ -88,7 +88,7 @@ class Way:
                 await tombstones.finished(db, self._caller, [one.whole for one in gone], sorted(counts))
         return Forgotten(
             status="forgotten" if confirm else "would_forget",
-            what="; ".join((items[0].said, *(f"also {one.said}" for one in gone[1:6]))),
+            what="; also ".join(one.named if confirm else one.said for one in gone[:6]),
             deleted=[Place(place=place, count=count) for place, count in sorted(counts.items())],
             remaining=self._remaining(redactor, alike),
             next_step=_PURGE if confirm else "Nothing was changed. Call again with confirm=true to forget it.",

@@ -39,6 +39,7 @@ async def purge(rooms: Rooms) -> Purged:
         found += await _take_out(rooms, Caller(id=caller), redactor, problems)
     if any(redactors.values()):
         found += await _from_files(rooms, redactors, problems)
+    problems += await _going_on(rooms, list(texts))
     problems += await _rewrite(rooms, but=rooms.keeper.home.record.name)
     own = rooms.keeper.home.record.name
     seek = [one for one in redactors.values() if one]
@@ -98,6 +99,19 @@ async def _from_files(rooms: Rooms, redactors: dict[str, Redactor], problems: li
     for redactor in redactors.values():
         found[_LOGS] += await anyio.to_thread.run_sync(blot, keeper.home.logs, redactor)
     return +found
+
+
+async def _going_on(rooms: Rooms, callers: list[str]) -> list[str]:
+    """Runs of these callers that have not ended: what they have read they may write again, into traces at least."""
+    from sqlalchemy import func, select
+
+    from atlas_mcp.model.run import ENDED
+    from atlas_mcp.store.tables import run
+
+    open_ones = select(func.count()).where(run.c.caller.in_(callers), run.c.status.not_in(ENDED))
+    async with rooms.record.read() as db:
+        count = (await db.execute(open_ones)).scalar_one()
+    return [f"{count} runs go on, and may have read it: purge again when they have ended"] if count else []
 
 
 async def _renew_vectors(rooms: Rooms) -> list[str]:

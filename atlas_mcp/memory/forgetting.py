@@ -61,10 +61,15 @@ class Item:
         return any(map(redactor.holds, (*self.texts, *self.quotes)))
 
     @property
+    def named(self) -> str:
+        """It by kind and id: nothing of it is said again once it is gone."""
+        return f"the {self.kind} {self.id}"
+
+    @property
     def said(self) -> str:
         """It in words, for people who must decide."""
         short = " ".join(self.shown.split())
-        return f"the {self.kind} {self.id} ({short[:_SHOWN]}{'…' if len(short) > _SHOWN else ''})"
+        return f"{self.named} ({short[:_SHOWN]}{'…' if len(short) > _SHOWN else ''})"
 
 
 async def find(db: AsyncConnection, caller: Caller, item: str) -> list[Item]:

@@ -286,8 +286,13 @@ async def test_a_run_that_goes_on_is_not_forgotten(atlas: Atlas) -> None:
     assert run.status == "awaiting_answer"
     with pytest.raises(IllegalChange, match="cancel_run"):
         await atlas.forget(me, Target(run_id=run.run_id), confirm=True)
+    document = await atlas.share_knowledge(me, "notes", SECRET)
+    await forget(atlas, me, id=document.id)
+    done = await atlas.purge_forgotten()
+    assert (done.open, any("1 runs go on" in line for line in done.problems)) == (1, True)
     await atlas.cancel_run(me, run.run_id)
     assert (await forget(atlas, me, run_id=run.run_id))["runs"] == 1
+    assert (await atlas.purge_forgotten()).problems == []
 
 
 async def test_a_purge_that_could_not_reach_the_traces_says_so_and_the_next_one_does_it(
@@ -324,30 +329,3 @@ async def test_what_was_cut_off_in_the_middle_is_gone_on_with_at_the_next_start(
         with anyio.fail_after(60):
             while MARKER in str(await atlas.get_memory(me, "librarian", history=True)):
                 await anyio.lowlevel.checkpoint()
-
-
-async def test_beside_a_server_the_command_line_shows_forgets_and_purges(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Sidecar, "attend", lambda _: None)  # else the purge waits until it has carried all
-    async with open_atlas(load_settings()) as atlas:
-        me = atlas.local_caller()
-        document = await atlas.share_knowledge(me, "notes", SECRET)
-        kept = await atlas.memories.remember(me, OTHER)
-        assert kept.id in await command("list")
-        assert "Would be forgotten: the document" in await command("forget", document.id)
-        assert len(await found(atlas, me)) == 1
-        assert "Forgotten: the document" in await command("forget", document.id, "--yes")
-        assert await found(atlas, me) == []
-        assert "1 forgotten things are gone" in await command("purge")
-        assert files_with(home) == []
-
-
-async def command(*arguments: str, code: int = 0) -> str:
-    """What `atlas-mcp memory` with these arguments says."""
-    whole = [sys.executable, "-m", "atlas_mcp", "memory", *arguments]
-    with anyio.fail_after(120):
-        done = await anyio.run_process(whole, check=False)
-    said = (done.stdout + done.stderr).decode()
-    assert done.returncode == code, said
-    return said

@@ -1,0 +1,47 @@
+"""`atlas-mcp memory list`, `forget` and `purge`, beside a server that works."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from atlas_mcp.atlas import open_atlas
+from atlas_mcp.settings import load_settings
+from atlas_mcp.watch.sidecar import Sidecar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+MARKER = "quagga71x"
+
+
+async def test_beside_a_server_the_command_line_shows_forgets_and_purges(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sidecar, "attend", lambda _: None)  # else the purge waits until it has carried all
+    async with open_atlas(load_settings()) as atlas:
+        me = atlas.local_caller()
+        document = await atlas.share_knowledge(me, "notes", f"The vault at Lund opens with {MARKER}.")
+        kept = await atlas.memories.remember(me, "Tea is grown in Darjeeling.")
+        assert kept.id in await command("list")
+        assert "Would be forgotten: the document" in await command("forget", document.id)
+        assert (await atlas.search_memory(me, "vault")).hits
+        assert "Forgotten: the document" in await command("forget", document.id, "--yes")
+        assert (await atlas.search_memory(me, "vault")).hits == []
+        assert "1 forgotten things are gone" in await command("purge")
+        files = [path for path in home.rglob("*") if path.is_file()]
+        assert [path for path in files if MARKER.encode() in path.read_bytes()] == []
+
+
+async def command(*arguments: str, code: int = 0) -> str:
+    """What `atlas-mcp memory` with these arguments says."""
+    whole = [sys.executable, "-m", "atlas_mcp", "memory", *arguments]
+    with anyio.fail_after(120):
+        done = await anyio.run_process(whole, check=False)
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == code, said
+    return said
