@@ -159,8 +159,10 @@ fact = Table(
     Column("trust", Float, nullable=False),
     Column("functional", Boolean, nullable=False, comment="whether its subject has but one such object at a time"),
     PrimaryKeyConstraint("id", "version"),
-    Index("fact_subject", "caller", "subject", "relation"),
-    Index("fact_object", "caller", "object"),
+    # None begins with the caller: SQLite would take that one for what has a thing at either end, and read all facts.
+    Index("fact_subject", "subject", "relation"),
+    Index("fact_object", "object"),
+    Index("fact_successor", "superseded_by"),
     Index("fact_run", "run_id"),
 )
 

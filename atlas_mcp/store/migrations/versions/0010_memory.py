@@ -171,8 +171,9 @@ def _create_facts() -> None:
         sa.Column("functional", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", "version"),
     )
-    op.create_index("fact_subject", "fact", ["caller", "subject", "relation"])
-    op.create_index("fact_object", "fact", ["caller", "object"])
+    op.create_index("fact_subject", "fact", ["subject", "relation"])
+    op.create_index("fact_object", "fact", ["object"])
+    op.create_index("fact_successor", "fact", ["superseded_by"])
     op.create_index("fact_run", "fact", ["run_id"])
 
 
