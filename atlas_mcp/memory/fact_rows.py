@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 
 from atlas_mcp.memory.entities import shown
 from atlas_mcp.memory.versions import period_of, sources_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 async def rows_of(db: AsyncConnection, view: View, edges: Sequence[Edge]) -> list[Row[Any]]:
     """The rows of these facts in the same order, as far as they are seen."""
     keys = [(edge.id, edge.version) for edge in edges]
-    seen = (view.condition(), tuple_(fact.c.id, fact.c.version).in_(keys))
+    seen = (view.condition(), fact.c.id.in_({fact_id for fact_id, _ in keys}))
     rows = {(row.id, row.version): row for row in await db.execute(select(fact).where(*seen))} if keys else {}
     return [rows[key] for key in keys if key in rows]
 
