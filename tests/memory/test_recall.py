@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 FLOOR_AT_5 = 0.90
 FLOOR_AT_10 = 0.91
-"""Measured were 0.932 and 0.947 on SQLite, 0.939 and 0.947 on PostgreSQL, by words alone; see `benchmarks/recall.py`."""
+"""Measured were 0.932 and 0.947, on SQLite and on PostgreSQL, by words alone; see `benchmarks/recall.py`."""
 FLOORS = {"facts": 0.9, "languages": 0.95, "updates": 1.0, "contradictions": 1.0, "time": 1.0, "scopes": 1.0}
 
 
