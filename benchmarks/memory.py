@@ -166,11 +166,12 @@ async def of_record(size: int, database: Postgres | None) -> None:
 async def chroma_alone(size: int) -> None:
     """Print what Chroma takes by itself, for vectors that are at hand."""
     import chromadb
+    from chromadb.config import Settings
 
     told = list(itertools.islice(texts(), size))
     embedder = HashEmbedder()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        client = chromadb.PersistentClient(name, chromadb.Settings(anonymized_telemetry=False))
+        client = chromadb.PersistentClient(name, Settings(anonymized_telemetry=False))
         near: Any = {"hnsw": {"space": "cosine"}}
         kept = client.create_collection("memories", embedding_function=None, configuration=near)
         begun = time.perf_counter()
@@ -178,7 +179,7 @@ async def chroma_alone(size: int) -> None:
             some = told[start : start + BATCH]
             made = await embedder.embed(some)
             ids = [str(n) for n in range(start, start + len(some))]
-            project = [{"project": n % PROJECTS} for n in range(start, start + len(some))]
+            project: list[Any] = [{"project": n % PROJECTS} for n in range(start, start + len(some))]
             await anyio.to_thread.run_sync(lambda a=ids, b=made, c=project: kept.add(a, b, c))
         print(f"    {'Chroma alone, filled, a second':<44} {size / (time.perf_counter() - begun):.0f}", flush=True)
         asked = await embedder.embed(questions(told, SEARCHES + 3))

@@ -9,6 +9,7 @@ Java machine takes no test process along.
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -93,6 +94,7 @@ def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             ports.append(listening.getsockname()[1])
     with tempfile.TemporaryDirectory(prefix="atlas-bolt-") as folder:
+        os.chdir(folder)  # it writes its logs where it stands
         server = arcadedb_embedded.ArcadeDBServer(
             root_path=folder,
             root_password=PASSWORD,

@@ -43,8 +43,8 @@ class GroupTools:
         ] = None,
         wait_seconds: WaitSeconds = 45,
     ) -> GroupReply:
-        """Put one message to a group of agents: they talk with each other, and you get who said what. If it takes longer
-        you get a run_id for get_run; `stopped` says why a talk was ended.
+        """Put one message to a group of agents: they talk with each other, and you get who said what. If it takes
+        longer you get a run_id for get_run; `stopped` says why a talk was ended.
         """
         caller = caller_of(self._atlas, self._transport, ctx)
         async with stopped_with_call(self._atlas, caller, ctx) as on_run:

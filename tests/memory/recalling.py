@@ -104,7 +104,8 @@ def own() -> Case:
                 continue
             moments = {name: _moment(one[name]) for name in ("since", "until") if name in one}
             lists = {name: tuple(one.get(name, ())) for name in ("wants", "before", "never")}
-            case.questions.append(Question(**{"group": path.stem} | one | lists | moments))
+            given: dict[str, Any] = {"group": path.stem} | one | lists | moments
+            case.questions.append(Question(**given))
     return case
 
 

@@ -106,7 +106,7 @@ async def test_another_value_under_the_same_key_takes_its_place_but_not_that_of_
     record: Record,
 ) -> None:
     mine, notes = Memories(ME, record), desk(record).notes
-    key = {"key": "keepers at a lighthouse"}
+    key: dict[str, Any] = {"key": "keepers at a lighthouse"}
     await notes.remember(GOOD, "long_term", **PROVEN, **key)
     three = GOOD.replace("two", "three")
     assert (await notes.remember(three, "long_term", **PROVEN, **key)).reason == ""

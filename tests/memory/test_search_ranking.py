@@ -186,11 +186,11 @@ class Fixed:
     ranks: bool = True
     asked: VectorFilter | None = None
 
-    async def query(self, _text: str) -> Question | None:
+    async def query(self, text: str) -> Question | None:
         return Question("f", np.zeros(3, np.float32))
 
     async def nearest(
-        self, _caller: Caller, _fingerprint: str, _vector: NDArray[np.float32], wanted: VectorFilter, _limit: int
+        self, caller: Caller, fingerprint: str, vector: NDArray[np.float32], wanted: VectorFilter, limit: int
     ) -> list[tuple[int, float]]:
         self.asked = wanted
         if self.fails:

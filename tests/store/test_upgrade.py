@@ -16,6 +16,7 @@ from atlas_mcp.store import _schema
 from atlas_mcp.store.record import open_record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 pytestmark = pytest.mark.anyio
@@ -93,7 +94,7 @@ PASSAGE = {
 }
 
 
-def write(record: sqlite3.Connection, table: str, row: dict[str, object]) -> None:
+def write(record: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:
     record.execute(f"INSERT INTO {table}({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", list(row.values()))
 
 
