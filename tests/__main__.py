@@ -25,7 +25,7 @@ CHECKS = {
     "format": ["ruff", "format", "--check", "."],
     "types": ["pyright"],
 }
-LONGEST = ("contract", "server", "main_job", "runs_crashes", "deploy")
+LONGEST = ("contract", "server", "vectors", "memory", "main_job", "runs_crashes", "memory_crashes", "deploy")
 """Begun first, so that none of them is left alone at the end."""
 
 
