@@ -10,6 +10,7 @@ import sqlite3
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import anyio.to_process
 import anyio.to_thread
 
 from atlas_mcp._forgetting import take_out
@@ -44,7 +45,7 @@ async def purge(rooms: Rooms) -> Purged:
     own = rooms.keeper.home.record.name
     seek = [one for one in redactors.values() if one]
     home = rooms.keeper.home.path
-    left = await anyio.to_thread.run_sync(lambda: purging.still_in(home, seek, but=_files_of(own))) if seek else []
+    left = await anyio.to_process.run_sync(purging.still_in, home, seek, _files_of(own)) if seek else []
     problems += [f"{name} still holds it" for name in left]
     done = 0
     if not problems:
@@ -53,7 +54,7 @@ async def purge(rooms: Rooms) -> Purged:
                 done += await tombstones.purged(db, caller, theirs)
     problems += await _rewrite(rooms, only=own)
     if seek and not problems:
-        left = await anyio.to_thread.run_sync(lambda: purging.still_in(home, seek))
+        left = await anyio.to_process.run_sync(purging.still_in, home, seek)
         problems += [f"{name} still holds it" for name in left]
     notes = await _renew_vectors(rooms) if found or texts else []
     packed = await anyio.to_thread.run_sync(purging.packed, home)

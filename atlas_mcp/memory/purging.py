@@ -75,8 +75,11 @@ def blot(folder: Path, redactor: Redactor) -> int:
     return count
 
 
-def still_in(home: Path, redactors: Sequence[Redactor], *, but: Iterable[str] = ()) -> list[str]:
-    """The files of the home that still hold one of the texts, by their bytes; those named `but` are not read."""
+def still_in(home: Path, redactors: Sequence[Redactor], but: Iterable[str] = ()) -> list[str]:
+    """The files of the home that still hold one of the texts, by their bytes; those named `but` are not read.
+
+    For a process of its own: closing a database's file takes the locks from all connections of the process to it.
+    """
     left_out = set(but)
     return [
         path.relative_to(home).as_posix()

@@ -1,13 +1,15 @@
 """The database files in the home: closed to other users, and called by name where they are damaged.
 
 Promise: a database is private before anything is in it, and so is what SQLite puts beside it, which takes over the mode
-of the file. Looking at a file reads its first bytes only, opens no database and changes nothing.
+of the file. Looking at a file reads its first page only, and changes nothing. It is SQLite that looks: who opens and
+closes such a file by hand takes away the locks of all connections that its process has to it (POSIX locks belong to the
+process; see https://sqlite.org/howtocorrupt.html, 2.2).
 """
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import BrokenStore
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-_MAGIC = b"SQLite format 3\0"
 _DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN)
 _OTHERS = 0o077
 
@@ -39,14 +40,16 @@ def prepare(path: Path) -> None:
 
 def look(path: Path) -> BrokenStore | None:
     """What is wrong with the file, as far as its beginning tells; None also for one that is empty or not there yet."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except OSError as error:
-        return BrokenStore(str(path), (error.strerror or str(error)).lower())
-    return None if head in (b"", _MAGIC) else BrokenStore(str(path), "file is not a database")
+    if not path.is_file():
+        return BrokenStore(str(path), "it is a folder")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        return BrokenStore(str(path), str(error))
+    return None
 
 
 @contextmanager

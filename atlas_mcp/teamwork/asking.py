@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from atlas_mcp.errors import AtlasError, BudgetSpent, RunLost, UnusableAnswer, Waiting
+from atlas_mcp.errors import AtlasError, BudgetSpent, LockLost, RunLost, StoreUnavailable, UnusableAnswer, Waiting
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.answers import Check, Endless, parse
@@ -109,12 +109,12 @@ async def ask(job: Job, node: str, question: Question[T]) -> Answered[T]:
 async def try_ask(job: Job, node: str, question: Question[T]) -> Answered[T] | Failed:
     """Ask; what kept the agent from answering is returned, so that it costs nobody else's work.
 
-    Only cancellation, the loss of the run itself and its waiting for an answer come out.
+    Only cancellation, the loss of the run or of the record, and its waiting for an answer come out.
     """
     stopped = False
     try:
         return await ask(job, node, question)
-    except (RunLost, Waiting):
+    except (RunLost, Waiting, StoreUnavailable, LockLost):  # not this agent's: nothing goes on without the record
         raise
     except AtlasError as error:
         stopped = isinstance(error, BudgetSpent)

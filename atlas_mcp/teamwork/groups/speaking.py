@@ -1,7 +1,7 @@
 """One agent's turn in a group: what it is told, what it says, and what becomes of one that fails.
 
 An agent that fails costs nobody else's turn: that it could not answer is said in the conversation by the system, and
-the talk goes on. Only cancellation and the loss of the run come out.
+the talk goes on. Only cancellation and the loss of the run or of the record come out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from atlas_mcp.errors import AtlasError, RunLost, UnknownConversation
+from atlas_mcp.errors import AtlasError, LockLost, RunLost, StoreUnavailable, UnknownConversation
 from atlas_mcp.model.group import Said
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork.attempts import attempts
@@ -80,7 +80,7 @@ async def _taken(
 
     try:
         return await attempts(job.run, agent, key, f"{agent} has the floor", attempt)
-    except RunLost:
+    except (RunLost, StoreUnavailable, LockLost):
         raise
     except AtlasError as error:
         job.failures.append(error)
