@@ -160,6 +160,8 @@ async def serve_app(app: Starlette, listener: socket.socket, atlas: Atlas | None
     """Serve until SIGTERM or SIGINT; then `atlas` is drained, and open calls get GRACE_SECONDS to end."""
     config = uvicorn.Config(
         _told_of_the_end(app),
+        http="h11",  # httptools, taken where it is installed, leaves the blanks around a header's value to us
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="on",
