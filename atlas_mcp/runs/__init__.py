@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
 
-__all__ = ["Executor", "RunOutcome", "new_executor", "open_runs"]
+__all__ = ["Executor", "RunOutcome", "open_runs"]
 
 
 @asynccontextmanager
@@ -35,14 +35,13 @@ async def open_runs(
     providers: Collection[str] = (),
     answer_hours: float = 72.0,
     limits: Limits | None = None,
-    name: str | None = None,
 ) -> AsyncGenerator[Runs]:
     """The runs of this home, executed by this process while the body runs.
 
     `executors` says how each kind of run is done, `providers` which model providers this process has keys for, and
     `answer_hours` how long the questions that are asked here wait for an answer. `limits` holds for all processes of
-    the record together; `name` is what `new_executor` gave. Leaving stops what is running here; it stays unfinished and
-    goes on in the next process that can do it.
+    the record together. Leaving stops what is running here; it stays unfinished and goes on in the next process that
+    can do it.
     """
     from atlas_mcp.runs.admission import Limits
     from atlas_mcp.runs.runs import opened
@@ -55,11 +54,6 @@ async def open_runs(
         providers=frozenset(providers),
         answer_within=timedelta(hours=answer_hours),
         limits=limits or Limits(),
-        name=name or new_executor(),
+        name=secrets.token_hex(8),  # one that no other process ever has
     ) as runs:
         yield runs
-
-
-def new_executor() -> str:
-    """A name for a process that executes runs, which no other ever has."""
-    return secrets.token_hex(8)

@@ -7,10 +7,13 @@ before it began leaves nothing.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
+
+from atlas_mcp.errors import AtlasError
+from atlas_mcp.runs import rows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -25,21 +28,27 @@ SOON_SECONDS = 0.05
 
 
 class Opening:
-    """What `store` writes of a new run of that caller; `stored` is called once it is there."""
+    """What `store` writes of that new run of the caller `of`; `stored` is called once it is there."""
 
-    def __init__(self, record: Record, of: str, store: Store, stored: Callable[[], None]) -> None:
+    def __init__(self, record: Record, run_id: str, of: str, store: Store, stored: Callable[[], None]) -> None:
         self._record = record
+        self._run_id = run_id
         self._of = of
         self._store = store
         self._tell = stored
         self._once = anyio.Lock()
+        self._doubtful = False
         self.stored = False
 
     @asynccontextmanager
     async def riding(self) -> AsyncGenerator[Store]:
         """What to call in a transaction that the body makes; when the body is left well, that is committed."""
         async with self._once:
-            yield _nothing if self.stored else self._store
+            try:
+                yield _nothing if self.stored else self._store_new
+            except anyio.get_cancelled_exc_class():
+                self._doubtful = True  # a commit that is cancelled is made all the same
+                raise
             self._done()
 
     async def now(self) -> None:
@@ -50,11 +59,19 @@ class Opening:
             await store(db)
 
     async def soon(self, enough: anyio.Event) -> None:
-        """Store it if nobody has in a moment, and `enough` is not set by then."""
+        """Store it if nobody has in a moment, and `enough` is not set by then.
+
+        What keeps it from being stored is raised by whoever needs it next.
+        """
         with anyio.move_on_after(SOON_SECONDS):
             await enough.wait()
         if not enough.is_set():
-            await self.now()
+            with suppress(AtlasError):
+                await self.now()
+
+    async def _store_new(self, db: AsyncConnection) -> None:
+        if not (self._doubtful and await rows.is_there(db, self._run_id)):
+            await self._store(db)
 
     def _done(self) -> None:
         if not self.stored:

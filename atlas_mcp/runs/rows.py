@@ -155,6 +155,11 @@ async def find(connection: AsyncConnection, run_id: str, caller: str | None = No
     return row
 
 
+async def is_there(connection: AsyncConnection, run_id: str) -> bool:
+    """Whether there is such a run."""
+    return (await connection.execute(_STAND, {"run": run_id})).first() is not None
+
+
 async def stand(connection: AsyncConnection, run_id: str) -> RunRow:
     """The run's status and executor, which is all that one who follows it looks at; UnknownRun."""
     row = (await connection.execute(_STAND, {"run": run_id})).one_or_none()

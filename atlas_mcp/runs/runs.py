@@ -210,7 +210,7 @@ class Runs:
 
     @contextmanager
     def _opening(self, run_id: str, caller: Caller, store: Store) -> Generator[Opening]:
-        opening = Opening(self._record, caller.id, store, partial(self._bells.ring, run_id))
+        opening = Opening(self._record, run_id, caller.id, store, partial(self._bells.ring, run_id))
         self._openings[run_id] = opening
         try:
             yield opening

@@ -111,7 +111,7 @@ async def _make(
 ) -> Step | None:
     """The step, or None if the run does not stand like that and nothing was changed."""
     now = datetime.now(UTC)
-    allowed = [c for c in changes if isinstance(c, AFTER_THE_END)] if stand.status == "cancelled" else changes
+    allowed = [c for c in changes if _may_come_late(c)] if stand.status == "cancelled" else changes
     told, new = _numbered([c for c in allowed if isinstance(c, Entry)], stand, now)
     texts, passing, spent = _texts(allowed, stand)
     after = replace(
@@ -131,6 +131,10 @@ async def _make(
     await journal.write(connection, run_id, new)
     await _store(connection, run_id, texts, passing, stand, after, now)
     return Step(told, new=bool(new), late=len(allowed) < len(changes), stand=after)
+
+
+def _may_come_late(change: Change) -> bool:
+    return isinstance(change, AFTER_THE_END) and not (isinstance(change, Kept) and change.passing)
 
 
 def _numbered(

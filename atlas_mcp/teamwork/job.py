@@ -80,19 +80,10 @@ class Job:
     def note(self, *changes: Change) -> None:
         """Change the run in one step, which is stored in a moment: after a crash in that moment a node runs again.
 
-        What has a key is written once, also then. Nobody waits: who needs it stored calls `settle`.
+        What has a key is written once, also then. Nobody waits; what could not be stored ends the attempt.
         """
         self.run.tell(*changes)
         self.texts |= {change.name: change.text for change in changes if isinstance(change, Kept)}
-
-    async def write(self, *changes: Change) -> None:
-        """Change the run in one step; it is stored on return."""
-        self.note(*changes)
-        await self.settle()
-
-    async def settle(self) -> None:
-        """Return when all that was noted is stored; raises what keeps it from being."""
-        await self.run.write()
 
     def expect(self, turns: int) -> None:
         """So many more turns are known of."""

@@ -153,6 +153,27 @@ async def test_a_transaction_that_fails_takes_it_along_and_the_next_one_stores_i
         assert (await ended(runs, me, asked.run_id)).reply == "hello"
 
 
+async def test_a_commit_that_was_made_although_it_was_cancelled_stores_the_run_once(opening: Any, me: Caller) -> None:
+    go_on = anyio.Event()
+
+    async def cut(run: RunContext) -> RunOutcome:
+        assert run.opening is not None
+        with pytest.raises(asyncio.CancelledError):  # noqa: PT012  the commit is made before the cancellation comes out
+            async with run.opening.riding() as along:
+                async with runs._record.write() as db:  # pyright: ignore[reportPrivateUsage]
+                    await along(db)
+                raise asyncio.CancelledError
+        assert not run.opening.stored
+        await go_on.wait()
+        return await answer(run)
+
+    async with opening(cut) as runs:
+        asked = await ask(runs, me, wait_seconds=0)
+        assert [run.status for run in (await runs.list(me))[0]] == ["working"]
+        go_on.set()
+        assert (await ended(runs, me, asked.run_id)).reply == "hello"
+
+
 async def test_what_fails_while_it_is_waited_for_is_kept_with_its_error(opening: Any, me: Caller) -> None:
     async def failing(run: RunContext) -> RunOutcome:
         await run.emit("librarian", "tool_called", "it looked")
