@@ -568,7 +568,8 @@ async def test_of_a_step_after_the_cancellation_only_what_was_done_and_spent_is_
             await anyio.sleep_forever()
         except asyncio.CancelledError:
             with pytest.raises(RunLost):
-                await run.write(Entry("a", "late", "x"), Spent(Usage(turns=1), "turn-1"), Kept("text", "done"))
+                where = Kept("node/a", "{}", passing=True)
+                await run.write(Entry("a", "late", "x"), Spent(Usage(turns=1), "turn-1"), Kept("text", "done"), where)
             stopped.set()
             raise
         return RunOutcome()
@@ -581,5 +582,6 @@ async def test_of_a_step_after_the_cancellation_only_what_was_done_and_spent_is_
             await stopped.wait()
         run = await runs.get(me, run_id)
         assert await runs.load(me, run_id, "text") == "done"
+        assert await runs.load(me, run_id, "node/a") is None
     assert run.usage.turns == 1
     assert run.events == before.events
