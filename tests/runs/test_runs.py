@@ -567,8 +567,8 @@ async def test_of_a_step_after_the_cancellation_only_what_was_done_and_spent_is_
         try:
             await anyio.sleep_forever()
         except asyncio.CancelledError:
+            where = Kept("node/a", "{}", passing=True)
             with pytest.raises(RunLost):
-                where = Kept("node/a", "{}", passing=True)
                 await run.write(Entry("a", "late", "x"), Spent(Usage(turns=1), "turn-1"), Kept("text", "done"), where)
             stopped.set()
             raise
