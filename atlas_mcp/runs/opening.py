@@ -38,6 +38,7 @@ class Opening:
         self._tell = stored
         self._once = anyio.Lock()
         self._doubtful = False
+        self._dropped = False
         self.stored = False
 
     @asynccontextmanager
@@ -45,15 +46,15 @@ class Opening:
         """What to call in a transaction that the body makes; when the body is left well, that is committed."""
         async with self._once:
             try:
-                yield _nothing if self.stored else self._store_new
+                yield _nothing if self.stored or self._dropped else self._store_new
             except anyio.get_cancelled_exc_class():
                 self._doubtful = True  # a commit that is cancelled is made all the same
                 raise
             self._done()
 
     async def now(self) -> None:
-        """Store it, unless that is done."""
-        if self.stored:
+        """Store it, unless that is done, or will never be."""
+        if self.stored or self._dropped:
             return
         async with self.riding() as store, self._record.write(self._of) as db:
             await store(db)
@@ -69,12 +70,21 @@ class Opening:
             with suppress(AtlasError):
                 await self.now()
 
+    async def drop(self) -> bool:
+        """Let it never be stored; False if it is, or may be.
+
+        Who was just storing it is waited for: else the run would be found later, as one that nobody executes.
+        """
+        async with self._once:
+            self._dropped = not (self.stored or self._doubtful)
+            return self._dropped
+
     async def _store_new(self, db: AsyncConnection) -> None:
         if not (self._doubtful and await rows.is_there(db, self._run_id)):
             await self._store(db)
 
     def _done(self) -> None:
-        if not self.stored:
+        if not self.stored and not self._dropped:
             self.stored = True
             self._tell()
 

@@ -194,12 +194,7 @@ class Runner:
                     if made.error() is not None:
                         await context.set_trace_id(span.trace_id)
                 await made.over()
-                refused = None if opening is None or opening.stored or made.stopped else made.error()
-                if refused is not None and isinstance(_cause(refused), AtlasError):
-                    self._refuse(run_id, _cause(refused), span)
-                else:
-                    if opening is not None:
-                        await opening.now()
+                if opening is None or not await self._refused(made, opening, run_id, span):
                     await self._settle(taken, made, span)
             finally:
                 made.stop()
@@ -207,10 +202,16 @@ class Runner:
                 self.attendances.over(run_id)
                 self._bells.ring(run_id)
 
-    def _refuse(self, run_id: str, error: BaseException, span: AttemptSpan) -> None:
-        """Nothing was begun, and nothing is kept: whoever attends the run is given the reason."""
-        self.attendances.refuse(run_id, error)
-        span.settle("failed", str(error))
+    async def _refused(self, attempt: _Attempt, opening: Opening, run_id: str, span: AttemptSpan) -> bool:
+        """Whether nothing was begun and nothing is kept, as whoever attends the run is told why; else it is stored."""
+        error = attempt.error()
+        reason = _cause(error) if error is not None and not attempt.stopped else None
+        if isinstance(reason, AtlasError) and await opening.drop():
+            self.attendances.refuse(run_id, reason)
+            span.settle("failed", str(reason))
+            return True
+        await opening.now()
+        return False
 
     async def _settle(self, taken: Taken, attempt: _Attempt, span: AttemptSpan) -> None:
         run_id, error = taken.run_id, attempt.error()

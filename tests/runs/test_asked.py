@@ -113,6 +113,30 @@ async def test_what_is_refused_before_it_began_leaves_nothing(opening: Any, me: 
         assert (await runs.list(me))[0] == []
 
 
+async def test_what_is_refused_while_it_is_being_stored_fails_and_is_not_taken_up_again(
+    opening: Any, me: Caller
+) -> None:
+    attempts: list[int] = []
+
+    async def refusing(run: RunContext) -> RunOutcome:
+        attempts.append(run.attempt)
+        assert run.opening is not None
+        if len(attempts) == 1:
+            async with runs._record.write():  # pyright: ignore[reportPrivateUsage]
+                storing.append(asyncio.create_task(run.opening.now()))
+                await asyncio.sleep(0)
+            raise InvalidInput("that is nothing to say hello to.")
+        return await answer(run)
+
+    storing: list[asyncio.Task[None]] = []
+    async with opening(refusing) as runs:
+        asked = await ask(runs, me)
+        await storing[0]
+        run = await ended(runs, me, asked.run_id)
+        assert (run.status, run.error) == ("failed", "that is nothing to say hello to.")
+    assert attempts == [1]
+
+
 async def test_it_is_stored_in_one_transaction_with_what_its_work_begins_with(opening: Any, me: Caller) -> None:
     seen: list[int] = []
 
