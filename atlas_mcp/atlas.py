@@ -43,7 +43,6 @@ from atlas_mcp.watch.calls import CallTracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-    from pathlib import Path
     from typing import Unpack
 
     from atlas_mcp._ratings import Call
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
     from atlas_mcp.model.group import GroupReply
     from atlas_mcp.model.knowledge import Document, Recalled
     from atlas_mcp.model.memory import Block, Replacement
-    from atlas_mcp.model.portable import Carried
     from atlas_mcp.model.rating import TextRating
     from atlas_mcp.model.run import RunStatus
     from atlas_mcp.model.server import ServerInfo
@@ -249,16 +247,6 @@ class Atlas:
     def portable(self) -> Portable:
         """What carries constellations and single agents to files, from files, and from one Letta to another."""
         return Portable(self._keeper)
-
-    async def export_constellation(self, caller: Caller, path: Path) -> Carried:
-        """Write the caller's whole constellation to that file. InvalidInput if it cannot be written."""
-        return await self.portable.export(caller, path)
-
-    async def import_constellation(
-        self, caller: Caller, path: Path, *, replace: bool = False, allow_tools: bool = False
-    ) -> Carried:
-        """Make the file the caller's constellation, whole or not at all; see `Portable.import_`."""
-        return await self.portable.import_(caller, path, replace=replace, allow_tools=allow_tools)
 
     # -- runs
 

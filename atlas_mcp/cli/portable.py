@@ -61,7 +61,7 @@ async def _export(file: Path, agent: str | None) -> Carried:  # anyio.run passes
         me = atlas.local_caller("atlas-mcp export")
         if agent is not None:
             return await atlas.portable.export_agent(me, agent, file)
-        return await atlas.export_constellation(me, file)
+        return await atlas.portable.export(me, file)
 
 
 async def _import(file: Path, agent: str | None, replace: bool, allow_tools: bool) -> Carried:
@@ -72,7 +72,7 @@ async def _import(file: Path, agent: str | None, replace: bool, allow_tools: boo
         me = atlas.local_caller("atlas-mcp import")
         if file.suffix == AGENT_FILE:
             return await atlas.portable.import_agent(me, file, name=agent, replace=replace)
-        return await atlas.import_constellation(me, file, replace=replace, allow_tools=allow_tools)
+        return await atlas.portable.import_(me, file, replace=replace, allow_tools=allow_tools)
 
 
 def _tell(done: str, file: Path, carried: Carried) -> None:

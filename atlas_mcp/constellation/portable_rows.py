@@ -20,7 +20,7 @@ from atlas_mcp.constellation.move_marks import Old
 from atlas_mcp.memory.documents import write_passages
 from atlas_mcp.model.memory_kinds import LIFETIMES
 from atlas_mcp.model.run import ENDED
-from atlas_mcp.store import memory_tables, tables
+from atlas_mcp.store import memory_tables, quality_tables, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,9 +54,15 @@ OWN: tuple[Table, ...] = (
 )
 """Tables whose rows carry their caller."""
 
-STAYING: tuple[Table, ...] = (tables.placement, tables.ledger, memory_tables.forgotten)
-"""Those of them that are this home's: where the constellation is, what was spent here, and what was to be forgotten;
-no import undoes them."""
+STAYING: tuple[Table, ...] = (
+    tables.placement,
+    tables.ledger,
+    memory_tables.forgotten,
+    quality_tables.feedback,
+    quality_tables.example,
+)
+"""Those of them that are this home's: where the constellation is, what was spent here, what was to be forgotten, and what
+people said of its work; no import undoes them."""
 _EPISODIC = LIFETIMES["episodic"] or timedelta()
 
 

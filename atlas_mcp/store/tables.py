@@ -17,7 +17,10 @@ from sqlalchemy import (
     false,
 )
 
-from atlas_mcp.store import memory_tables  # noqa: F401  # pyright: ignore[reportUnusedImport]  # of the same schema
+from atlas_mcp.store import (
+    memory_tables,  # noqa: F401  # pyright: ignore[reportUnusedImport]  # of the same schema
+    quality_tables,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+)
 from atlas_mcp.store.columns import Utc, metadata
 
 __all__ = ["Utc", "metadata"]

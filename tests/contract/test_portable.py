@@ -40,11 +40,11 @@ async def test_a_constellation_goes_by_file_from_embedded_to_real_and_back(
     files = [tmp_path / f"{number}.zip" for number in range(3)]
     async with atlas_on(tmp_path / "a") as here:
         await fill_little(here)
-        await here.export_constellation(here.local_caller(), files[0])
+        await here.portable.export(here.local_caller(), files[0])
     async with atlas_on(tmp_path / "b", **settings(real_letta)) as there:
         me = there.local_caller("a host")
-        await there.import_constellation(me, files[0])
-        await there.export_constellation(me, files[1])
+        await there.portable.import_(me, files[0])
+        await there.portable.export(me, files[1])
         assert of_agents(files[1]) == of_agents(files[0])
         reply = await there.chat(me, "librarian", "@@say I am here.")
         assert reply.reply == "I am here."
@@ -52,11 +52,11 @@ async def test_a_constellation_goes_by_file_from_embedded_to_real_and_back(
         assert (await there.undo_memory(me, "librarian", "human", human.revision - 1)).value == (
             "Ada keeps a lighthouse.\nShe likes oil lamps."
         )
-        await there.export_constellation(me, files[1])
+        await there.portable.export(me, files[1])
     async with atlas_on(tmp_path / "c") as back:
         me = back.local_caller("a host")
-        await back.import_constellation(me, files[1])
-        await back.export_constellation(me, files[2])
+        await back.portable.import_(me, files[1])
+        await back.portable.export(me, files[2])
         assert of_agents(files[2]) == of_agents(files[1])
         assert (await back.chat(me, "librarian", "Hello")).status == "completed"
 
@@ -66,14 +66,14 @@ async def test_a_constellation_moves_to_a_real_server_and_back(real_letta: RealL
     async with atlas_on(tmp_path / "home", **settings(real_letta, weight=0)) as atlas:
         me = atlas.local_caller("a host")
         await fill_little(atlas)
-        await atlas.export_constellation(me, before)
+        await atlas.portable.export(me, before)
         await atlas.portable.move(me, "real")
-        await atlas.export_constellation(me, there)
+        await atlas.portable.export(me, there)
         assert of_agents(there) == of_agents(before)
         assert (await atlas.chat(me, "librarian", "@@say I am here.")).reply == "I am here."
-        await atlas.export_constellation(me, there)
+        await atlas.portable.export(me, there)
         await atlas.portable.move(me, "embedded")
-        await atlas.export_constellation(me, after)
+        await atlas.portable.export(me, after)
         assert of_agents(after) == of_agents(there)
         rooms = await atlas._keeper.rooms()  # pyright: ignore[reportPrivateUsage]
         real = await rooms.lettas.named("real")

@@ -246,9 +246,9 @@ async def test_an_import_brings_nothing_back(atlas: Atlas, tmp_path: Path) -> No
     me = atlas.local_caller()
     document = await atlas.share_knowledge(me, "notes", SECRET)
     await atlas.share_knowledge(me, "tea", OTHER)
-    await atlas.export_constellation(me, tmp_path / "before.zip")
+    await atlas.portable.export(me, tmp_path / "before.zip")
     await forget(atlas, me, id=document.id)
-    carried = await atlas.import_constellation(me, tmp_path / "before.zip", replace=True)
+    carried = await atlas.portable.import_(me, tmp_path / "before.zip", replace=True)
     assert any("forgotten" in note for note in carried.notes)
     assert await found(atlas, me) == []
     assert len((await atlas.search_memory(me, "Darjeeling")).hits) == 1

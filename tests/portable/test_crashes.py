@@ -58,7 +58,7 @@ def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             await atlas.chat(me, "librarian", "What is a lighthouse?")
             await atlas.update_memory(me, "librarian", "human", value=memory)
             await atlas.update_memory(me, "strategist", "human", value=memory)
-            await atlas.export_constellation(me, folder / f"{name}.zip")
+            await atlas.portable.export(me, folder / f"{name}.zip")
 
     anyio.run(make, "old", "Ada keeps a lighthouse.")
     anyio.run(make, "new", "Bo dives for wrecks.")
@@ -75,21 +75,21 @@ async def test_an_import_that_is_killed_leaves_the_old_constellation_or_the_new_
 ) -> None:
     home, after = tmp_path / "home", tmp_path / "after.zip"
     async with atlas_on(home) as atlas:
-        await atlas.import_constellation(atlas.local_caller(), stories["old"])
+        await atlas.portable.import_(atlas.local_caller(), stories["old"])
     await anyio.to_thread.run_sync(killed_at, point, home, "import", str(stories["new"]), "--replace")
     async with atlas_on(home) as atlas:
         me = atlas.local_caller()
         await all_finished(home)  # by the start alone: no call has been made
-        await atlas.export_constellation(me, after)
+        await atlas.portable.export(me, after)
         assert content(after) == content(stories["old" if point in BEFORE else "new"])
         [letta] = await lettas_of(atlas, "embedded")
         agents = await letta.find_agents([])  # whatever their tags
         assert sorted(a.name for a in agents) == ["librarian", "strategist"], "none of the other constellation is left"
         assert all("atlas" in a.tags for a in agents)
         assert (await atlas.chat(me, "librarian", "Hello")).status == "completed"
-        again = await atlas.import_constellation(me, stories["new"], replace=True)
+        again = await atlas.portable.import_(me, stories["new"], replace=True)
         assert again.agents == 2
-        await atlas.export_constellation(me, after)
+        await atlas.portable.export(me, after)
         assert content(after) == content(stories["new"])
 
 
@@ -101,7 +101,7 @@ async def test_a_roster_that_came_with_an_import_that_was_killed_counts_from_the
     roster.write_text('name = "mine"\nextends = "default"\n[rename.agents]\nlibrarian = "archivist"\n')
     async with atlas_on(tmp_path / "from", roster=roster) as atlas:
         await atlas.update_memory(atlas.local_caller(), "archivist", "human", value="Ada keeps bees.")
-        await atlas.export_constellation(atlas.local_caller(), file)
+        await atlas.portable.export(atlas.local_caller(), file)
     await anyio.to_thread.run_sync(killed_at, point, home, "import", str(file))
     async with atlas_on(home) as atlas:
         names = [a.name for a in await atlas.list_agents(atlas.local_caller())]
@@ -121,7 +121,7 @@ async def test_a_drain_that_is_killed_loses_nothing_and_the_next_one_completes_i
 ) -> None:
     home, after = tmp_path / "home", tmp_path / "after.zip"
     async with atlas_on(home) as atlas:
-        await atlas.import_constellation(atlas.local_caller(), stories["old"])
+        await atlas.portable.import_(atlas.local_caller(), stories["old"])
     settings: dict[str, Any] = {"letta_servers": [HERE | {"weight": 0}, second.server]}
     (home / "settings.toml").write_text(
         "".join(
@@ -133,11 +133,11 @@ async def test_a_drain_that_is_killed_loses_nothing_and_the_next_one_completes_i
     async with atlas_on(home) as atlas:
         me = atlas.local_caller()
         await all_finished(home)
-        await atlas.export_constellation(me, after)
+        await atlas.portable.export(me, after)
         assert content(after) == content(stories["old"]), "where it is, it is whole"
         moved = await atlas.portable.drain("embedded")
         assert [m.problem for m in moved] == ([None] if point in BEFORE else [])
-        await atlas.export_constellation(me, after)
+        await atlas.portable.export(me, after)
         assert content(after) == content(stories["old"])
         [left] = await lettas_of(atlas, "embedded")
         assert await left.find_agents([]) == []

@@ -261,8 +261,8 @@ async def test_a_broken_file_changes_nothing_of_what_is_there(tmp_path: Path, wh
     async with atlas_on(tmp_path / "home") as atlas:
         me = atlas.local_caller()
         await fill(atlas)
-        await atlas.export_constellation(me, before)
+        await atlas.portable.export(me, before)
         with pytest.raises(BrokenPackage):
-            await atlas.import_constellation(me, changed(whole), replace=True)
-        await atlas.export_constellation(me, after)
+            await atlas.portable.import_(me, changed(whole), replace=True)
+        await atlas.portable.export(me, after)
     assert unpacked(after)[1] == unpacked(before)[1]

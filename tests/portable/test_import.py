@@ -44,7 +44,7 @@ async def file(tmp_path: Path) -> Path:
     path = tmp_path / "bees.zip"
     async with atlas_on(tmp_path / "bees") as atlas:
         await atlas.update_memory(atlas.local_caller(), "librarian", "human", value="Ada keeps bees.")
-        await atlas.export_constellation(atlas.local_caller(), path)
+        await atlas.portable.export(atlas.local_caller(), path)
     return path
 
 
@@ -56,11 +56,11 @@ async def test_everything_works_where_it_was_brought_to(tmp_path: Path) -> None:
     path = tmp_path / "all.zip"
     async with atlas_on(tmp_path / "a") as here:
         await fill(here, task=True)
-        await here.export_constellation(here.local_caller(), path)
+        await here.portable.export(here.local_caller(), path)
         runs, _ = await here.list_runs(here.local_caller())
     async with atlas_on(tmp_path / "b") as there:
         me = there.local_caller("a host")
-        await there.import_constellation(me, path)
+        await there.portable.import_(me, path)
         assert [r.run_id for r in (await there.list_runs(me))[0]] == [r.run_id for r in runs]
         run = await there.get_run(me, next(r.run_id for r in runs if r.kind == "team_task"))
         assert run.result
@@ -88,11 +88,11 @@ async def test_what_runs_taught_comes_along_and_what_was_refused_stays(tmp_path:
         me = here.local_caller()
         learnings = (await (await here._keeper.rooms()).constellation(me)).learnings  # pyright: ignore[reportPrivateUsage]
         await learnings.keep([judged(1, kept, ""), judged(2, "A keeper of a lighthouse said so.", "too vague")])
-        await here.export_constellation(me, path)
+        await here.portable.export(me, path)
     assert b"too vague" not in b"".join(str(text).encode() for text in content(path).values())
     async with atlas_on(tmp_path / "b") as there:
         me = there.local_caller()
-        await there.import_constellation(me, path)
+        await there.portable.import_(me, path)
         assert [one.text for one in await there.memories.list(me, run_id="run-1", everything=True)] == [kept]
         [hit] = (await there.search_memory(me, goal, kinds=["long_term"])).hits
         assert (hit.text, hit.trust) == (kept, 0.8)
@@ -105,12 +105,12 @@ async def test_a_constellation_that_is_there_is_replaced_only_on_demand_and_kept
         me = atlas.local_caller()
         await atlas.update_memory(me, "librarian", "human", value="Bo dives.")
         with pytest.raises(IllegalChange, match=r"1 agents.*--replace"):
-            await atlas.import_constellation(me, file)
+            await atlas.portable.import_(me, file)
         assert await human(atlas) == "Bo dives."
-        carried = await atlas.import_constellation(me, file, replace=True)
+        carried = await atlas.portable.import_(me, file, replace=True)
         assert await human(atlas) == "Ada keeps bees."
         assert carried.backup is not None
-        await atlas.import_constellation(me, carried.backup, replace=True)
+        await atlas.portable.import_(me, carried.backup, replace=True)
         assert await human(atlas) == "Bo dives."
 
 
@@ -119,10 +119,10 @@ async def test_another_callers_constellation_of_the_same_home_is_left_alone(tmp_
     async with atlas_on(tmp_path / "home") as atlas:
         me, other = atlas.local_caller("a host"), atlas.key_caller("a host")
         await fill(atlas)
-        await atlas.export_constellation(me, path)
-        await atlas.import_constellation(other, path)  # every id of it is taken here
-        await atlas.export_constellation(other, theirs)
-        await atlas.export_constellation(me, mine)
+        await atlas.portable.export(me, path)
+        await atlas.portable.import_(other, path)  # every id of it is taken here
+        await atlas.portable.export(other, theirs)
+        await atlas.portable.export(me, mine)
         assert content(mine) == content(path) == content(theirs)
         await atlas.update_memory(other, "librarian", "human", value="Theirs.")
         assert (await atlas.get_memory(me, "librarian", "human"))[0].value != "Theirs."
@@ -136,16 +136,16 @@ async def test_a_roster_comes_along_and_counts_from_the_next_start_on(tmp_path: 
     async with atlas_on(tmp_path / "a", roster=roster) as here:
         me = here.local_caller()
         await here.update_memory(me, "archivist", "human", value="Ada \"quotes\" \\ \x7f – 'all'.")
-        await here.export_constellation(me, path)
+        await here.portable.export(me, path)
     async with atlas_on(tmp_path / "c", roster=roster) as same:
-        assert not (await same.import_constellation(same.local_caller(), path)).notes
+        assert not (await same.portable.import_(same.local_caller(), path)).notes
     other = tmp_path / "other.toml"
     other.write_text('name = "other"\nextends = "default"\n')
     async with atlas_on(tmp_path / "d", roster=other) as refusing:
         with pytest.raises(InvalidInput, match="ATLAS_ROSTER"):
-            await refusing.import_constellation(refusing.local_caller(), path)
+            await refusing.portable.import_(refusing.local_caller(), path)
     async with atlas_on(tmp_path / "b") as there:
-        carried = await there.import_constellation(there.local_caller(), path)
+        carried = await there.portable.import_(there.local_caller(), path)
         assert "Start again" in carried.notes[0]
     async with atlas_on(tmp_path / "b") as there:
         me = there.local_caller()
@@ -159,20 +159,20 @@ async def test_source_of_tools_is_taken_only_when_it_is_allowed(tmp_path: Path) 
     empty.mkdir()
     (own / "shout.py").write_text(TOOL)
     async with atlas_on(tmp_path / "a", tools=own) as here:
-        assert (await here.export_constellation(here.local_caller(), path)).tools == 1
+        assert (await here.portable.export(here.local_caller(), path)).tools == 1
     async with atlas_on(tmp_path / "b", tools=empty) as there:
-        carried = await there.import_constellation(there.local_caller(), path)
+        carried = await there.portable.import_(there.local_caller(), path)
         assert "shout" in carried.notes[0]
         assert not list(empty.iterdir())
-        await there.import_constellation(there.local_caller(), path, replace=True, allow_tools=True)
+        await there.portable.import_(there.local_caller(), path, replace=True, allow_tools=True)
         assert (empty / "shout.py").read_text() == TOOL
         (empty / "shout.py").write_text("# another")
         with pytest.raises(InvalidInput, match="is there already"):
-            await there.import_constellation(there.local_caller(), path, replace=True, allow_tools=True)
+            await there.portable.import_(there.local_caller(), path, replace=True, allow_tools=True)
         assert (empty / "shout.py").read_text() == "# another"
     async with atlas_on(tmp_path / "c") as nowhere:
         with pytest.raises(InvalidInput, match="ATLAS_TOOLS"):
-            await nowhere.import_constellation(nowhere.local_caller(), path, allow_tools=True)
+            await nowhere.portable.import_(nowhere.local_caller(), path, allow_tools=True)
 
 
 async def test_no_key_or_password_is_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ async def test_no_key_or_password_is_in_a_file(tmp_path: Path, monkeypatch: pyte
     async with atlas_on(tmp_path / "home") as atlas:
         key = atlas.http_key()
         await fill(atlas)
-        await atlas.export_constellation(atlas.local_caller(), path)
+        await atlas.portable.export(atlas.local_caller(), path)
     told = str(content(path))
     assert "sk-secret" not in told
     assert key not in told
@@ -198,7 +198,7 @@ async def test_a_file_whose_roster_is_none_is_refused(tmp_path: Path, file: Path
     write_package(file, package.model_copy(update={"roster": package.roster.model_copy(update={"agents": agents})}))
     async with atlas_on(tmp_path / "home") as atlas:
         with pytest.raises(BrokenPackage, match=r"roster\.json"):
-            await atlas.import_constellation(atlas.local_caller(), file)
+            await atlas.portable.import_(atlas.local_caller(), file)
         assert not (tmp_path / "home" / "roster.toml").exists()
 
 

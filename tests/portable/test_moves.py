@@ -35,13 +35,13 @@ async def test_a_drained_letta_has_nothing_left_and_everything_is_on_the_other(t
     before, after = tmp_path / "before.zip", tmp_path / "after.zip"
     async with atlas_on(tmp_path / "home") as atlas:
         await fill(atlas)
-        await atlas.export_constellation(atlas.local_caller(), before)
+        await atlas.portable.export(atlas.local_caller(), before)
     async with atlas_on(tmp_path / "home", letta_servers=[HERE | {"weight": 0}, second.server]) as atlas:
         me = atlas.local_caller("a host")
         moved = await atlas.portable.drain("embedded")
         assert [(m.caller, m.to, m.problem) for m in moved] == [(me.id, "second", None)]
         assert await atlas.portable.drain("embedded") == []
-        await atlas.export_constellation(me, after)
+        await atlas.portable.export(me, after)
         assert content(after) == content(before)
         rooms = await atlas._keeper.rooms()  # pyright: ignore[reportPrivateUsage]
         left = await rooms.lettas.named("embedded")
@@ -62,10 +62,10 @@ async def test_a_constellation_moves_away_and_back_again(tmp_path: Path, second:
     async with atlas_on(tmp_path / "home", **both(second)) as atlas:
         me = atlas.local_caller("a host")
         await fill(atlas)
-        await atlas.export_constellation(me, before)
+        await atlas.portable.export(me, before)
         await atlas.portable.move(me, "second")
         await atlas.portable.move(me, "embedded")
-        await atlas.export_constellation(me, after)
+        await atlas.portable.export(me, after)
     assert content(after) == content(before)
     assert second.agents() == []
     assert second.blocks() == []

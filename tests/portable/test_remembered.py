@@ -85,14 +85,14 @@ async def test_memories_facts_and_summaries_come_along_and_what_is_for_the_hour_
         await fill(here)
         me = here.local_caller()
         before = await state(here, me)
-        await here.export_constellation(me, file)
+        await here.portable.export(me, file)
     staying = {"The kettle is on.", "Refused.", "Taken back."}
     assert staying <= {one[0] for one in before}
     carried = json.dumps(unpacked(file)[1]["knowledge.json"].decode())
     assert not any(text in carried for text in staying)
     async with atlas_on(tmp_path / "b") as there:
         me = there.local_caller()
-        await there.import_constellation(me, file)
+        await there.portable.import_(me, file)
         assert await state(there, me) == [one for one in before if one[0] not in staying]
         hits = (await there.search_memory(me, "lamp dark red", kinds=["long_term"])).hits
         assert hits[0].text == "The lamp is dark red."
@@ -111,11 +111,11 @@ async def test_two_callers_of_one_home_import_the_same_file_and_each_has_one_of_
     file = tmp_path / "all.zip"
     async with atlas_on(tmp_path / "a") as here:
         await fill(here)
-        await here.export_constellation(here.local_caller(), file)
+        await here.portable.export(here.local_caller(), file)
     async with atlas_on(tmp_path / "b") as there:
         me, other = there.local_caller(), there.key_caller()
         for caller in (me, other):
-            await there.import_constellation(caller, file)
+            await there.portable.import_(caller, file)
         assert await state(there, me) == await state(there, other)
         ids = [{one.id for one in await there.memories.list(caller, everything=True)} for caller in (me, other)]
         assert not ids[0] & ids[1]
@@ -144,7 +144,7 @@ async def test_what_an_older_file_calls_learnings_is_remembered(tmp_path: Path) 
     write_package(file, Package(roster=load_roster(), knowledge=knowledge))
     async with atlas_on(tmp_path / "b") as there:
         me = there.local_caller()
-        await there.import_constellation(me, file)
+        await there.portable.import_(me, file)
         [one] = await there.memories.list(me)
         assert (one.id, one.kind, one.author, one.run_id) == ("lrn-1", "procedural", "agent:librarian", "run-1")
         [hit] = (await there.search_memory(me, "quote clauses", kinds=["procedural"])).hits

@@ -20,11 +20,11 @@ async def test_a_constellation_that_went_through_a_file_is_exported_again_as_the
     first, second = tmp_path / "first.zip", tmp_path / "second.zip"
     async with atlas_on(tmp_path / "a") as here:
         await fill(here, task=True)
-        written = await here.export_constellation(here.local_caller(), first)
+        written = await here.portable.export(here.local_caller(), first)
     async with atlas_on(tmp_path / "b") as there:
         me = there.local_caller()
-        read = await there.import_constellation(me, first)
-        assert await there.export_constellation(me, second) == written == read
+        read = await there.portable.import_(me, first)
+        assert await there.portable.export(me, second) == written == read
     assert content(second) == content(first)
     assert written.agents > 2
     assert written.passages == 2
