@@ -61,7 +61,7 @@ STAYING: tuple[Table, ...] = (
     quality_tables.feedback,
     quality_tables.example,
 )
-"""Those of them that are this home's: where the constellation is, what was spent here, what was to be forgotten, and what
+"""Those of them that are this home's: where the constellation is, what was spent here, what was to be forgotten, what
 people said of its work; no import undoes them."""
 _EPISODIC = LIFETIMES["episodic"] or timedelta()
 
