@@ -24,15 +24,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from atlas_mcp.watch._provider import join_provider
+from atlas_mcp.watch._provider import Ended, join_provider
 from atlas_mcp.watch.destination import Destination
+from atlas_mcp.watch.lines import to_line
+from atlas_mcp.watch.notes import taken_by
 from atlas_mcp.watch.sidecar import Sidecar
-from atlas_mcp.watch.spool import SpoolWriter, to_line
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
+from atlas_mcp.watch.spool import SpoolWriter
 
 __all__ = ["Counts", "Destination", "Tracing", "open_tracing"]
 
@@ -69,7 +68,7 @@ def open_tracing(
     """
     destination = destination or Destination()
     tracing = Tracing(home, destination, spool_bytes)
-    with join_provider(tracing.take) as resource:
+    with join_provider(tracing.take) as resource, taken_by(tracing.queue):
         tracing.begin(resource)
         try:
             yield tracing
@@ -111,13 +110,17 @@ class Tracing:
         self._news.set()
         return self._idle.wait(seconds)
 
-    def take(self, span: ReadableSpan) -> None:
+    def take(self, span: Ended) -> None:
         """Queue a finished span. Called by OpenTelemetry in the caller's thread: never waits for the disk."""
         try:
             line = to_line(span)
         except Exception as error:  # noqa: BLE001 - one odd span must cost nobody but itself
             self._lose(1, f"a span could not be written down: {type(error).__name__}")
             return
+        self.queue(line)
+
+    def queue(self, line: str) -> None:
+        """Queue a line for the spool: a span, or a note. Never waits for the disk, in whatever thread."""
         with self._count:
             full = self._characters + len(line) > _QUEUE_CHARACTERS
             if not full:
