@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from itertools import islice
+from json.encoder import encode_basestring
 from pathlib import PurePath
 from typing import Any, Final, cast
 
@@ -30,8 +31,17 @@ MAX_DEPTH: Final = 8
 MAX_TOTAL: Final = 24_000
 REDACTED: Final = "[redacted]"
 
+quoted: Final = encode_basestring
+"""A text as JSON writes it."""
+
+_HIDDEN: Final = quoted(REDACTED)
+_MAX_KEY: Final = 200
+
 _OVERLAP: Final = 400
 """Read beyond a cut, so that a secret that straddles it is recognised before it is cut."""
+
+_SHORTEST: Final = 7
+"""No pattern matches less: `://u:p@`, and every key, is longer."""
 
 _SECRET_KEY: Final = re.compile(
     r"password|passwd|passphrase|authorization|apikey|privatekey|accesskey|signingkey|credential|cookie"
@@ -52,28 +62,26 @@ _JWT: Final = re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0
 _PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _URL: Final = re.compile(r"(://[^/\s:@]{1,200}:)[^/\s@]{1,400}(?=@)")
 
-_PATTERNS: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
+_ANYWHERE: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
     (("bearer", "basic"), _HEADER, REDACTED),
     (("key", "passw", "secret", "token", "authorization"), _PAIR, rf"\1{REDACTED}"),
-    (("sk-", "sk_", "pk-", "pk_", "rk-", "rk_"), _KEY, REDACTED),
-    (
-        ("hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "_pat_", "lpat-", "xox", "akia", "aiza", "ya29"),
-        _VENDOR,
-        REDACTED,
-    ),
+    (("akia", "aiza", "ya29"), _VENDOR, REDACTED),
     (("eyj",), _JWT, REDACTED),
-    (("private key",), _PEM, REDACTED),
     (("://",), _URL, rf"\1{REDACTED}"),
 )
-"""What to look for once one of the plain words is there: looking for the words costs a hundredth of matching."""
-
-_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
+_JOINED: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
+    (("k-", "k_"), _KEY, REDACTED),
+    (("hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "_pat_", "lpat-", "xox"), _VENDOR, REDACTED),
+    (("private key-",), _PEM, REDACTED),
+)
+"""What to look for once one of the plain words is there: looking for the words costs a hundredth of matching, and the
+second table's are looked for only where a dash or an underscore is."""
 
 
 def render(value: object) -> str:
     """`value` as JSON text of at most some 50,000 characters; see the module for what is cut and what is hidden."""
     try:
-        return _to_json(_Walk().reduce(value))
+        return _Walk().write(value)
     except Exception as error:  # noqa: BLE001 - a value may raise anything from anywhere; the call must go on
         return json.dumps(f"<unreadable {type(value).__name__}: {type(error).__name__}>")
 
@@ -82,17 +90,26 @@ def clean(text: str, limit: int = MAX_TEXT) -> str:
     """`text` without what looks like a secret, at most `limit` characters and a note of how many were left out."""
     left_out = len(text) - limit
     seen = text[: limit + _OVERLAP] if left_out > 0 else text
-    lower = seen.lower()
-    for words, pattern, instead in _PATTERNS:
-        for word in words:  # a plain loop: `any` would be most of what a span costs
-            if word in lower:
-                seen = pattern.sub(instead, seen)
-                break
+    seen = _hidden(seen)
     if not seen.isascii():
         seen = seen.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be stored
     if "\0" in seen:
         seen = seen.replace("\0", "\ufffd")  # PostgreSQL refuses it
     return f"{seen[:limit]}…[+{left_out:,} characters]" if left_out > 0 else seen
+
+
+def _hidden(text: str) -> str:
+    if len(text) < _SHORTEST:
+        return text
+    lower = text.lower()
+    tables = (_ANYWHERE, _JOINED) if "-" in lower or "_" in lower else (_ANYWHERE,)
+    for table in tables:
+        for words, pattern, instead in table:
+            for word in words:  # a plain loop: `any` would be most of what a span costs
+                if word in lower:
+                    text = pattern.sub(instead, text)
+                    break
+    return text
 
 
 @lru_cache(maxsize=2_048)
@@ -117,73 +134,91 @@ def _text_of(value: object, limit: int) -> str:
 
 
 class _Walk:
-    """One pass over one value, with a budget of characters that all its parts share."""
+    """One pass over one value, with a budget of characters that all its parts share. Writes JSON as it goes."""
+
+    __slots__ = ("_inside", "_left")
 
     def __init__(self) -> None:
         self._left = MAX_TOTAL
         self._inside: set[int] = set()
 
-    def reduce(self, value: object, depth: int = 0) -> Any:
-        """The value as plain JSON data within the limits."""
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, float):
-            return value if math.isfinite(value) else str(value)  # JSON knows no NaN
-        if isinstance(value, int):
-            return value if -(1 << 63) <= value < 1 << 63 else _text_of(f"<integer of {value.bit_length()} bits>", 80)
+    def write(self, value: object, depth: int = 0) -> str:
+        """The value as JSON within the limits."""
         if isinstance(value, str):
             return self._text(value)
+        if value is None:
+            return "null"
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, int):
+            small = -(1 << 63) <= value < 1 << 63
+            return int.__repr__(value) if small else quoted(f"<integer of {value.bit_length()} bits>")
+        if isinstance(value, float):
+            return float.__repr__(value) if math.isfinite(value) else quoted(float.__repr__(value))  # JSON knows no NaN
         if isinstance(value, bytes | bytearray | memoryview):
-            return f"<{len(cast('bytes', value)):,} bytes>"
+            return quoted(f"<{len(cast('bytes', value)):,} bytes>")
         return self._compound(value, depth)
 
-    def _compound(self, value: object, depth: int) -> Any:
+    def _compound(self, value: object, depth: int) -> str:
+        kind = type(value)
         if isinstance(value, BaseException):
             return self._text(describe_error(value, MAX_TEXT))
-        members = _members(value)
+        members = value if kind is dict or kind is list else _members(value)
         if members is None:
             return self._text(_text_of(value, MAX_TEXT))
         if depth >= MAX_DEPTH:
-            return f"<{type(value).__name__}, deeper than {MAX_DEPTH} levels>"
+            return quoted(f"<{kind.__name__}, deeper than {MAX_DEPTH} levels>")
         if id(value) in self._inside:
-            return f"<{type(value).__name__}, contains itself>"
+            return quoted(f"<{kind.__name__}, contains itself>")
         self._inside.add(id(value))
         try:
             if isinstance(members, Mapping):
                 return self._mapping(cast("Mapping[Any, Any]", members), depth)
-            return self._sequence(members, depth)
+            return self._sequence(cast("Iterable[Any]", members), depth)
         finally:
             self._inside.discard(id(value))
 
-    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> str:
+        found: list[str] = []
         for key, item in islice(value.items(), MAX_ITEMS):
             if self._left <= 0:
                 break
-            name = self._text(key if isinstance(key, str) else _text_of(key, 200), 200)
-            if is_secret_key(name):
-                found[name] = item if _is_count(item) and name.lower().endswith(("token", "tokens")) else REDACTED
+            name, written, secret = _key(key if isinstance(key, str) else _text_of(key, _MAX_KEY))
+            self._left -= len(written)
+            if not secret or (_is_count(item) and name.lower().endswith(("token", "tokens"))):
+                found.append(f"{written}: {self.write(item, depth + 1)}")
             else:
-                found[name] = self.reduce(item, depth + 1)
+                found.append(f"{written}: {_HIDDEN}")
         if len(value) > len(found):
-            found["…"] = f"+{len(value) - len(found):,} entries"
-        return found
+            found.append(f'"…": "+{len(value) - len(found):,} entries"')
+        return f"{{{', '.join(found)}}}"
 
-    def _sequence(self, value: Iterable[Any], depth: int) -> list[Any]:
-        found: list[Any] = []
+    def _sequence(self, value: Iterable[Any], depth: int) -> str:
+        found: list[str] = []
         length = len(cast("list[Any]", value))
         for item in islice(value, MAX_ITEMS):
             if self._left <= 0:
                 break
-            found.append(self.reduce(item, depth + 1))
+            found.append(self.write(item, depth + 1))
         if length > len(found):
-            found.append(f"…[+{length - len(found):,} items]")
-        return found
+            found.append(quoted(f"…[+{length - len(found):,} items]"))
+        return f"[{', '.join(found)}]"
 
-    def _text(self, text: str, limit: int = MAX_TEXT) -> str:
-        short = clean(text, max(0, min(limit, self._left)))
+    def _text(self, text: str) -> str:
+        short = clean(text, MAX_TEXT if self._left > MAX_TEXT else max(0, self._left))
         self._left -= len(short) + 2
-        return short
+        return quoted(short)
+
+
+def _key(name: str) -> tuple[str, str, bool]:
+    """A key as it is shown, as JSON, and whether its value is hidden."""
+    return _short_key(name) if len(name) <= _MAX_KEY else _short_key(clean(name, _MAX_KEY))
+
+
+@lru_cache(maxsize=2_048)
+def _short_key(name: str) -> tuple[str, str, bool]:
+    shown = clean(name)
+    return shown, quoted(shown), is_secret_key(shown)
 
 
 def _is_count(value: object) -> bool:

@@ -14,13 +14,15 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import Token
 from typing import Final, Literal
 
 from opentelemetry import context, trace
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode
 
 from atlas_mcp.errors import Waiting
+from atlas_mcp.watch.lines import OUR_SCOPE
 from atlas_mcp.watch.payload import REDACTED, clean, describe_error, is_secret_key, render
 
 __all__ = [
@@ -49,34 +51,45 @@ _MAX_ATTRIBUTE: Final = 2_000
 _MAX_LABEL: Final = 200
 """MLflow refuses a session of over 250 characters, and with it the whole batch it came in."""
 
-OUR_SCOPE: Final = "atlas.watch"
-"""Spans of this scope are bounded and redacted here; those of others when they are written to disk."""
-
 _ROOT: Final = context.create_key("atlas-root")
+_OK: Final = Status(StatusCode.OK)
 _tracer = trace.get_tracer(OUR_SCOPE)
 _log = logging.getLogger(__name__)
 
 
-@contextmanager
-def span(name: str, kind: Kind | str = "TASK", inputs: object = None, **attributes: object) -> Generator[Span]:
+class _Opened(AbstractContextManager[Span]):
+    """A span around a body. A class: a generator would be a tenth of what a span costs."""
+
+    __slots__ = ("_inside", "_span", "_token")
+
+    def __init__(self, opened: Span) -> None:
+        self._span = opened
+        self._token: Token[context.Context] | None = None
+
+    def __enter__(self) -> Span:
+        if self._span.is_recording() or self._span.get_span_context().is_valid:
+            self._inside = _context_of(self._span)
+            self._token = context.attach(self._inside)
+        return self._span
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._token is None:
+            return
+        finish(self._span, error)
+        if context.get_current() is self._inside:
+            context.detach(self._token)
+
+
+def span(
+    name: str, kind: Kind | str = "TASK", inputs: object = None, **attributes: object
+) -> AbstractContextManager[Span]:
     """Open a span around the body, below the current one, and end it with the body's status.
 
     `attributes` are set as given; two underscores in a name stand for a dot (`session__id`). Useful ones:
     `session.id` (the conversation), `user.id`, `mlflow.traceTag.<name>` on a root. A root gives its trace its name.
     The body's own exceptions pass through untouched.
     """
-    opened = start(name, kind, inputs, attributes)
-    if not opened.get_span_context().is_valid:
-        yield opened
-        return
-    with within(opened):
-        try:
-            yield opened
-        except BaseException as error:
-            finish(opened, error)
-            raise
-        else:
-            finish(opened)
+    return _Opened(start(name, kind, inputs, attributes))
 
 
 def start(
@@ -169,15 +182,18 @@ def current_trace_id() -> str | None:
 @contextmanager
 def within(opened: Span) -> Generator[None]:
     """Make a span the current one. A generator closed from another task leaves that task's own context alone."""
-    inside = trace.set_span_in_context(opened)
-    if _parent(opened) is None:
-        inside = context.set_value(_ROOT, opened, inside)
+    inside = _context_of(opened)
     token = context.attach(inside)
     try:
         yield
     finally:
         if context.get_current() is inside:
             context.detach(token)
+
+
+def _context_of(opened: Span) -> context.Context:
+    inside = trace.set_span_in_context(opened)
+    return context.set_value(_ROOT, opened, inside) if _parent(opened) is None else inside
 
 
 def _describe(opened: Span, name: str, kind: str, inputs: object, attributes: Mapping[str, object]) -> None:
@@ -198,7 +214,7 @@ def _conclude(opened: Span, error: BaseException | None) -> None:
     if error is None:
         marked: Status | None = getattr(opened, "status", None)
         if marked is None or marked.status_code is StatusCode.UNSET:
-            opened.set_status(Status(StatusCode.OK))  # unset counts as a failure on MLflow's pages
+            opened.set_status(_OK)  # unset counts as a failure on MLflow's pages
     elif isinstance(error, asyncio.CancelledError | GeneratorExit):
         opened.set_status(Status(StatusCode.ERROR, "cancelled"))
     else:

@@ -17,20 +17,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
-
-from atlas_mcp.watch.payload import clean
-from atlas_mcp.watch.spans import OUR_SCOPE
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
+from typing import Any, Final, cast
 
 SUFFIX: Final = ".spans"
 _FORM: Final = 1
 _RESCAN_SECONDS: Final = 5.0
 _ABANDONED_SECONDS: Final = 3_600.0
-
-_to_json: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class BrokenSpoolFile(Exception):
@@ -52,39 +44,6 @@ class Batch:
 
     resource: Mapping[str, Any]
     spans: tuple[Mapping[str, Any], ...]
-
-
-def to_line(span: ReadableSpan) -> str:
-    """One span as a line of JSON. Raises nothing that a span of OpenTelemetry's SDK could cause."""
-    here = span.get_span_context()
-    scope = span.instrumentation_scope.name if span.instrumentation_scope else ""
-    row = {
-        "trace": f"{here.trace_id:032x}" if here else "",
-        "span": f"{here.span_id:016x}" if here else "",
-        "parent": f"{span.parent.span_id:016x}" if span.parent else None,
-        "name": span.name,
-        "kind": span.kind.value,
-        "start": span.start_time,
-        "end": span.end_time,
-        "status": span.status.status_code.value,
-        "said": span.status.description,
-        "scope": scope,
-        "attributes": dict(span.attributes or {}),
-        "events": [[e.name, e.timestamp, dict(e.attributes or {})] for e in span.events],
-        "links": [[f"{k.context.trace_id:032x}", f"{k.context.span_id:016x}"] for k in span.links],
-    }
-    return _to_json(row if scope == OUR_SCOPE else _cleaned(row))
-
-
-def _cleaned(value: Any) -> Any:
-    """A foreign span's texts without what looks like a secret, and bounded."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, dict):
-        return {str(k): _cleaned(v) for k, v in cast("dict[Any, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_cleaned(v) for v in cast("Sequence[Any]", value)]
-    return value
 
 
 class SpoolWriter:
@@ -150,7 +109,8 @@ def spool_bytes(spool: Path) -> int:
 def read(path: Path) -> Batch:
     """What a spool file holds. Raises BrokenSpoolFile when it cannot be trusted, FileNotFoundError when it is gone."""
     try:
-        head, *rows = [json.loads(line) for line in path.read_bytes().decode().splitlines()]
+        # Split as bytes: a text's `splitlines` would also split at characters that JSON leaves as they are.
+        head, *rows = [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
         if head["form"] != _FORM or head["spans"] != len(rows):
             raise BrokenSpoolFile(f"{path.name} has {len(rows)} of {head['spans']} spans in form {head['form']}")
         spans = tuple(cast("list[dict[str, Any]]", rows))
