@@ -18,6 +18,7 @@ import anyio
 from atlas_mcp._chats import take_turn
 from atlas_mcp._config import database, destination, model_config, stores
 from atlas_mcp._groups import GroupRuns
+from atlas_mcp._leading import follow, lead_by_record
 from atlas_mcp._ratings import do_rating
 from atlas_mcp._rooms import Rooms, copying
 from atlas_mcp._team_tasks import do_team_task
@@ -92,7 +93,8 @@ class RoomsKeeper:
         self.advisory_locks = AdvisoryLocks(self.database) if self.database else None
         self.locks = Locks(self.advisory_locks) if self.advisory_locks else self.home_locks
         bring_done(self.home.moves, self.home.record, self.home_locks)
-        self.roster = load_roster(settings.roster or self.home.own_roster, read_model=parse_name if here else None)
+        self.file_roster = load_roster(settings.roster or self.home.own_roster, read_model=parse_name if here else None)
+        self.roster = self.file_roster
         self.model_config = model_config(settings, self.roster)
         self.local_models = Models(self.model_config)
         if here:  # the keys and packages of a Letta server's models are its own affair
@@ -184,6 +186,7 @@ class RoomsKeeper:
                     tasks.start_soon(tidy, self.opened)
                     await self._closing.wait()
                     tasks.cancel_scope.cancel()
+                    tasks.start_soon(follow, self.opened)
                 self.opened = None
 
     def _settle(self, failure: Exception | None) -> None:
@@ -220,6 +223,7 @@ class RoomsKeeper:
         rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
         await stack.enter_async_context(copying(rooms))
         executors: dict[RunKind, Executor] = {
+        await lead_by_record(rooms)
             "turn": partial(take_turn, rooms),
             "team_task": partial(do_team_task, rooms),
             "group": GroupRuns(rooms).execute,

@@ -73,9 +73,12 @@ def rating_of(run: Run) -> TextRating:
 
 async def do_rating(rooms: Rooms, run: RunContext) -> RunOutcome:
     """Execute a run that is the rating of a text."""
+    from atlas_mcp.teamwork import leads
     from atlas_mcp.teamwork.text_rating import run_text_rating
 
-    return await run_text_rating(run, await rooms.constellation(run.caller), TextTask.model_validate(run.input))
+    agents, task = await rooms.constellation(run.caller), TextTask.model_validate(run.input)
+    with leads.leading(rooms.openings):
+        return await run_text_rating(run, agents, task)
 
 
 def _task(text: str, criteria: Sequence[str] | None) -> TextTask:

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from atlas_mcp.memory.hybrid import HybridMemory
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.knowledge import Recalled
+    from atlas_mcp.model.prompt import PromptVersion
     from atlas_mcp.runs.runs import Runs
     from atlas_mcp.store.record import Record
     from atlas_mcp.watch.ledger import Ledger
+    from atlas_mcp.watch.prompts.versions import Versions
 
 
 @dataclass
@@ -46,11 +48,25 @@ class Rooms:
     memory: HybridMemory
     runs: Runs = field(init=False)
     copier: Copier = field(init=False)
+    versions: Versions = field(init=False)
     moves: Moves = field(init=False)
     lent: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])
+    promoted: dict[str, PromptVersion] = field(default_factory=dict["str", "PromptVersion"])
+    openings: dict[str, str] = field(default_factory=dict[str, str])
     _additions: dict[str, Additions] = field(default_factory=dict["str", "Additions"])
     _constellations: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])
     _served: dict[str, ServedModels] = field(default_factory=dict[str, ServedModels])
+
+    def __post_init__(self) -> None:
+        from atlas_mcp.watch.prompts.versions import Versions
+
+        self.versions = Versions(self.record, {})
+
+    def use_roster(self, roster: Roster) -> None:
+        """Let this be the home's roster from now on; constellations are made anew from it when they are next needed."""
+        self.keeper.roster = roster
+        self.versions.personas = {agent.name: agent.persona for agent in roster.agents}
+        self._additions.clear()
 
     def additions(self, caller: Caller) -> Additions:
         """What this caller added to the roster."""
@@ -105,6 +121,7 @@ class Rooms:
                 finder=self.memory.finder,
                 gate=k.gate,
                 ledger=self.ledger,
+                versions=self.versions,
             )
         return self._constellations[key]
 

@@ -40,6 +40,7 @@ def check_teams(roster: Roster, teams: Sequence[str]) -> None:
 async def do_team_task(rooms: Rooms, run: RunContext) -> RunOutcome:
     """Execute a run that is a team task."""
     from atlas_mcp.runs.worked import seconds_worked
+    from atlas_mcp.teamwork import leads
     from atlas_mcp.teamwork.task import run_team_task
 
     agents, task = await rooms.constellation(run.caller), TeamTask.model_validate(run.input)
@@ -47,7 +48,7 @@ async def do_team_task(rooms: Rooms, run: RunContext) -> RunOutcome:
     if task.budget.seconds is not None:
         async with rooms.record.read() as db:
             before = await seconds_worked(db, run.run_id)
-    with rooms.ledger.account(run.run_id, task.budget, before):
+    with rooms.ledger.account(run.run_id, task.budget, before), leads.leading(rooms.openings):
         outcome = await run_team_task(run, agents, task)
     if outcome.result is not None:
         await _remember(run, agents, task.goal, outcome.result)

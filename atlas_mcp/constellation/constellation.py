@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
+    from atlas_mcp.watch.prompts.versions import Versions
 
 
 class Constellation:
@@ -48,7 +49,8 @@ class Constellation:
 
     `library` is what they share, `learnings` what their runs taught; `on_knowledge` is told when there is something of
     the library to copy to Letta. Turns pass the `gate`, which may be that of several constellations,
-    and are kept within their limits by the `ledger`.
+    and are kept within their limits by the `ledger`; their spans name the `versions` of the prompts that they were
+    taken with.
     """
 
     def __init__(
@@ -65,12 +67,14 @@ class Constellation:
         finder: Finder | None = None,
         gate: Gate | None = None,
         ledger: Ledger | None = None,
+        versions: Versions | None = None,
         marks: Sequence[str] = (),
     ) -> None:
         def hosting(guests: Roster, marks: Sequence[str]) -> Constellation:
             return Constellation(
                 caller, guests, letta, record, locks, models, toolbox,
-                on_knowledge=on_knowledge, finder=finder, gate=gate, ledger=ledger, marks=marks,
+                on_knowledge=on_knowledge, finder=finder, gate=gate, ledger=ledger,
+                versions=versions, marks=marks,
             )  # fmt: skip
 
         self._hosting = hosting
@@ -97,7 +101,7 @@ class Constellation:
         self._turns = Turns(
             caller, roster, letta, record, locks, models, toolbox,
             keeper=keeper, threads=self._threads, blocks=self._blocks, gate=gate or Gate(),
-            ledger=ledger or Ledger(),
+            ledger=ledger or Ledger(), versions=versions,
         )  # fmt: skip
 
     def hosting(self, run_id: str, guests: tuple[AgentSpec, ...]) -> Constellation:
@@ -148,13 +152,15 @@ class Constellation:
         on_event: OnEvent | None = None,
         on_answer: OnAnswer | None = None,
         opening: Opening | None = None,
+        asked_by: tuple[str, str] | None = None,
     ) -> TurnResult:
         """Send the message to the agent and wait for its answer; turns of one conversation queue.
 
         `conversation`: None is this client's own thread, "new" opens one, else an id. `key`: the same key is the same
         turn, whose result is given again, also after a crash. `tools` are those that the agent may use in this turn;
         None is what the toolbox gives it outside of runs. `on_event` is told of each tool call, `on_answer` of the
-        result, a moment before it is given. `opening` is stored together with the beginning of the turn.
+        result, a moment before it is given. `opening` is stored together with the beginning of the turn. `asked_by` is
+        the prompt that the message was made by: its name, and its text as it was used.
 
         Raises UnknownAgent, UnknownConversation, InvalidInput for an empty message, OverLimit for one that is too long,
         ModelFailed when the agent's model fails, BudgetSpent when a limit has no room for it, and LettaUnavailable when
@@ -171,6 +177,7 @@ class Constellation:
                 on_event=on_event,
                 on_answer=on_answer,
                 opening=opening,
+                asked_by=asked_by,
             )
 
     async def get_memory(self, agent: str, label: str | None = None, *, history: bool = False) -> list[Block]:

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
     from atlas_mcp.watch.ledger import Ledger, Reservation
+    from atlas_mcp.watch.prompts.versions import Versions
     from atlas_mcp.watch.spans import Span
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Turns:
         blocks: Blocks,
         gate: Gate,
         ledger: Ledger,
+        versions: Versions | None = None,
     ) -> None:
         self._caller = caller
         self._roster = roster
@@ -97,6 +99,7 @@ class Turns:
         self._blocks = blocks
         self._gate = gate
         self._ledger = ledger
+        self._versions = versions
 
     async def take(
         self,
@@ -110,6 +113,7 @@ class Turns:
         on_event: OnEvent | None,
         on_answer: OnAnswer | None,
         opening: Opening | None,
+        asked_by: tuple[str, str] | None,
     ) -> TurnResult:
         """See `Constellation.take_turn`."""
         self._roster.agent(agent)
@@ -130,7 +134,7 @@ class Turns:
                     return row.result
                 if row.conversation == thread and (reserved := await self._noted(row, key, run_id, opening)):
                     with self._ledger.under_way(reserved):
-                        return await self._do(begun, reserved, tools, on_event, on_answer)
+                        return await self._do(begun, reserved, tools, on_event, on_answer, asked_by)
             thread = await self._thread(agent, row.conversation, key, run_id)  # another process has just begun it
 
     async def _noted(self, row: TurnRow, key: str, run_id: str | None, opening: Opening | None) -> Reservation | None:
@@ -173,11 +177,14 @@ class Turns:
         tools: ToolSession | None,
         on_event: OnEvent | None,
         on_answer: OnAnswer | None,
+        asked_by: tuple[str, str] | None,
     ) -> TurnResult:
         row = begun.row
         with self._marked_busy(row.agent), self._span(row) as opened:
             try:
                 job = await self._prepared(begun, reserved, tools, on_event, on_answer)
+                if self._versions is not None:
+                    opened.set_attribute("atlas.prompts", await self._versions.used(job.spec, asked_by))
             except BaseException:  # cancellation, too: nothing of it was sent, unless by an earlier attempt
                 if row.fresh:
                     with anyio.CancelScope(shield=True):

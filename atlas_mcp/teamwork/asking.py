@@ -25,6 +25,7 @@ from atlas_mcp.teamwork.attempts import attempts
 from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.files import TurnFiles
 from atlas_mcp.teamwork.heard import OnlyAsking
+from atlas_mcp.teamwork.leads import asked_by
 from atlas_mcp.teamwork.stopping import note_refusal
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Question(Generic[T]):
-    """What an agent is asked. `doing` and `done` say it to people; `check` refuses an answer with a reason. `tries` is
-    how often it may be asked for a usable answer; who `asks` may put questions to the caller, whose answers its next
-    prompt brings. `recalled` are the ids of what the prompt gives of what is remembered."""
+    """What an agent is asked, and for which `part` of the work (see `leads`). `doing` and `done` say it to people;
+    `check` refuses an answer with a reason. `tries` is how often it may be asked for a usable answer; who `asks` may
+    put questions to the caller, whose answers its next prompt brings. `recalled` are the ids of what the prompt gives
+    of what is remembered."""
 
     agent: str
     prompt: str
+    part: str
     answer: type[T]
     doing: str
     done: Callable[[T], str]
@@ -188,6 +191,7 @@ async def _attempt(job: Job, key: str, question: Question[Any]) -> tuple[TurnRes
         run_id=job.run.run_id,
         tools=session,
         on_event=job.run.emit,
+        asked_by=asked_by(question.part),
     )
     if files and job.run.resumed:
         await files.restore()

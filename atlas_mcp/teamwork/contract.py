@@ -68,6 +68,7 @@ class Agents(Protocol):
         run_id: str | None = None,
         tools: ToolSession | None = None,
         on_event: OnEvent | None = None,
+        asked_by: tuple[str, str] | None = None,
     ) -> TurnResult: ...
 
 

@@ -56,6 +56,7 @@ async def argue(job: Job, node: str, state: DebaterState) -> dict[str, Any]:
     question = Question(
         agent=agent,
         prompt=prompts.statement(job.task, name, points, {who: s.text for who, s in others.items()}, given.text),
+        part=prompts.stating(points),
         answer=Statement,
         doing=f"{name} speaks (round {number})",
         done=lambda s: f"{name} spoke: {shorten(s.text, 160)}",
@@ -123,6 +124,7 @@ async def conclude(job: Job, node: str, state: DebateState) -> dict[str, Any]:
     question = Question(
         agent=moderator,
         prompt=prompts.conclusion(job.task, {who: _found(s) for who, s in last.items()}, outcome, given.text),
+        part="conclusion",
         answer=Findings,
         doing=f"{moderator} sums up",
         done=lambda f: f"{moderator} summed up, with {count(len(f.evidence), 'quotation')}",
@@ -200,6 +202,7 @@ async def _name_points(job: Job, node: str, said: Mapping[str, Statement]) -> No
     question = Question(
         agent=moderator,
         prompt=prompts.points(job.task, {who: s.text for who, s in said.items()}),
+        part="points",
         answer=Points,
         doing=f"{moderator} looks for what is at issue",
         done=lambda p: (

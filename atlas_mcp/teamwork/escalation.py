@@ -148,6 +148,7 @@ async def _decide(job: Job, key: str, level: Level, errand: Errand) -> Decision 
     question = Question(
         agent=level.agent,
         prompt=prompts.decision(job.task.goal, errand.assignment, errand.failed, untried, last=level.name == "global"),
+        part="decision",
         answer=Decision,
         doing=f"{level.agent} decides what becomes of {_who_failed(errand)}'s assignment",
         done=lambda d: f"{level.agent} decided: {_in_words(d)}",

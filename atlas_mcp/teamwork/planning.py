@@ -158,6 +158,7 @@ async def _plan(
     question = Question(
         agent=leader,
         prompt=prompt,
+        part="plan" if first else "plan_again",
         answer=Plan,
         doing=f"{leader} plans the work{'' if first else ' anew'}",
         done=lambda plan: f"{leader} planned {_what(modes.settled(plan, chosen))}",

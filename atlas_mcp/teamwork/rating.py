@@ -129,6 +129,7 @@ def _question(
     return Question(
         agent=rater,
         prompt=prompts.verdict(job.task, draft, reports, faults),
+        part="verdict",
         answer=Verdict,
         doing=f"{rater} {doing}",
         done=lambda v: f"{rater} rated it: {', '.join(f'{s.score:g} for {s.criterion!r}' for s in v.scores)}",

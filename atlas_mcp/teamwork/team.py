@@ -48,6 +48,7 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
         prompt=prompts.delegation(
             job.task.goal, part.task, workers, job.task.materials, reports, recalled=recalled.text
         ),
+        part="delegation",
         answer=Delegation,
         doing=f"{team.supervisor} splits the work",
         done=lambda d: f"{team.supervisor} made {count(len(d.assignments), 'assignment')}",
@@ -79,6 +80,7 @@ async def work(job: Job, node: str, state: WorkerState) -> dict[str, Any]:
         return Question(
             agent=worker,
             prompt=prompts.findings(job.task.goal, assignment, job.task.materials, reports, given.text),
+            part="findings",
             answer=Findings,
             doing=f"{worker} works on: {shorten(assignment.task, 120)}",
             done=lambda f: (
@@ -123,6 +125,7 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     question = Question(
         agent=team.supervisor,
         prompt=prompts.merging(job.task.goal, part.task, given, absent, said),
+        part="merging",
         answer=Findings,
         doing=f"{team.supervisor} merges {count(len(reports), 'report')}",
         done=lambda f: f"{team.supervisor} merged them, with {count(len(f.evidence), 'quotation')}",

@@ -130,6 +130,7 @@ async def _assign(job: Job, node: str, team: TeamSpec, page: Page) -> list[Assig
         prompt=prompts.delegation(
             job.task.goal, task, workers, job.task.materials, page.reports, page.remarks, given.text
         ),
+        part="delegation",
         answer=Delegation,
         doing=f"{team.supervisor} chooses who {'revises' if page.text else 'writes'}",
         done=lambda d: f"{team.supervisor} chose {', '.join(_names(d))}",
@@ -170,6 +171,7 @@ async def _let_write(job: Job, node: str, given: Assignment, page: Page) -> None
     question = Question(
         agent=given.worker,
         prompt=prompts.draft(job.task, given, page.reports, page.text, page.remarks, recalled.text),
+        part=prompts.writing(page.text, page.remarks),
         answer=Draft,
         doing=f"{given.worker} {verb} the text",
         done=lambda d: f"{given.worker} handed in {count(len(d.sections), 'section')}",

@@ -186,6 +186,7 @@ class ScriptedAgents:
         run_id: str | None = None,
         tools: Any = None,
         on_event: Any = None,
+        asked_by: Any = None,
     ) -> TurnResult:
         if key in self.stored:
             return self.stored[key]

@@ -1,0 +1,1 @@
+"""Prompts in versions: which there are, which leads, what speaks against one, and how a better one is proposed."""
