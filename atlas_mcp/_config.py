@@ -8,7 +8,9 @@ from atlas_mcp.errors import ConfigurationError
 from atlas_mcp.model.stores import StoresConfig
 from atlas_mcp.models.config import ModelConfig
 from atlas_mcp.store.postgres import Postgres
+from atlas_mcp.watch.alerts.rules import Thresholds
 from atlas_mcp.watch.tracing import Destination
+from atlas_mcp.watch.webhook import Webhook, webhook
 
 if TYPE_CHECKING:
     from atlas_mcp.model.agent import Level, Roster
@@ -48,6 +50,24 @@ def destination(settings: Settings) -> Destination:
     )
     _ = where.kind  # judged now, not when the first trace is sent
     return where
+
+
+def thresholds(settings: Settings) -> Thresholds:
+    """Beyond what alerts are raised."""
+    return Thresholds(
+        task_seconds=settings.alert_task_seconds,
+        task_usd=settings.alert_task_usd,
+        quality=settings.alert_quality,
+        error_rate=settings.alert_error_rate,
+        budget=settings.alert_budget,
+        stores=settings.alert_stores,
+    )
+
+
+def alert_webhook(settings: Settings) -> Webhook | None:
+    """Who is told of alerts. ConfigurationError for an address or a secret that does not serve."""
+    url, secret = settings.webhook_url, settings.webhook_secret
+    return webhook(url.get_secret_value() if url else None, secret.get_secret_value() if secret else None)
 
 
 def database(settings: Settings) -> Postgres | None:

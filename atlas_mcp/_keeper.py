@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from atlas_mcp._chats import take_turn
-from atlas_mcp._config import database, destination, model_config, stores
+from atlas_mcp._config import alert_webhook, database, destination, model_config, stores
 from atlas_mcp._groups import GroupRuns
+from atlas_mcp._health import watch_over
 from atlas_mcp._leading import follow, lead_by_record
 from atlas_mcp._ratings import do_rating
 from atlas_mcp._rooms import Rooms, copying
@@ -41,6 +42,7 @@ from atlas_mcp.watch.tracing import open_tracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.model.run import Run, RunKind
@@ -54,11 +56,17 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_rooms(settings: Settings) -> AsyncGenerator[RoomsKeeper]:
-    """The keeper of the home's rooms, with tracing on; everything is closed when the block is left."""
+async def open_rooms(settings: Settings, *, traced_in: Path | None = None) -> AsyncGenerator[RoomsKeeper]:
+    """The keeper of the home's rooms, with tracing on; everything is closed when the block is left.
+
+    Traces go with those of the home `traced_in`, if that is given: a passing home keeps none.
+    """
     keeper = RoomsKeeper(settings)
     failure: Exception | None = None
-    with keeper.home.in_use(), open_tracing(keeper.home.path, destination=keeper.destination) as keeper.tracing:
+    with (
+        keeper.home.in_use(),
+        open_tracing(traced_in or keeper.home.path, destination=keeper.destination) as keeper.tracing,
+    ):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(keeper.keep)
             try:
@@ -101,6 +109,7 @@ class RoomsKeeper:
             self.local_models.check()
         self.models = self.local_models if here else ServedModels(self.model_config, settings.letta_model)
         self.destination = destination(settings)
+        alert_webhook(settings)  # judged now, not when there is something to tell
         self.tracing: Tracing | None = None
         self.folders = ToolFolders(self.home.temporary, self.home_locks)
         self.toolbox = Toolbox(settings.tools, self.folders)
@@ -184,9 +193,10 @@ class RoomsKeeper:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self.opened.moves.finish_all)
                     tasks.start_soon(tidy, self.opened)
+                    tasks.start_soon(watch_over, self.opened)
+                    tasks.start_soon(follow, self.opened)
                     await self._closing.wait()
                     tasks.cancel_scope.cancel()
-                    tasks.start_soon(follow, self.opened)
                 self.opened = None
 
     def _settle(self, failure: Exception | None) -> None:
@@ -220,10 +230,10 @@ class RoomsKeeper:
             open_memory(record, self.home.path, self.home_locks, stores(self.settings), shared=self.locks)
         )
         rooms = Rooms(record, lettas, self, Ledger(self.settings.daily_usd), memory)
+        await lead_by_record(rooms)
         rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
         await stack.enter_async_context(copying(rooms))
         executors: dict[RunKind, Executor] = {
-        await lead_by_record(rooms)
             "turn": partial(take_turn, rooms),
             "team_task": partial(do_team_task, rooms),
             "group": GroupRuns(rooms).execute,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp._keeper import RoomsKeeper
     from atlas_mcp._rooms import Rooms
+    from atlas_mcp.model.alert import Alert
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.server import ServerInfo
     from atlas_mcp.store.postgres import Postgres
@@ -70,8 +71,26 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         open_runs=open_runs,
         rooms=rooms,
         spending=spent,
+        alerts=await _alerts(keeper.opened, caller) if keeper.opened is not None and record.health == "ok" else [],
         notes=notes,
     )
+
+
+async def store_rooms(keeper: RoomsKeeper) -> list[Room]:
+    """What the house keeps its things in, as it is now; no Letta is asked, but one that did not answer is told."""
+    record = await _record(keeper)
+    silent = keeper.opened.lettas.silent() if keeper.opened is not None else {}
+    step = "Start it, or mend its address."
+    lettas = [Room(name=f"letta {name}", health="failing", text=text, next_step=step) for name, text in silent.items()]
+    stores = [record, _runs(keeper), *lettas, await _embedder(keeper, record), *_vectors(keeper), *_redis(keeper)]
+    return [*stores, *await _graph(keeper), *await _memory(keeper, record), _tracing(keeper)]
+
+
+async def _alerts(rooms: Rooms, caller: Caller) -> list[Alert]:
+    from atlas_mcp.watch.alerts.rows import standing
+
+    async with rooms.record.read() as db:
+        return await standing(db, caller)
 
 
 async def _not_copied(rooms: Rooms, caller: Caller) -> list[str]:

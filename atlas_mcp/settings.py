@@ -39,8 +39,11 @@ _SECRETS = {name for name in PROVIDER_VARIABLES if name.endswith("_KEY")} | {
     "chroma_url",
     "redis_url",
     "neo4j_url",
+    "webhook_url",
+    "webhook_secret",
 }
 
+_OFF = ("none", "off")
 _EMBEDDERS = ("auto", "none", "hash", "openai-compatible", "voyage")
 
 
@@ -129,6 +132,27 @@ class Settings(BaseSettings):
     mlflow_tracking_token: SecretStr | None = Field(
         default=None, validation_alias="MLFLOW_TRACKING_TOKEN", description="A token instead of user and password."
     )
+    alert_task_seconds: float | None = Field(
+        default=300.0, gt=0, description="Seconds beyond which a team task raises an alert; none switches it off."
+    )
+    alert_task_usd: float | None = Field(
+        default=5.0, gt=0, description="Dollars beyond which a team task raises an alert; none switches it off."
+    )
+    alert_quality: float | None = Field(
+        default=3.5, ge=1, le=5, description="Mean rating below which a team task raises an alert; none is off."
+    )
+    alert_error_rate: float | None = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of the last hour's turns that may fail before an alert; none is off.",
+    )
+    alert_budget: float | None = Field(
+        default=0.8, gt=0, le=1, description="Share of a budget whose use raises an alert; none switches it off."
+    )
+    alert_stores: bool = Field(default=True, description="Whether a store that is not well raises an alert.")
+    webhook_url: SecretStr | None = Field(default=None, description="An address that is told of alerts.")
+    webhook_secret: SecretStr | None = Field(default=None, description="What the messages to it are signed with.")
     provider_keys: dict[str, SecretStr] = Field(
         default_factory=dict[str, SecretStr], description="The providers' own variables, as far as they are set."
     )
@@ -142,6 +166,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         return tuple(filter(None, (v.strip() for v in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator(
+        "alert_task_seconds", "alert_task_usd", "alert_quality", "alert_error_rate", "alert_budget", mode="before"
+    )
+    @classmethod
+    def _switch_off(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and value.strip().lower() in _OFF else value
 
     @field_validator("embedder")
     @classmethod

@@ -49,7 +49,8 @@ def status_page(status: Status) -> RenderableType:
         table.add_row(Text(sign, style), room.name, text)
     spent = [Text(_spent(status.spending))] if status.spending else []
     notes = [Text(f"! {note}", "yellow") for note in status.notes]
-    return Group(head, model, table, *spent, *notes)
+    alerts = [Text(f"!! since {one.raised_at:%H:%M} UTC: {one.text}", "bold red") for one in status.alerts]
+    return Group(head, model, table, *spent, *alerts, *notes)
 
 
 def _spent(today: Spending) -> str:

@@ -25,6 +25,11 @@ class Gate:
         self._inside -= 1
         self._news.set()
 
+    @property
+    def inside(self) -> int:
+        """How many turns are under way."""
+        return self._inside
+
     def shut(self) -> None:
         """Let no more turns begin."""
         self._shut = True

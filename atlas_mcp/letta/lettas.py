@@ -123,6 +123,10 @@ class Lettas:
                     self._open[name] = await self._tasks.start(self._hold, name)
         return self._open[name]
 
+    def silent(self) -> dict[str, str]:
+        """Why those servers cannot be reached at this time that cannot be, by their names."""
+        return {name: breaker.reason for name, breaker in self._breakers.items() if breaker.is_open}
+
     def close(self) -> None:
         """Let go of every Letta; `open_lettas` waits until they are closed."""
         self._closing.set()

@@ -19,6 +19,7 @@ from atlas_mcp.errors import AtlasError, EmbedderFailed
 from atlas_mcp.memory.embedders.opening import named, open_embedder, server
 from atlas_mcp.memory.filling import Aside, fill, newest
 from atlas_mcp.memory.fingerprints import Kept, delete_unused, keep, kept, look_up
+from atlas_mcp.memory.hits import Hits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -69,6 +70,7 @@ class Embedding:
         self.problem: str | None = None
         self.next_step: str | None = None
         self.aside = Aside()
+        self.hits = Hits()
         self._record = record
         self._locks = locks
         self._own: Embedder | None = None
@@ -102,6 +104,7 @@ class Embedding:
         if (embedder := self.answering) is None or self._breaker.open:
             return None
         key = (embedder.fingerprint, text)
+        self.hits.note(found=key in self._questions)
         if key not in self._questions:
             try:
                 with anyio.fail_after(QUERY_SECONDS):

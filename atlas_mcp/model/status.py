@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from atlas_mcp.model._base import Frozen
+from atlas_mcp.model.alert import Alert
 from atlas_mcp.model.budget import Spending
 
 Health = Literal["ok", "warning", "failing", "idle"]
@@ -35,4 +36,5 @@ class Status(Frozen):
     open_runs: int
     rooms: list[Room]
     spending: Spending | None = Field(default=None, description="Of today, and what is left; null before it is needed.")
+    alerts: list[Alert] = Field(default_factory=list[Alert], description="What is beyond its threshold now.")
     notes: list[str] = Field(default_factory=list[str], description="What to know or to do, in words.")

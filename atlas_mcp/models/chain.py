@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -24,6 +24,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from atlas_mcp.models.catalog import ModelName
 from atlas_mcp.models.failures import Failure, raise_failed, understand
+from atlas_mcp.models.remaining import Remaining
 
 HANDLE_KEY = "atlas_handle"
 _REASONS = ("finish_reason", "stop_reason", "done_reason", "status")  # as the providers call it
@@ -38,14 +39,15 @@ class Member:
 
     name: ModelName
     model: BaseChatModel
+    remaining: Remaining = field(default_factory=Remaining)
 
     async def answer(self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]) -> ChatResult:
         """The whole answer; EOFError when there was none in what came."""
-        return _whole(await self.model._agenerate(messages, stop, **self._arguments(given)))  # pyright: ignore[reportPrivateUsage]  # as said above
+        return self._whole(await self.model._agenerate(messages, stop, **self._arguments(given)))  # pyright: ignore[reportPrivateUsage]  # as said above
 
     def answer_now(self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]) -> ChatResult:
         """The same without a loop."""
-        return _whole(self.model._generate(messages, stop, **self._arguments(given)))  # pyright: ignore[reportPrivateUsage]  # as said above
+        return self._whole(self.model._generate(messages, stop, **self._arguments(given)))  # pyright: ignore[reportPrivateUsage]  # as said above
 
     async def stream(
         self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
@@ -59,6 +61,7 @@ class Member:
                 if spoken:
                     yield chunk
                     continue
+                self.remaining.take(self.name.provider.name, chunk)
                 silent.append(chunk)
                 if _says_something(chunk):
                     spoken = True
@@ -71,6 +74,13 @@ class Member:
             silent[0].message.response_metadata[HANDLE_KEY] = self.name.handle
             for held in silent:
                 yield held
+
+    def _whole(self, result: ChatResult) -> ChatResult:
+        if not result.generations:
+            raise EOFError("nothing came")
+        for generation in result.generations:
+            self.remaining.take(self.name.provider.name, generation)
+        return result
 
     def _arguments(self, given: dict[str, Any]) -> dict[str, Any]:
         """Call arguments as this provider wants them: tools were bound in the common form."""
@@ -175,12 +185,6 @@ def _ends(chunk: ChatGenerationChunk) -> bool:
     """Whether the model said with this chunk why it stopped: then an answer without a word was meant."""
     said = chunk.message.response_metadata | (chunk.generation_info or {})
     return any(said.get(reason) for reason in _REASONS)
-
-
-def _whole(result: ChatResult) -> ChatResult:
-    if not result.generations:
-        raise EOFError("nothing came")
-    return result
 
 
 def _marked(result: ChatResult, member: Member) -> ChatResult:

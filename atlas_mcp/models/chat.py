@@ -19,6 +19,7 @@ from atlas_mcp.models import prices
 from atlas_mcp.models.catalog import OFFLINE, PROVIDERS, ModelName, is_loopback, parse_name
 from atlas_mcp.models.config import ModelConfig
 from atlas_mcp.models.offline.note import OFFLINE_NOTE
+from atlas_mcp.models.remaining import Remaining
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ class Models:
         self._own: dict[str, ModelName] = {}
         self._made: dict[str, BaseChatModel] = {}
         self._making = Lock()
+        self.remaining = Remaining()
 
     @property
     def offline(self) -> bool:
@@ -87,6 +89,18 @@ class Models:
         """The providers that the configuration needs, by name; empty for the offline model."""
         return list(dict.fromkeys(name.provider.name for name in self._names().values()))
 
+    def outside(self, handle: str) -> tuple[str, dict[str, str]]:
+        """The model as MLflow reaches it: its URI there, and the variables it needs. See `models.outside`.
+
+        UnknownModel for what is not one of `handles()`; MissingKey, and ConfigurationError for what MLflow cannot reach.
+        """
+        from atlas_mcp.models.outside import for_mlflow
+
+        if (name := self._names().get(handle)) is None:
+            raise UnknownModel(f"no model {handle!r} is configured.", argument="model", allowed=self.handles())
+        key = self._key(name)
+        return for_mlflow(name, key.get_secret_value() if key else None, self._address(name))
+
     def cost(self, handle: str, input_tokens: int, output_tokens: int) -> float | None:
         """Dollars for so many tokens, or None where the model's price is not known; never taken for free."""
         return prices.cost(handle, input_tokens, output_tokens, self._config.price(handle))
@@ -122,7 +136,7 @@ class Models:
             )
         fallbacks = [parse_name(text) for text in self._config.fallbacks]
         order = {name.handle: name for name in (known[handle], *fallbacks)}
-        members = tuple(Member(name, self._model(name)) for name in order.values())
+        members = tuple(Member(name, self._model(name), self.remaining) for name in order.values())
         secrets = tuple(s.get_secret_value() for name, s in self._config.keys.items() if name.endswith("_KEY"))
         return ChainModel(members=members, secrets=secrets)
 
@@ -150,6 +164,7 @@ class Models:
             options["base_url"] = self._address(name)
         if provider.name == "openai":
             options["stream_usage"] = True
+            options["include_response_headers"] = True  # taken out again by the chain
             if self._address(name) != provider.home:
                 options["use_responses_api"] = False  # compatible servers speak chat completions, whatever the name
         return options

@@ -16,6 +16,8 @@ class _Lines(logging.Formatter):
             "logger": record.name,
             "text": record.getMessage(),
         }
+        if data := getattr(record, "data", None):
+            line["data"] = data
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

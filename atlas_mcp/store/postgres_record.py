@@ -20,7 +20,7 @@ import anyio.to_thread
 
 from atlas_mcp.errors import StoreUnavailable
 from atlas_mcp.store._schema import upgrade_postgres
-from atlas_mcp.store.record import unbroken
+from atlas_mcp.store.record import pooled, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -43,6 +43,11 @@ class PostgresRecord:
         self._engine = engine
         self._reading = anyio.Semaphore(_READERS, fast_acquire=True)
         self._writing = anyio.Semaphore(_WRITERS, fast_acquire=True)
+
+    @property
+    def connections(self) -> int:
+        """Open ones; those of locks apart."""
+        return pooled(self._engine.pool)
 
     @asynccontextmanager
     async def look(self) -> AsyncGenerator[AsyncConnection]:

@@ -1,6 +1,7 @@
 """The tables of how good and how healthy the work is: feedback, alerts, samples, examples, prompts and proposals.
 
-Feedback and examples belong to a caller; the others are of the house: they hold no caller's text.
+Feedback and examples belong to a caller, and so do alerts about a caller's task or budget; the others are of the house.
+Neither alerts nor samples hold a caller's text.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ alert = Table(
     "alert",
     metadata,
     Column("id", String, primary_key=True),
+    Column("caller", String, comment="whose task or budget it is about; none where it is the house's"),
     Column("rule", String, nullable=False),
     Column("subject", String, nullable=False, comment="what it is about: a run, a store, a caller's hash; empty: all"),
     Column("text", Text, nullable=False),

@@ -36,6 +36,11 @@ class Record(Protocol):
         """The PostgreSQL that it is in; None for a file of the home."""
         ...
 
+    @property
+    def connections(self) -> int:
+        """How many connections to the database this process has open at this time, in use or kept for use."""
+        ...
+
     def look(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """As `read`, for a few rows found by their keys, which are read in the quickest way there is."""
         ...
@@ -71,6 +76,11 @@ async def open_record(home: Path, database: Postgres | None = None) -> AsyncGene
         opening = postgres_record.opened(database)
     async with opening as record:
         yield record
+
+
+def pooled(pool: Any) -> int:
+    """How many connections SQLAlchemy's pool has open."""
+    return pool.checkedin() + pool.checkedout()
 
 
 async def unbroken(work: Coroutine[Any, Any, None]) -> tuple[asyncio.Task[None], asyncio.CancelledError | None]:

@@ -19,7 +19,7 @@ from atlas_mcp.store import look
 from atlas_mcp.store._schema import upgrade
 from atlas_mcp.store.files import damage_told
 from atlas_mcp.store.look import Look
-from atlas_mcp.store.record import unbroken
+from atlas_mcp.store.record import pooled, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -45,6 +45,11 @@ class SqliteRecord:
         self._writer = writer
         self._reading = anyio.Semaphore(_READERS, fast_acquire=True)
         self._writing = anyio.Semaphore(1, max_value=1, fast_acquire=True)
+
+    @property
+    def connections(self) -> int:
+        """Open ones, of all three kinds."""
+        return sum(pooled(one) for one in (self._lookers.pool, self._readers.pool, self._writer.pool))
 
     @asynccontextmanager
     async def look(self) -> AsyncGenerator[AsyncConnection]:

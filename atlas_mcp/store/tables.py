@@ -99,6 +99,7 @@ turn = Table(
     Column("agent", String, nullable=False),
     Column("conversation", String, nullable=False),
     Column("run_id", String),
+    Column("trace_id", String, comment="of the trace that its last attempt is in, as MLflow has it"),
     Column("message", Text, nullable=False),
     Column("status", String, nullable=False, comment="started, done or failed"),
     Column("letta_run", String),
@@ -108,7 +109,9 @@ turn = Table(
     Column("finished_at", Utc),
     UniqueConstraint("caller", "key"),
     Index("turn_run", "run_id"),
+    Index("turn_trace", "trace_id"),
     Index("turn_open", "conversation", "status"),
+    Index("turn_time", "started_at"),
 )
 
 run = Table(
@@ -137,6 +140,7 @@ run = Table(
     Column("budget", JSON, comment="its Budget; none is no limit"),
     Index("run_newest", "caller", "created_at"),
     Index("run_open", "status"),
+    Index("run_time", "created_at"),
 )
 
 event = Table(

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.errors import StoreUnavailable
+from atlas_mcp.memory.hits import Hits
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,9 +40,15 @@ class Cache:
     def __init__(self, link: Link, space: str) -> None:
         self._link = link
         self._space = space
+        self.hits = Hits()
 
     async def get(self, item: str) -> Kept | None:
         """The value, if it is there for certain."""
+        value = await self._get(item)
+        self.hits.note(found=value is not None)
+        return value
+
+    async def _get(self, item: str) -> Kept | None:
         from atlas_mcp.memory.working import Kept
 
         of = self._link.generation

@@ -27,9 +27,12 @@ def upgrade() -> None:
     )
     op.create_index("feedback_owner", "feedback", ["caller", "at"])
     op.create_index("feedback_run", "feedback", ["run_id"])
+    op.add_column("turn", sa.Column("trace_id", sa.String(), nullable=True))
+    op.create_index("turn_trace", "turn", ["trace_id"])
     op.create_table(
         "alert",
         sa.Column("id", sa.String(), nullable=False),
+        sa.Column("caller", sa.String(), nullable=True),
         sa.Column("rule", sa.String(), nullable=False),
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
@@ -46,6 +49,8 @@ def upgrade() -> None:
         "alert_raised", "alert", ["rule", "subject"], unique=True, sqlite_where=raised, postgresql_where=raised
     )
     op.create_index("alert_time", "alert", ["raised_at"])
+    op.create_index("turn_time", "turn", ["started_at"])
+    op.create_index("run_time", "run", ["created_at"])
     op.create_table(
         "sample",
         sa.Column("at", sa.DateTime(), nullable=False),

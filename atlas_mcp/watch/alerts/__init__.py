@@ -1,0 +1,1 @@
+"""Alerts: what is beyond its threshold is told once, until it is over."""
