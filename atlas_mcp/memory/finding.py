@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+import anyio
+
 from atlas_mcp.errors import AtlasError
-from atlas_mcp.memory.search import Found, Likeness, find
+from atlas_mcp.memory.ranking import Candidates
+from atlas_mcp.memory.search import Found, Likeness, best_of, by_text
 from atlas_mcp.memory.tombstones import without_forgotten
 from atlas_mcp.memory.vector_filter import VectorFilter
 
@@ -63,34 +66,53 @@ class Finder:
 
     async def find(self, scope: Scope, query: Query, limit: int) -> Found:
         """The best passages by all means, best first."""
-        near = await self._near(scope, query, max(_FEWEST, 3 * limit))
         async with self.record.read() as db:
+            candidates, near = await self._candidates(db, scope, query, limit)
             related = await self._related(db, scope, query) if "fact" in scope.kinds else {}
-            found = await find(db, scope, query, limit, Likeness(near, related))
+            found = await best_of(db, scope, query, limit, candidates, Likeness(near, related))
             return replace(found, hits=await without_forgotten(db, scope.caller, found.hits))
 
-    async def _near(self, scope: Scope, query: Query, limit: int) -> dict[int, float]:
+    async def _candidates(
+        self, db: AsyncConnection, scope: Scope, query: Query, limit: int
+    ) -> tuple[Candidates, dict[int, float]]:
+        """What the text finds and what is near: another process compares vectors while this one looks for words."""
         if self.questions is None or self.vectors is None or not self.questions.ranks:
-            return {}
-        wanted = VectorFilter(
-            kinds=scope.kinds,
-            scopes=scope.scopes or None,
-            project=scope.project,
-            author=scope.author,
-            since=scope.since,
-            until=scope.until,
-            min_trust=scope.min_trust or None,
-        )
+            return await by_text(db, scope, query, limit), {}
+        near: dict[int, float] = {}
+        found = Candidates({})
+
+        async def compare(questions: Questions, vectors: Near) -> None:
+            near.update(await _near(questions, vectors, scope, query, max(_FEWEST, 3 * limit)))
+
         try:
-            asked = await self.questions.query(query.text)
-            if asked is None:
-                return {}
-            return dict(await self.vectors.nearest(scope.caller, *asked, wanted, limit))
-        except AtlasError:
-            return {}  # the words answer; get_status tells of the embedder and of the vectors
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(compare, self.questions, self.vectors)
+                found = await by_text(db, scope, query, limit)
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None  # one record is asked by both: it fails for the same reason
+        return found, near
 
     async def _related(self, db: AsyncConnection, scope: Scope, query: Query) -> dict[str, float]:
         from atlas_mcp.memory.facts import Facts
 
         facts = Facts(scope.caller, self.record, scopes=scope.scopes or None)
         return {hit.fact.id: hit.score for hit in await facts.related(db, query.text, _RELATED)}
+
+
+async def _near(questions: Questions, vectors: Near, scope: Scope, query: Query, limit: int) -> dict[int, float]:
+    wanted = VectorFilter(
+        kinds=scope.kinds,
+        scopes=scope.scopes or None,
+        project=scope.project,
+        author=scope.author,
+        since=scope.since,
+        until=scope.until,
+        min_trust=scope.min_trust or None,
+    )
+    try:
+        asked = await questions.query(query.text)
+        if asked is None:
+            return {}
+        return dict(await vectors.nearest(scope.caller, *asked, wanted, limit))
+    except AtlasError:
+        return {}  # the words answer; get_status tells of the embedder and of the vectors

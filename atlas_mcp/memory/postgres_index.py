@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from heapq import nlargest
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from atlas_mcp.memory import rarity
+from atlas_mcp.memory.rarity import Counted
 from atlas_mcp.memory.words import UNSPACED
 
 if TYPE_CHECKING:
@@ -32,35 +34,47 @@ _LONGEST_WORD = 200
 _TITLE, _TEXT = "A", "D"
 _TITLE_WEIGHT = 0.5
 _ENOUGH_PLACES = 1_000
+_COUNTED = 1_000
+_READ = 4
+"""So many times as many passages are read as are asked for."""
+_MOST_FORMS = 50_000
 _USUAL = 30
 """Words that a passage has, about: longer ones count less for the same words. FTS5's k1 is 1.2, and its b 0.75."""
+
+_known_forms: dict[str, str] = {}
 
 _FORMS = text("SELECT w, (ts_lexize('passage_forms', w))[1] FROM unnest(CAST(:words AS text[])) AS w")
 _WRITE = text(
     "INSERT INTO passage_words (id, words, size, folded, parts)"
     " VALUES (:id, CAST(:words AS tsvector), :size, :folded, CAST(:parts AS text[]))"
 )
-_COUNT = text(
-    "SELECT f.form, (SELECT count(*) FROM (SELECT 1 FROM passage_words WHERE words @@ CAST(f.quoted AS tsquery)"
-    " LIMIT :most) AS seen) FROM unnest(CAST(:forms AS text[]), CAST(:quoted AS text[])) AS f (form, quoted)"
+_PLACES = text(
+    "SELECT f.form, ARRAY(SELECT id FROM passage_words WHERE words @@ CAST(f.quoted AS tsquery) LIMIT :most)"
+    " FROM unnest(CAST(:forms AS text[]), CAST(:quoted AS text[])) AS f (form, quoted)"
 )
 _SIZE = text("SELECT coalesce(max(id), 0) FROM passage")
 
-_WORDS = """
-    WITH top AS (
-        SELECT p.id, p.trust, w.words, w.size FROM passage_words w JOIN passage p ON p.id = w.id
-        WHERE w.words @@ CAST(:match AS tsquery) AND {scope}
-        ORDER BY ({sum}) * p.trust / (0.25 + 0.75 * w.size / {usual}) DESC, p.id DESC LIMIT :limit
-    ), hit AS (
-        SELECT top.id, trust, size, u.lexeme AS what,
+_MATCHING = """
+    SELECT p.id, w.words, w.size FROM passage_words w JOIN passage p ON p.id = w.id
+    WHERE w.words @@ CAST(:match AS tsquery) AND {scope}
+    ORDER BY ({sum}) * p.trust / (0.25 + 0.75 * w.size / {usual}) DESC, p.id DESC LIMIT :limit
+"""
+_NAMED = """
+    SELECT p.id, w.words, w.size FROM passage p JOIN passage_words w ON w.id = p.id
+    WHERE p.id = ANY(CAST(:numbers AS integer[])) AND {scope}
+"""
+_RANKED = """
+    WITH top AS ({top}), hit AS (
+        SELECT top.id, size, u.lexeme AS what,
             (SELECT sum(CASE w WHEN 'A' THEN {title} ELSE 1.0 END) FROM unnest(u.weights) AS w)::float8 AS tf
         FROM top, unnest(words) AS u WHERE u.lexeme = ANY(CAST(:what AS text[]))
     )
     SELECT id, sum(
         tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * size / {usual}))
         * (SELECT r.idf FROM unnest(CAST(:what AS text[]), CAST(:idf AS float8[])) AS r (form, idf) WHERE form = what)
-    ) AS score FROM hit GROUP BY id
+    ) AS score FROM hit GROUP BY id ORDER BY score DESC, id DESC LIMIT :limit
 """
+_WITHIN = "SELECT p.id FROM passage p WHERE p.id = ANY(CAST(:numbers AS integer[])) AND {scope}"
 _NEWEST = """
     SELECT p.id, 1.0::float8 FROM passage_words w JOIN passage p ON p.id = w.id
     WHERE w.words @@ CAST(:match AS tsquery) AND {scope} ORDER BY p.id DESC LIMIT :limit
@@ -89,39 +103,48 @@ async def write(db: AsyncConnection, passages: Mapping[int, tuple[str, str]]) ->
         await db.execute(_WRITE, rows)
 
 
-async def counts(db: AsyncConnection, words: Sequence[str]) -> dict[str, int]:
-    """How many passages of the record have each of the words, in whatever form."""
+async def counts(db: AsyncConnection, words: Sequence[str]) -> Counted:
+    """How many passages of the record have each of the words, in whatever form, and which."""
     forms = await _forms_of(db, words)
+    seen: dict[str, Sequence[int]] = {}
 
     async def count(unknown: Sequence[str]) -> Mapping[str, int]:
-        wanted = list({forms[word]: word for word in unknown})
-        values = {"forms": wanted, "quoted": [_quoted(form) for form in wanted], "most": rarity.COUNTED + 1}
-        counted = {row[0]: row[1] for row in await db.execute(_COUNT, values)}
-        return {word: counted[forms[word]] for word in unknown}
+        seen.update(await _places(db, {word: forms[word] for word in unknown}))
+        return {word: len(seen[word]) for word in unknown}
 
-    return await rarity.rarities(db, "words", list(forms), count) if forms else {}
+    return Counted(await rarity.rarities(db, "words", list(forms), count) if forms else {}, _COUNTED, seen)
 
 
 async def by_words(
-    db: AsyncConnection, scope: Scope, words: Sequence[str], limit: int, tells: Mapping[str, float]
+    db: AsyncConnection,
+    scope: Scope,
+    words: Sequence[str],
+    limit: int,
+    tells: Mapping[str, float],
+    counted: Counted,
 ) -> dict[int, float]:
-    """The passages that have any of the words, best first, with their ranks; `tells` is how much each word counts."""
+    """The passages that have any of the words, best first, with their ranks; `tells` is how much each word counts.
+
+    Where no word is frequent, the sums of what they tell say which passages are worth reading.
+    """
     forms = await _forms_of(db, words)
     if not forms:
         return {}
     weights = {form: tells.get(word, 1.0) for word, form in forms.items()}
-    sums = [
-        f"CASE WHEN w.words @@ CAST(:form{n} AS tsquery) THEN {idf:.6f} ELSE 0 END"
-        for n, idf in enumerate(weights.values())
-    ]
-    query = _WORDS.replace("{sum}", " + ".join(sums)).replace("{usual}", f"{_USUAL}.0")
-    values = {
-        "match": " | ".join(map(_quoted, weights)),
-        "what": list(weights),
-        "idf": list(weights.values()),
-        **{f"form{n}": _quoted(form) for n, form in enumerate(weights)},
-    }
-    return await _ranks(db, query.replace("{title}", str(_TITLE_WEIGHT)), scope, values, limit)
+    if any(counted.of.get(word, 0) > counted.most for word in forms):
+        return await _ranked(db, *_matching(weights), scope, weights, limit)
+    places = {**counted.places, **await _places(db, {w: f for w, f in forms.items() if w not in counted.places})}
+    sums: dict[int, float] = {}
+    for word, form in {form: (word, form) for word, form in forms.items()}.values():
+        for number in places[word]:
+            sums[number] = sums.get(number, 0.0) + weights[form]
+    best = _best(sums, limit)
+    found = await _ranked(db, _NAMED, {"numbers": best}, scope, weights, limit)
+    if len(found) >= limit or len(best) == len(sums):
+        return found
+    within = await db.execute(scope.statement(_WITHIN), {**scope.values, "numbers": list(sums)})
+    best = _best({row[0]: sums[row[0]] for row in within}, limit)
+    return await _ranked(db, _NAMED, {"numbers": best}, scope, weights, limit)
 
 
 async def newest(db: AsyncConnection, scope: Scope, words: Sequence[str], limit: int) -> dict[int, float]:
@@ -163,6 +186,39 @@ async def size(db: AsyncConnection) -> int:
     return (await db.execute(_SIZE)).scalar() or 0
 
 
+async def _places(db: AsyncConnection, forms: Mapping[str, str]) -> dict[str, Sequence[int]]:
+    """Some passages that have the word in that form: all of them, unless the word is frequent."""
+    if not forms:
+        return {}
+    wanted = list(dict.fromkeys(forms.values()))
+    values = {"forms": wanted, "quoted": [_quoted(form) for form in wanted], "most": _COUNTED + 1}
+    places: dict[str, Sequence[int]] = {row[0]: row[1] for row in await db.execute(_PLACES, values)}
+    return {word: places[form] for word, form in forms.items()}
+
+
+def _best(sums: Mapping[int, float], limit: int) -> list[int]:
+    """Those that may come out best when it also counts how often the words stand there, and how long the text is."""
+    return nlargest(_READ * limit, sums, key=lambda number: (sums[number], number))
+
+
+def _matching(weights: Mapping[str, float]) -> tuple[str, dict[str, Any]]:
+    """What selects those that match, the best of them first, roughly, and the values it names."""
+    parts = [
+        f"CASE WHEN w.words @@ CAST(:form{n} AS tsquery) THEN {idf:.6f} ELSE 0 END"
+        for n, idf in enumerate(weights.values())
+    ]
+    values = {f"form{n}": _quoted(form) for n, form in enumerate(weights)}
+    return _MATCHING.replace("{sum}", " + ".join(parts)), {**values, "match": " | ".join(map(_quoted, weights))}
+
+
+async def _ranked(
+    db: AsyncConnection, top: str, values: dict[str, Any], scope: Scope, weights: Mapping[str, float], limit: int
+) -> dict[int, float]:
+    """The best by BM25 of what `top` selects, whose values these are."""
+    query = _RANKED.replace("{top}", top).replace("{usual}", f"{_USUAL}.0").replace("{title}", str(_TITLE_WEIGHT))
+    return await _ranks(db, query, scope, {**values, "what": list(weights), "idf": list(weights.values())}, limit)
+
+
 async def _ranks(db: AsyncConnection, query: str, scope: Scope, values: dict[str, Any], limit: int) -> dict[int, float]:
     found = await db.execute(scope.statement(query), {**scope.values, **values, "limit": limit})
     return {row[0]: row[1] for row in found}
@@ -176,9 +232,14 @@ async def _forms_of(db: AsyncConnection, words: Sequence[str]) -> dict[str, str]
 
 
 async def _forms(db: AsyncConnection, words: Iterable[str]) -> dict[str, str]:
-    wanted = sorted({word[:_LONGEST_WORD] for word in words})
-    found = await db.execute(_FORMS, {"words": wanted}) if wanted else ()
-    return {word: form or word for word, form in found}
+    # The dictionary is the same in every record: a word has one form, for ever.
+    wanted = {word[:_LONGEST_WORD] for word in words}
+    if unknown := sorted(wanted - _known_forms.keys()):
+        if len(_known_forms) > _MOST_FORMS:
+            _known_forms.clear()
+            unknown = sorted(wanted)
+        _known_forms.update({word: form or word for word, form in await db.execute(_FORMS, {"words": unknown})})
+    return {word: _known_forms[word] for word in wanted}
 
 
 def _row(number: int, title: Sequence[str], body: Sequence[str], forms: Mapping[str, str]) -> dict[str, Any]:

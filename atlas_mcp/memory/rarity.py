@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -17,15 +18,25 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-COUNTED = 5_000
-"""A word that more passages have is frequent; how many more is not counted."""
-_BUDGETS = (COUNTED, 8 * COUNTED)
 _REMEMBERED = 4_000
 _SECONDS = 600.0
-_FREQUENT = COUNTED // 10
+_FREQUENT = 500
+_MORE = 8
 
 _known: WeakKeyDictionary[Any, dict[tuple[str, str], tuple[float, int]]] = WeakKeyDictionary()
 """The frequent words of each database, for ten minutes: counting them is what takes time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many passages have each word, none more than `most` + 1: a word of more than `most` is frequent.
+
+    `places` are the ids of those that have it, where they were seen in counting.
+    """
+
+    of: Mapping[str, int]
+    most: int
+    places: Mapping[str, Sequence[int]] = field(default_factory=dict[str, "Sequence[int]"])
 
 
 async def rarities(
@@ -34,7 +45,7 @@ async def rarities(
     words: Sequence[str],
     count: Callable[[Sequence[str]], Awaitable[Mapping[str, int]]],
 ) -> dict[str, int]:
-    """How many passages have each word, none more than COUNTED + 1; `count` counts those that are not known."""
+    """How many passages have each word; `count` counts those that are not known."""
     known = _known.setdefault(cast("Any", db.sync_engine if hasattr(db, "sync_engine") else db.engine), {})
     now = time.monotonic()
     counts = {w: known[index, w][1] for w in words if (index, w) in known and known[index, w][0] > now}
@@ -47,18 +58,19 @@ async def rarities(
     return counts
 
 
-def choices(counts: Mapping[str, int]) -> Iterator[tuple[list[str], bool]]:
+def choices(counted: Counted) -> Iterator[tuple[list[str], bool]]:
     """What to look for: first the rarest words, then more of them, at last all; each time only if there are more.
 
     The second says whether there are frequent words among them: ranking whatever has one of these takes long.
     """
+    counts = counted.of
     there = sorted((word for word, n in counts.items() if n), key=lambda word: (counts[word], word))
     taken = 0
-    for room in _BUDGETS:
+    for room in (counted.most, _MORE * counted.most):
         fit = 0
         for word in there:
             room -= counts[word]
-            fit += room >= 0 and counts[word] <= COUNTED
+            fit += room >= 0 and counts[word] <= counted.most
         if fit > taken:
             taken = fit
             yield there[:fit], False

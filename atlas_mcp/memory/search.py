@@ -56,29 +56,41 @@ async def search(db: AsyncConnection, scope: Scope, query: Query, limit: int) ->
 
 async def find(db: AsyncConnection, scope: Scope, query: Query, limit: int, likeness: Likeness | None = None) -> Found:
     """The best passages by all that is known of their likeness."""
+    return await best_of(db, scope, query, limit, await by_text(db, scope, query, limit), likeness or Likeness())
+
+
+async def best_of(
+    db: AsyncConnection, scope: Scope, query: Query, limit: int, candidates: Candidates, likeness: Likeness
+) -> Found:
+    """The best of what was found by words and letters and by other means."""
+    candidates.vectors, candidates.related = likeness.vectors, likeness.related
+    return Found(*await ranked(db, scope, query, candidates, limit))
+
+
+async def by_text(db: AsyncConnection, scope: Scope, query: Query, limit: int) -> Candidates:
+    """What words and letters find, not ranked among each other yet."""
     size, index = max(_FEWEST, 3 * limit), _index(db)
-    counts = await index.counts(db, query.spaced)
+    counted = await index.counts(db, query.spaced)
     passages = await index.size(db)
-    tells = rarity.weights(counts, passages)
+    tells = rarity.weights(counted.of, passages)
     candidates = Candidates(tells)
-    for words, frequent in rarity.choices(counts):
+    for words, frequent in rarity.choices(counted):
         if frequent and candidates.words:
             break
         if frequent and (newest := await index.newest(db, scope, words, size)):
             candidates.words = newest
             break
-        candidates.words, candidates.looked_for = await index.by_words(db, scope, words, size, tells), words
+        candidates.looked_for = words
+        candidates.words = await index.by_words(db, scope, words, size, tells, counted)
         if len(candidates.words) >= limit:
             break
     if query.pieces:
         candidates.letters = await index.by_pieces(db, scope, query.pieces, passages, size)
     elif len(candidates.words) < limit:
-        rare = [word for word in query.spaced if counts[word] < limit]
+        rare = [word for word in query.spaced if counted.of[word] < limit]
         parts = await index.by_parts(db, scope, rare, size)
         candidates.letters = {number: score for number, score in parts.items() if number not in candidates.words}
-    if likeness is not None:
-        candidates.vectors, candidates.related = likeness.vectors, likeness.related
-    return Found(*await ranked(db, scope, query, candidates, limit))
+    return candidates
 
 
 def score_at(place: int, query: Query, content: str) -> float:

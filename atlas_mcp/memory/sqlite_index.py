@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from atlas_mcp.memory import rarity
+from atlas_mcp.memory.rarity import Counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 TITLE_WEIGHT = 0.5
 _ENOUGH_PLACES = 1_000
+_COUNTED = 5_000
 _BEST_OF_ALL = 200
 _NEWEST_OF_ALL = 2_000
 _HIGHEST = "\U0010ffff"
@@ -48,19 +50,19 @@ _PLACES = "SELECT {n} AS n, doc FROM (SELECT DISTINCT doc FROM passage_parts_pla
 _LENGTHS = "SELECT p.id, length(p.text) FROM json_each(:ids) AS j CROSS JOIN passage p ON p.id = j.value WHERE {scope}"
 
 
-async def counts(db: AsyncConnection, words: Sequence[str]) -> dict[str, int]:
+async def counts(db: AsyncConnection, words: Sequence[str]) -> Counted:
     """How many passages of the record have each of the words, in whatever form."""
 
     async def count(unknown: Sequence[str]) -> Mapping[str, int]:
         matches = json.dumps([_any_of([word]) for word in unknown])
-        rows = list(await db.execute(_COUNT, {"matches": matches, "most": rarity.COUNTED + 1}))
+        rows = list(await db.execute(_COUNT, {"matches": matches, "most": _COUNTED + 1}))
         return {word: int(n) for word, n in zip(unknown, (row[1] for row in sorted(rows)), strict=True)}
 
-    return await rarity.rarities(db, "words", words, count) if words else {}
+    return Counted(await rarity.rarities(db, "words", words, count) if words else {}, _COUNTED)
 
 
 async def by_words(
-    db: AsyncConnection, scope: Scope, words: Sequence[str], limit: int, _tells: Mapping[str, float]
+    db: AsyncConnection, scope: Scope, words: Sequence[str], limit: int, _tells: Mapping[str, float], _counted: Counted
 ) -> dict[int, float]:
     """The passages that have any of the words, best first, with their ranks; the index knows how much each tells."""
     return await _ranked(db, "passage_words", scope, words, limit)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import update
 
 from atlas_mcp.errors import StoreUnavailable
-from atlas_mcp.memory import rarity
+from atlas_mcp.memory import postgres_index, sqlite_index
 from atlas_mcp.memory.documents import Origin, add_passages
 from atlas_mcp.memory.embedding import Query as Question
 from atlas_mcp.memory.facts import Facts
@@ -228,8 +228,8 @@ async def test_the_words_answer_where_vectors_fail_or_tell_nothing(record: Recor
 async def test_frequent_words_are_left_out_where_others_tell_more(
     record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rarity, "COUNTED", 20)
-    monkeypatch.setattr(rarity, "_BUDGETS", (20, 160))
+    monkeypatch.setattr(sqlite_index, "_COUNTED", 20)
+    monkeypatch.setattr(postgres_index, "_COUNTED", 20)
     await put_all(record, [f"The report about subject{n} is common and long." for n in range(60)])
     await put_all(record, ["Common report of mine."], OTHER)
     await remember(record, "A report about Eddystone.")
