@@ -9,6 +9,7 @@ from atlas_mcp.model.stores import StoresConfig
 from atlas_mcp.models.config import ModelConfig
 from atlas_mcp.store.postgres import Postgres
 from atlas_mcp.watch.alerts.rules import Thresholds
+from atlas_mcp.watch.collector import Collector
 from atlas_mcp.watch.tracing import Destination
 from atlas_mcp.watch.webhook import Webhook, webhook
 
@@ -42,11 +43,17 @@ def model_config(settings: Settings, roster: Roster) -> ModelConfig:
 
 def destination(settings: Settings) -> Destination:
     """Where traces go by the settings. ConfigurationError for an address that cannot take them."""
+    besides = None
+    if settings.otlp_endpoint:
+        besides = Collector(endpoint=settings.otlp_endpoint, headers=settings.otlp_headers)
+        besides.check()
     where = Destination(
         tracking_uri=settings.mlflow_tracking_uri,
         username=settings.mlflow_tracking_username,
         password=settings.mlflow_tracking_password,
         token=settings.mlflow_tracking_token,
+        days=settings.traces_days,
+        besides=besides,
     )
     _ = where.kind  # judged now, not when the first trace is sent
     return where

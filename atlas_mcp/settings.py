@@ -39,6 +39,7 @@ _SECRETS = {name for name in PROVIDER_VARIABLES if name.endswith("_KEY")} | {
     "chroma_url",
     "redis_url",
     "neo4j_url",
+    "otlp_headers",
     "webhook_url",
     "webhook_secret",
 }
@@ -132,6 +133,13 @@ class Settings(BaseSettings):
     mlflow_tracking_token: SecretStr | None = Field(
         default=None, validation_alias="MLFLOW_TRACKING_TOKEN", description="A token instead of user and password."
     )
+    traces_days: float = Field(
+        default=90.0, ge=0, le=36_500, description="Days that the home's own database keeps traces; 0 for ever."
+    )
+    otlp_endpoint: str | None = Field(
+        default=None, repr=False, description="An OpenTelemetry endpoint (OTLP over HTTP) that gets all spans as well."
+    )
+    otlp_headers: SecretStr | None = Field(default=None, description="Headers it asks for: name=value,name=value.")
     alert_task_seconds: float | None = Field(
         default=300.0, gt=0, description="Seconds beyond which a team task raises an alert; none switches it off."
     )

@@ -1,17 +1,21 @@
-"""Where traces end up: an MLflow server, a database, or (by default) MLflow's SQLite file in the home folder."""
+"""Where traces end up: an MLflow server, a database, or (by default) MLflow's SQLite file in the home folder.
+
+A collector of any other make may get them besides.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr
 
 from atlas_mcp.errors import ConfigurationError
 from atlas_mcp.model._base import Frozen
+from atlas_mcp.watch.collector import Collector
 from atlas_mcp.watch.payload import REDACTED
 
 _SERVERS = ("http", "https")
@@ -29,11 +33,16 @@ class Destination(Frozen):
     `shown`, and anything that others said about the address only through `scrub`.
     """
 
+    folder: ClassVar[str] = "spool"
+    lock: ClassVar[str] = "ingest"
+
     tracking_uri: str | None = Field(default=None, repr=False)
     experiment: str = "ATLAS"
     username: str | None = None
     password: SecretStr | None = None
     token: SecretStr | None = None
+    days: float = Field(default=90.0, ge=0, description="Days that the home's own database keeps traces; 0 for ever.")
+    besides: Collector | None = Field(default=None, exclude=True)
 
     @property
     def kind(self) -> Literal["home", "server", "database"]:
@@ -98,4 +107,5 @@ class Destination(Frozen):
     def to_wire(self) -> str:
         """All of it as one line of JSON with its secrets, for the standard input of a process of our own only."""
         plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in self}
+        del plain["besides"]  # another process of our own goes there
         return json.dumps({name: value for name, value in plain.items() if value is not None})

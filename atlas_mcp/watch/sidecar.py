@@ -1,9 +1,9 @@
-"""Starting the process that carries the spool to MLflow, at the right moment and only when there is none.
+"""Starting the process that carries a spool to its end, at the right moment and only when there is none.
 
 The process that serves calls `Sidecar` from its spool thread. A carrier is started when something waits, no other one
 works on this home, and no call was traced for three seconds (or fifteen have passed): loading MLflow takes seconds of a
 processor, which must not fall into a burst. After a failure nobody starts one before the pause it asked for. At the end
-of the serving process one is started only for a server as destination, where it is cheap; the home's own database is
+of the serving process one is started only for a server or a collector, where it is cheap; the home's own database is
 filled by the next process that serves, or by `atlas-mcp traces`.
 
 The carrier is detached, of low priority, and inherits no file of ours: it reads its destination from a pipe and writes
@@ -21,12 +21,16 @@ from pathlib import Path
 from typing import Final
 
 from atlas_mcp.store.locks import Locks
+from atlas_mcp.watch.collector import Collector
 from atlas_mcp.watch.destination import Destination
 from atlas_mcp.watch.payload import is_secret_key
 from atlas_mcp.watch.spool import anything_waits
 from atlas_mcp.watch.state import load_state
 
-LOCK: Final = "ingest"
+LOCK: Final = Destination.lock
+
+End = Destination | Collector
+"""Where a spool is carried to."""
 
 _QUIET_SECONDS: Final = 3.0
 _PATIENCE_SECONDS: Final = 15.0
@@ -48,8 +52,9 @@ _log = logging.getLogger(__name__)
 class Sidecar:
     """Knows when the next carrier is due. Not for several threads at once."""
 
-    def __init__(self, home: Path, destination: Destination) -> None:
+    def __init__(self, home: Path, destination: End) -> None:
         self._home = home
+        self._spool = home / destination.folder
         self._destination = destination
         self._child: subprocess.Popen[bytes] | None = None
         self._next_start = 0.0
@@ -73,7 +78,7 @@ class Sidecar:
         if self._since is None or time.monotonic() < self._due:
             return
         self._reap()
-        if not anything_waits(self._home / "spool"):
+        if not anything_waits(self._spool):
             self._since = None
             return
         self._due = time.monotonic() + _QUIET_SECONDS
@@ -81,13 +86,13 @@ class Sidecar:
             self._start_if_missing()
 
     def leave(self) -> None:
-        """The process ends: traces for a server must not wait for the next one."""
-        if self._destination.kind == "server" and anything_waits(self._home / "spool"):
+        """The process ends: traces for a server or a collector must not wait for the next one."""
+        if self._destination.kind in ("server", "otlp") and anything_waits(self._spool):
             self._start_if_missing()
         self._reap()
 
     def _start_if_missing(self) -> None:
-        if load_state(self._home / "spool").retry_at <= time.time():
+        if load_state(self._spool).retry_at <= time.time():
             child = ensure_ingest(self._home, self._destination)
             if child:
                 self._child = child
@@ -98,15 +103,15 @@ class Sidecar:
             self._child = None
 
 
-def ensure_ingest(home: Path, destination: Destination) -> subprocess.Popen[bytes] | None:
+def ensure_ingest(home: Path, destination: End) -> subprocess.Popen[bytes] | None:
     """Start a carrier for this home unless one works already; None then. Raises OSError when it cannot be started."""
     (home / "locks").mkdir(mode=0o700, parents=True, exist_ok=True)
-    if Locks(home / "locks").is_held(LOCK):
+    if Locks(home / "locks").is_held(destination.lock):
         return None
     return start_ingest(home, destination)
 
 
-def start_ingest(home: Path, destination: Destination, *arguments: str) -> subprocess.Popen[bytes]:
+def start_ingest(home: Path, destination: End, *arguments: str) -> subprocess.Popen[bytes]:
     """Start `atlas_mcp.watch.ingest` as a detached process that writes to the home's log."""
     command = [sys.executable, "-P", "-m", "atlas_mcp.watch.ingest", str(home), "--destination-from-stdin", *arguments]
     with open_log(home).open("ab") as log:

@@ -9,7 +9,8 @@ seconds after the last call.
 Loss, and what of it is counted: a kill -9 loses at most the spans of the last quarter of a second that had not been
 written (uncounted; a span that never ended was never there). When the queue (64 MB) or the spool is
 full, or the disk refuses, spans are lost, counted in `Tracing.counts` and said in the log once a minute. An orderly end
-writes what is queued, for at most half a second.
+writes what is queued, for at most half a second. With a collector besides MLflow there is a second spool, with its own
+bound and count.
 """
 
 from __future__ import annotations
@@ -22,16 +23,14 @@ from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from atlas_mcp.watch._provider import Ended, join_provider
+from atlas_mcp.watch._way import Way
 from atlas_mcp.watch.destination import Destination
 from atlas_mcp.watch.lines import to_line
 from atlas_mcp.watch.notes import taken_by
-from atlas_mcp.watch.sidecar import Sidecar
-from atlas_mcp.watch.spool import SpoolWriter
 
 __all__ = ["Counts", "Destination", "Tracing", "open_tracing"]
 
@@ -50,11 +49,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of this process's spans: those on disk (or beyond), those lost, and those still in memory."""
+    """What became of this process's spans: those on disk (or beyond), those lost, and those still in memory.
+
+    `lost_besides` are those that the collector besides MLflow will not get.
+    """
 
     written: int
     lost: int
     queued: int
+    lost_besides: int = 0
 
 
 @contextmanager
@@ -82,13 +85,14 @@ class Tracing:
     def __init__(self, home: Path, destination: Destination, spool_bytes: int) -> None:
         self.home = home
         self.destination = destination
-        self._sidecar = Sidecar(home, destination)
-        self._writer = SpoolWriter(home / "spool", spool_bytes)
+        self._way = Way(home, destination, spool_bytes)
+        self._besides = Way(home, destination.besides, spool_bytes) if destination.besides else None
+        self._ways = [way for way in (self._way, self._besides) if way]
         self._queue: deque[str] = deque()
         self._characters = 0
         self._count = threading.Lock()  # held for an addition only
         self._written = 0
-        self._lost = 0
+        self._before = 0  # lost before they were on any way
         self._warned_at = -_WARN_SECONDS
         self._resource: Mapping[str, Any] = {}
         self._news = threading.Event()
@@ -100,7 +104,8 @@ class Tracing:
     @property
     def counts(self) -> Counts:
         """What became of the spans so far."""
-        return Counts(self._written, self._lost, len(self._queue))
+        besides = self._before + self._besides.lost if self._besides else 0
+        return Counts(self._written, self._before + self._way.lost, len(self._queue), besides)
 
     def flush(self, seconds: float = _CLOSE_SECONDS) -> bool:
         """Wait until what ended before this call is on disk or counted as lost; False if that took too long."""
@@ -146,14 +151,20 @@ class Tracing:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            self._news.wait(self._sidecar.pause())
+            self._news.wait(self._pause())
             if self._news.is_set():
                 self._closing.wait(0 if not self._idle.is_set() else _GATHER_SECONDS)
                 self._news.clear()
                 self._drain()
-            self._guarded(self._sidecar.attend)
+            for way in self._ways:
+                self._guarded(way.sidecar.attend)
         self._drain()
-        self._guarded(self._sidecar.leave)
+        for way in self._ways:
+            self._guarded(way.sidecar.leave)
+
+    def _pause(self) -> float | None:
+        pauses = [pause for way in self._ways if (pause := way.sidecar.pause()) is not None]
+        return min(pauses, default=None)
 
     def _drain(self) -> None:
         waited_for = not self._idle.is_set()
@@ -161,7 +172,7 @@ class Tracing:
         while due > 0:
             lines = self._next_lines()
             due -= len(lines)
-            self._guarded(partial(self._write, lines), lost=len(lines))
+            self._write(lines)
         if waited_for:
             self._idle.set()
 
@@ -177,23 +188,28 @@ class Tracing:
         return lines
 
     def _write(self, lines: list[str]) -> None:
-        if self._writer.write(self._resource, lines):
-            self._written += len(lines)
-            self._sidecar.expect()
-        else:
-            self._lose(len(lines), "the spool is full: traces are not carried on, see logs/ingest.log")
+        for way in self._ways:
+            reason = way.write(self._resource, lines)
+            if reason:
+                self._warn(reason)
+            elif way is self._way:
+                self._written += len(lines)
 
-    def _guarded(self, work: Callable[[], None], lost: int = 0) -> None:
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - a full disk or a missing program costs traces, never the process
-            self._lose(lost, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - a missing program costs traces, never the process
+            self._warn(f"{type(error).__name__}: {error}")
 
     def _lose(self, spans: int, reason: str) -> None:
         with self._count:
-            self._lost += spans
+            self._before += spans
+        self._warn(reason)
+
+    def _warn(self, reason: str) -> None:
         now = time.monotonic()
         if now - self._warned_at > _WARN_SECONDS:
             self._warned_at = now
             with contextlib.suppress(Exception):
-                _log.warning("tracing: %s (spans lost so far: %d)", reason, self._lost)
+                counts = self.counts
+                _log.warning("tracing: %s (spans lost so far: %d)", reason, max(counts.lost, counts.lost_besides))
