@@ -86,6 +86,7 @@ class ScriptedModel:
         self.embeddings = 0
         self.dropped = 0
         self.keys: list[str] = []
+        self.headers: dict[str, str] = {}  # sent with every answer
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", port))
         self._socket.listen(128)
@@ -246,7 +247,7 @@ class ScriptedModel:
             if not message.get("more_body"):
                 break
         path: str = scope["path"].rstrip("/")
-        answer = _Answer(send)
+        answer = _Answer(send, self.headers)
         if path.startswith("/control/"):
             query = parse_qs(scope.get("query_string", b"").decode())
             await answer.json(await self._control(path.removeprefix("/control/"), json.loads(body or b"{}"), query))
@@ -349,8 +350,9 @@ async def _closed(receive: Any) -> None:
 class _Answer:
     """The sending side of one HTTP exchange."""
 
-    def __init__(self, send: Any) -> None:
+    def __init__(self, send: Any, headers: dict[str, str]) -> None:
         self._send = send
+        self._headers = headers
 
     async def json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         await self.start("application/json", status, headers)
@@ -361,7 +363,8 @@ class _Answer:
         await self.end(body)
 
     async def start(self, kind: str, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        pairs = [(b"content-type", kind.encode()), *((k.encode(), v.encode()) for k, v in (headers or {}).items())]
+        given = {**self._headers, **(headers or {})}
+        pairs = [(b"content-type", kind.encode()), *((k.encode(), v.encode()) for k, v in given.items())]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
     async def part(self, value: Any) -> None:

@@ -8,9 +8,8 @@ hangs or fails is tried again after pauses that grow to LONGEST_PAUSE, and holds
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
-
-import anyio
 
 from atlas_mcp.watch.alerts import rows
 from atlas_mcp.watch.alerts.looking import utc_now
@@ -43,6 +42,7 @@ class Telling:
         *,
         deadline: float = DEADLINE,
         now: Callable[[], datetime] = utc_now,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._record = record
         self._locks = locks
@@ -50,6 +50,7 @@ class Telling:
         self._shown = shown
         self._deadline = deadline
         self._now = now
+        self._steady = steady
         self._failures = 0
         self._not_before = -float("inf")
 
@@ -58,7 +59,7 @@ class Telling:
 
         Nothing while another process does it, or a pause after a failure is not over.
         """
-        if anyio.current_time() < self._not_before:
+        if self._steady() < self._not_before:
             return 0
         held = self._locks.try_hold(LOCK)
         if held is None:
@@ -85,7 +86,7 @@ class Telling:
 
     def _refused(self, reason: str) -> None:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 20))
-        self._not_before = anyio.current_time() + pause
+        self._not_before = self._steady() + pause
         self._failures += 1
         if self._failures == 1:
             _log.warning("the webhook %s was not told of an alert: %s. It is tried again.", self._shown, reason)
