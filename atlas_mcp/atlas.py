@@ -18,6 +18,7 @@ from atlas_mcp import __version__
 from atlas_mcp._budgets import check_prices
 from atlas_mcp._chats import ask_turn, replied, reply_of
 from atlas_mcp._facts import Facts
+from atlas_mcp._feedback import FeedbackDesk
 from atlas_mcp._forgetting import Way
 from atlas_mcp._groups import Groups
 from atlas_mcp._history import open_history
@@ -88,6 +89,7 @@ class Atlas:
         self.groups = Groups(keeper)
         self.memories = Remembering(keeper, self.groups)
         self.facts = Facts(keeper)
+        self.feedback = FeedbackDesk(keeper)
 
     # -- who is asking
 

@@ -125,9 +125,9 @@ class UnknownConversation(InvalidInput):
 class UnknownRun(InvalidInput):
     """Raised when the caller has no such run; also for a run of another caller, which does not exist for this one."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, argument: str = "run_id") -> None:
         super().__init__(
-            f"there is no run {run_id!r}.", argument="run_id", next_step="Call list_runs() to see your runs."
+            f"there is no run {run_id!r}.", argument=argument, next_step="Call list_runs() to see your runs."
         )
 
 

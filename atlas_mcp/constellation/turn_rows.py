@@ -12,6 +12,7 @@ from atlas_mcp.constellation.names import turn_id
 from atlas_mcp.errors import RunLost
 from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.store.tables import turn
+from atlas_mcp.watch.spans import current_trace_id
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -56,7 +57,7 @@ def new(caller: Caller, key: str, agent: str, conversation: str, message: str) -
 async def begin(db: AsyncConnection, caller: Caller, row: TurnRow, key: str, run_id: str | None) -> None:
     """Note that the turn is under way; IntegrityError for a fresh one whose key somebody else has just written."""
     if not row.fresh:  # it may have failed before
-        await change(db, caller, row.id, status="started", error=None)
+        await change(db, caller, row.id, status="started", error=None, trace_id=current_trace_id())
         return
     values = {
         "id": row.id,
@@ -65,6 +66,7 @@ async def begin(db: AsyncConnection, caller: Caller, row: TurnRow, key: str, run
         "agent": row.agent,
         "conversation": row.conversation,
         "run_id": run_id,
+        "trace_id": current_trace_id(),
         "message": row.message,
         "status": "started",
         "started_at": datetime.now(UTC),

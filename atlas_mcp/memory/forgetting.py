@@ -22,6 +22,7 @@ from atlas_mcp.memory.tombstones import bury, forgotten_among
 from atlas_mcp.model.run import ENDED
 from atlas_mcp.store import tables
 from atlas_mcp.store.memory_tables import entity, fact, forgotten, memory, memory_revision
+from atlas_mcp.store.quality_tables import feedback
 from atlas_mcp.store.tables import document, passage, run, turn
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.record import Record
 
-_OF_A_RUN = (tables.event, tables.artifact, tables.question, tables.turn)
+_OF_A_RUN = (tables.event, tables.artifact, tables.question, tables.turn, feedback)
 _SHOWN = 80
 
 
@@ -229,7 +230,9 @@ async def _runs(db: AsyncConnection, caller: Caller, item: str) -> list[Item]:
         )
     output = dict[str, Any](row.result or {}).get("output")
     parts = await db.execute(select(passage.c.text).where(passage.c.caller == caller.id, passage.c.source == item))
-    own = Item("run", item, row.goal, _each(row.goal, row.reply, output), _each(*parts.scalars()))
+    said = select(feedback.c.comment).where(feedback.c.caller == caller.id, feedback.c.run_id == item)
+    texts = _each(row.goal, row.reply, output, *(await db.execute(said)).scalars())
+    own = Item("run", item, row.goal, texts, _each(*parts.scalars()))
     return [
         own,
         *await _memories(db, caller, None, memory.c.run_id == item),

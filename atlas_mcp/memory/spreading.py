@@ -1,4 +1,5 @@
-"""Where a text went within the record: journals, results, artifacts, turns, questions, talks, summaries, old revisions.
+"""Where a text went within the record: journals, results, artifacts, turns, questions, comments, talks, summaries, old
+revisions.
 
 Promise: of one caller's rows, every one that holds the text is found, and written anew without it; where a row of a run
 holds it, its telling words go from all rows of that run. Rows are read in pages and changed in small writes, so that
@@ -15,7 +16,7 @@ import anyio.to_thread
 from sqlalchemy import and_, select, tuple_, update
 
 from atlas_mcp.memory.documents import remove_passages
-from atlas_mcp.store import memory_tables, tables
+from atlas_mcp.store import memory_tables, quality_tables, tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,7 @@ KEPT = (
     _Kept("artifacts of runs", tables.artifact, ("id",), ("text",), "run_id"),
     _Kept("questions of runs", tables.question, ("id",), ("text", "options", "words", "safe", "answer"), "run_id"),
     _Kept("turns", tables.turn, ("id",), ("message", "result", "error"), "run_id"),
+    _Kept("comments on work", quality_tables.feedback, ("id",), ("comment",), "run_id"),
     _Kept("group talks", tables.group_message, ("conversation", "number"), ("text",), "run_id"),
     _Kept("earlier values of memory blocks", tables.revision, ("block_id", "number"), ("value",)),
     _Kept("summaries", memory_tables.summary, ("id",), ("text",)),

@@ -15,6 +15,7 @@ from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.run import ENDED
 from atlas_mcp.store import tables
+from atlas_mcp.store.quality_tables import feedback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 100
 _RUN = tables.run
-_KEPT: tuple[Table, ...] = (tables.event, tables.artifact, tables.question, tables.turn, tables.ledger)
+_KEPT: tuple[Table, ...] = (tables.event, tables.artifact, tables.question, tables.turn, tables.ledger, feedback)
 
 
 class Pruned(Frozen):

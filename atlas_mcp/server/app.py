@@ -20,6 +20,7 @@ from atlas_mcp.server.agent_tools import AgentTools
 from atlas_mcp.server.asking import STATE_SECONDS
 from atlas_mcp.server.caller import KeyVerifier, Transport
 from atlas_mcp.server.fact_tools import FactTools
+from atlas_mcp.server.feedback_tools import FeedbackTools
 from atlas_mcp.server.forget_tools import ForgetTools
 from atlas_mcp.server.graph_resources import GraphResources
 from atlas_mcp.server.group_tools import GroupTools
@@ -53,13 +54,14 @@ analysis, writing and rating. They remember across conversations.
 run_id; follow it with get_run until its status is completed, failed or cancelled. The work goes on meanwhile.
 - What an agent knows: get_agent_memory; correct it with update_agent_memory. What all of them remember of something: \
 search_memory. A text that all agents should know: share_knowledge.
-- A judgement of a text: rate_text.
+- A judgement of a text: rate_text. What the person thinks of a run or reply: give_feedback.
 - Something does not work: get_status says what and what to do."""
 
 
 def core_tools(atlas: Atlas, transport: Transport) -> list[Tool]:
     """The tools that every client gets."""
-    nouns = (AgentTools, GroupTools, RunTools, MemoryTools, ForgetTools, KnowledgeTools, RatingTools, StatusTools)
+    talk, kept = (AgentTools, GroupTools, RunTools), (MemoryTools, ForgetTools, KnowledgeTools)
+    nouns = (*talk, *kept, RatingTools, FeedbackTools, StatusTools)
     return [tool for noun in nouns for tool in noun(atlas, transport).tools()]
 
 

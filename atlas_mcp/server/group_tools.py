@@ -36,11 +36,8 @@ class GroupTools:
         self,
         ctx: Context[Any, Any],
         group: Annotated[str, Field(description="As list_agents gives it.")],
-        message: Annotated[str, Field(description="What to say: at most 100,000 characters.")],
-        conversation: Annotated[
-            str | None,
-            Field(description="Leave out to go on with your own thread; 'new' opens one; or an id from a reply."),
-        ] = None,
+        message: Annotated[str, Field(description="What to say.")],
+        conversation: Annotated[str | None, Field(description="As for chat_with_agent.")] = None,
         wait_seconds: WaitSeconds = 45,
     ) -> GroupReply:
         """Put one message to a group of agents: they talk with each other, and you get who said what. If it takes

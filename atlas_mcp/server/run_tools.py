@@ -49,7 +49,7 @@ class RunTools:
             define(self.run_team_task, title="Run a team task", open_world=True, brief=True),
             define(self.get_run, title="Follow a run", read_only=True),
             define(self.answer_run, title="Answer a run", open_world=True, idempotent=True, brief=True),
-            define(self.list_runs, title="List the runs", read_only=True),
+            define(self.list_runs, title="List the runs", read_only=True, brief=True),
             define(self.cancel_run, title="Cancel a run", destructive=True, idempotent=True, brief=True),
         ]
 
@@ -101,9 +101,8 @@ class RunTools:
             float, Field(ge=0, le=MAX_WAIT, description="Seconds to wait for news or the end.")
         ] = 30,
     ) -> Run:
-        """How a run stands: status, plan, progress, events after `since`, and at the end its result (output, evidence,
-        ratings, what is unmet or missing) or reply. Waits for news: call it again with since set to the last seq until
-        status is completed, failed or cancelled.
+        """How a run stands: status, plan, progress, events after `since`, and at the end its result or reply. Waits for
+        news: call it again with since set to the last seq until status is completed, failed or cancelled.
         """
         caller, end = caller_of(self._atlas, self._transport, ctx), anyio.current_time() + wait_seconds
         asker = self._asker(ctx, caller, wait_seconds)
@@ -136,7 +135,7 @@ class RunTools:
         limit: Annotated[int, Field(ge=1, le=100, description="How many at most.")] = 20,
         cursor: Annotated[str | None, Field(description="next_cursor of the page before.")] = None,
     ) -> RunList:
-        """List your runs, newest first, without their events."""
+        """List your runs as get_run gives them, newest first, without their events."""
         caller = caller_of(self._atlas, self._transport, ctx)
         runs, following = await self._atlas.list_runs(caller, status=status, limit=limit, cursor=cursor)
         return RunList(runs=runs, next_cursor=following)

@@ -11,12 +11,14 @@ from __future__ import annotations
 from typing import Any, cast
 
 _NOISE_IN = frozenset({"discriminator", "title"})  # what a discriminator says, each choice's constant says too
+_LEAST = frozenset({"minimum", "minLength"})  # of 0 or 1: nobody would give less, and who does is refused
 _NOISE_OUT = _NOISE_IN | {
     "additionalProperties", "default", "format", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minimum",
 }  # fmt: skip
 _NOISE_BRIEF = _NOISE_OUT | {"description", "enum"}
 _OF_A_MODEL = frozenset({"description", "required"})  # its own docstring; a result has every field
 _NULL = {"type": "null"}
+_MOST_NAMED = 12
 
 Schema = dict[str, Any]
 
@@ -31,18 +33,28 @@ def input_schema(schema: Schema) -> Schema:
 def output_schema(schema: Schema, *, brief: bool = False) -> Schema:
     """The result's schema; of models within it the fields' names are told.
 
-    A `brief` one shows only the fields that are always there, without descriptions: another tool's shows them all.
+    A `brief` one shows only the fields that are always there, but for moments, without descriptions, and no names
+    within a model of many: another tool's shows them all.
     """
     short = _lean(schema, _NOISE_BRIEF if brief else _NOISE_OUT)
     definitions = cast("dict[str, Schema]", short.pop("$defs", {}))
     if brief:
-        always = short.get("required", ())
+        moments = {name for name, value in schema["properties"].items() if value.get("format") == "date-time"}
+        always = {*short.get("required", ())} - moments
         short["properties"] = {name: value for name, value in short["properties"].items() if name in always}
+        definitions = {
+            name: one if len(one.get("properties", ())) <= _MOST_NAMED else {"type": "object"}
+            for name, one in definitions.items()
+        }
     return cast("Schema", _shallow(_less(short, _OF_A_MODEL), definitions))
 
 
 def _lean(schema: Schema, noise: frozenset[str]) -> Schema:
-    kept = {key: _lean_value(key, value, noise) for key, value in schema.items() if key not in noise}
+    kept = {
+        key: _lean_value(key, value, noise)
+        for key, value in schema.items()
+        if key not in noise and not (key in _LEAST and value in (0, 1))
+    }
     if kept.get("default", ...) is None:  # what may be left out needs no word for it
         del kept["default"]
     return kept

@@ -58,6 +58,7 @@ def erase_traces(home: Path, mends: Mapping[str, Mend]) -> int:
     with held:
         files = [file.path for file in waiting(home / "spool")]
         files += [path for path in (home / "spool" / "aside").glob("*") if path.is_file()]
+        files += (home / "spool").glob("*.notes")  # those that wait for their traces
         return _erase(files, home / "mlflow.db", by_user)
 
 
@@ -66,7 +67,7 @@ def _erase(files: list[Path], database: Path, by_user: Mapping[str, Mend]) -> in
     lines = {path: path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() for path in files}
     for span in (span for rows in lines.values() for span in _spans(rows)):
         if user := span.get("attributes", {}).get(_USER):
-            users[f"{_PREFIX}{span['trace']}"] = str(user)
+            users[_trace_of(span)] = str(user)
     if not database.exists():
         holding = _in_spool(lines, users, by_user)
         _rewrite(lines, holding)
@@ -94,7 +95,7 @@ def _in_spool(
     """The traces in the spool that hold the text, each with what takes it out."""
     found: dict[str, Mend] = {}
     for span in (span for rows in lines.values() for span in _spans(rows)):
-        trace = f"{_PREFIX}{span.get('trace')}"
+        trace = _trace_of(span)
         if trace not in found and (mend := _mend_of(trace, (span,), users, by_user)):
             found[trace] = mend
     return found
@@ -121,7 +122,7 @@ def _rewrite(lines: Mapping[Path, list[str]], holding: Mapping[str, Mend]) -> No
 
 def _rewritten(line: str, holding: Mapping[str, Mend]) -> str:
     for span in _spans([line]):
-        mend = holding.get(f"{_PREFIX}{span.get('trace')}")
+        mend = holding.get(_trace_of(span))
         made = mend(span, True) if mend else span
         if made is not span:
             return json.dumps(made, ensure_ascii=False)
@@ -129,14 +130,21 @@ def _rewritten(line: str, holding: Mapping[str, Mend]) -> str:
 
 
 def _spans(lines: list[str]) -> Generator[dict[str, Any]]:
-    """The spans among the lines of a file; one that is broken is none."""
+    """The spans and notes among the lines of a file; one that is broken is none."""
     for line in lines:
         try:
-            span = json.loads(line)
+            row = json.loads(line)
         except ValueError:
             continue
-        if isinstance(span, dict) and "trace" in span:
-            yield span
+        if isinstance(row, dict) and ("trace" in row or isinstance(row.get("note"), dict)):
+            yield row
+
+
+def _trace_of(row: Mapping[str, Any]) -> str:
+    """The trace that a span or note belongs to; a note that belongs to none stands for itself."""
+    if note := row.get("note"):
+        return str(note.get("trace_id") or next(iter(note.get("trace_ids", ())), note.get("key")))
+    return f"{_PREFIX}{row['trace']}"
 
 
 def _update(

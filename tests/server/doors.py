@@ -41,6 +41,7 @@ TOOLS = {
     "forget",
     "share_knowledge",
     "rate_text",
+    "give_feedback",
     "get_status",
 }
 COMMAND = [sys.executable, "-m", "atlas_mcp"]

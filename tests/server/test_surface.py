@@ -40,6 +40,7 @@ ARGUMENTS = {
     "search_memory": ["query", "agent", "kinds", "project", "limit", "since", "until", "min_trust"],
     "share_knowledge": ["name", "text", "path", "project"],
     "rate_text": ["text", "criteria", "wait_seconds"],
+    "give_feedback": ["good", "run_id", "trace_id", "turn_id", "comment"],
     "get_status": [],
 }
 READ_ONLY = {"list_agents", "get_run", "list_runs", "get_agent_memory", "search_memory", "get_status"}
