@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from atlas_mcp.model.run import Run
+    from atlas_mcp.runs.closely import Kept
     from atlas_mcp.runs.pruning import Pruned
     from atlas_mcp.settings import Settings
     from atlas_mcp.store.record import Record
@@ -60,6 +61,14 @@ class History:
             events = await journal.after(connection, run_id, 0)
             asked = await questions.open_of(connection, [run_id]) if row.status not in ENDED else {}
         return view.shown(row, events, asked.get(run_id))
+
+    async def closely(self, run_id: str) -> tuple[Run, Kept]:
+        """The run with its whole journal, and what else the record has of it. UnknownRun."""
+        from atlas_mcp.runs import closely
+
+        run = await self.run(run_id)
+        async with self._record.read() as connection:
+            return run, await closely.kept(connection, run_id)
 
     async def answer(self, run_id: str, answer: str) -> str:
         """Answer what the run asks, as `Atlas.answer_run` does: what came of it, in words."""

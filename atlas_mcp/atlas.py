@@ -23,6 +23,7 @@ from atlas_mcp._forgetting import Way
 from atlas_mcp._groups import Groups
 from atlas_mcp._history import open_history
 from atlas_mcp._keeper import RoomsKeeper, open_rooms
+from atlas_mcp._looking import look_at
 from atlas_mcp._memories import Remembering
 from atlas_mcp._pages import letta_app, open_traces_page
 from atlas_mcp._portable import Portable
@@ -64,7 +65,16 @@ if TYPE_CHECKING:
     OnNews = Callable[[Run], Awaitable[None]]
     OnRun = Callable[[str], None]
 
-__all__ = ["MAX_WAIT_SECONDS", "Atlas", "letta_app", "open_atlas", "open_history", "open_traces_page", "refusing"]
+__all__ = [
+    "MAX_WAIT_SECONDS",
+    "Atlas",
+    "letta_app",
+    "look_at",
+    "open_atlas",
+    "open_history",
+    "open_traces_page",
+    "refusing",
+]
 
 HTTP_KEY = "http"
 

@@ -9,6 +9,7 @@ import typer
 
 from atlas_mcp import __version__
 from atlas_mcp.cli.backup import backup, restore
+from atlas_mcp.cli.debug import debug
 from atlas_mcp.cli.demo import demo
 from atlas_mcp.cli.doctor import doctor
 from atlas_mcp.cli.letta import letta
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, worker, status, doctor, warm, traces, letta, backup, restore):
+for command in (demo, serve, worker, status, doctor, warm, traces, debug, letta, backup, restore):
     app.command()(command)
 for name, command in (("export", export), ("import", import_)):
     app.command(name)(command)

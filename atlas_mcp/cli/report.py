@@ -28,10 +28,12 @@ LONGEST_CELL = 1_000
 
 @dataclass(frozen=True)
 class Grid:
-    """Rows of texts under column names; without names, each row is a thing and what is to be said of it."""
+    """Rows of texts under column names; without names, each row is a thing and what is to be said of it. The texts of
+    the first `whole` columns are better not folded."""
 
     rows: tuple[tuple[str, ...], ...]
     columns: tuple[str, ...] = ()
+    whole: int = 0
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def grid(body: Grid, *, whole: int = 0) -> Table:
 def _shown(body: Grid | Chart | Prose) -> RenderableType:
     match body:
         case Grid():
-            return grid(body)
+            return grid(body, whole=body.whole)
         case Prose():
             return Padding(Text(plain(body.text)), (1, 0, 0, 2))
         case Chart():

@@ -68,12 +68,12 @@ def section(tag: str, body: str, **attributes: str) -> str:
     return f"<{tag}{pairs}{mark}>\n{_TAG.sub('&lt;', body)}\n</{tag}{mark}>"
 
 
-def sections(text: str, tag: str) -> list[Section]:
-    """Every section with that tag, in order."""
+def sections(text: str, tag: str | None = None) -> list[Section]:
+    """Every section with that tag, or every one there is, in order."""
     return [
         Section(m["tag"], _TAG_BACK.sub("<", m["body"]), dict(_ATTRIBUTE.findall(m["attributes"])))
         for m in _SECTION.finditer(text)
-        if m["tag"] == tag
+        if tag is None or m["tag"] == tag
     ]
 
 
