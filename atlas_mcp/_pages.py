@@ -1,16 +1,19 @@
-"""What `atlas-mcp` serves by itself, apart from MCP: the embedded Letta, and MLflow's page on the traces."""
+"""What `atlas-mcp` serves by itself, apart from MCP: the embedded Letta, and MLflow's page and database of traces."""
 
 from __future__ import annotations
 
 import logging
+import time
 import webbrowser
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
 
 from atlas_mcp._config import destination, model_config
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.tool_folders import ToolFolders
 from atlas_mcp.constellation.toolbox import Toolbox
+from atlas_mcp.errors import InvalidInput
 from atlas_mcp.models.catalog import parse_name
 from atlas_mcp.models.chat import Models
 from atlas_mcp.store.files import prepare
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.settings import Settings
     from atlas_mcp.watch.page import Page
+    from atlas_mcp.watch.pruning import Amount
 
 LETTA_KEY = "letta"
 log = logging.getLogger(__name__)
@@ -68,3 +72,45 @@ def open_traces_page(
         if browser:
             webbrowser.open(page.traces_url)
         page.wait()
+
+
+def prune_traces(
+    settings: Settings,
+    older_than: float | None,
+    larger_than: int | None,
+    agreed: Callable[[str], bool] | Literal[True],
+) -> str:
+    """Delete traces older than so many seconds, then the oldest beyond so many bytes, if it is agreed; what was done.
+
+    With neither, the age of the settings counts. Raises InvalidInput for an MLflow elsewhere, and Unavailable.
+    """
+    from atlas_mcp.watch.pruning import amount, prune
+
+    where, home = destination(settings), open_home(settings.home).path
+    if where.kind != "home":
+        raise InvalidInput(
+            f"the traces are kept at {where.shown}.", next_step="Delete them there, with MLflow's own page or client."
+        )
+    if older_than is None and larger_than is None:
+        if not settings.traces_days:
+            raise InvalidInput("traces are kept for ever here.", next_step="Give --older-than or --larger-than.")
+        older_than = settings.traces_days * 86_400
+    before = None if older_than is None else time.time() - older_than
+    if agreed is not True and not agreed(_question(amount(home), amount(home, before), before, larger_than)):
+        return "Nothing was deleted."
+    done = prune(home, before=before, most_bytes=larger_than)
+    log.info("pruned: %s", done)
+    said = f"Deleted {done.traces:,} traces, {done.runs:,} runs and {done.values:,} values of metrics; "
+    return f"{said}{done.freed_bytes / 1e6:,.1f} MB freed." + (f" But {done.problem}." if done.problem else "")
+
+
+def _question(there: Amount, old: Amount, before: float | None, most_bytes: int | None) -> str:
+    parts: list[str] = []
+    if before is not None:
+        day = datetime.fromtimestamp(before, UTC)
+        parts.append(f"{old.traces:,} of {there.traces:,} traces, and the runs, from before {day:%Y-%m-%d %H:%M} UTC")
+    if most_bytes is not None:
+        parts.append(
+            f"the oldest traces until {most_bytes / 1e6:,.0f} MB are in use ({there.used_bytes / 1e6:,.0f} now)"
+        )
+    return f"Delete {'; and then '.join(parts)}?"

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 from atlas_mcp.errors import ConfigurationError, PortInUse, Unavailable
 from atlas_mcp.store.locks import Locks
@@ -36,6 +37,17 @@ _STOP_SECONDS: Final = 5.0
 _CARRY_SECONDS: Final = 300.0
 _POLL_SECONDS: Final = 0.1
 
+_LAST: Final = "startTimeLabel=LAST_30_DAYS"
+_FILTERS: Final = {
+    "work, without what only reads": "TAG::=::work::atlas.kind",
+    "failed calls": "state::=::ERROR",
+    "failed runs": "TAG::=::failed::atlas.status",
+    "slower than 30 s": "execution_duration::>::30000",
+    "team tasks": "trace_name::=::run_team_task",
+    "chats": "trace_name::=::chat_with_agent",
+}
+"""What MLflow's list of traces is filtered by, as its page writes it into its address: column, operator, value, key."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +63,13 @@ class Page:
     def traces_url(self) -> str:
         """The list of this home's traces."""
         return f"{self.address}/#/experiments/{self.experiment_id}/traces"
+
+    @property
+    def views(self) -> dict[str, str]:
+        """Addresses of the list with a filter, and of the other pages, by what they show."""
+        base = f"{self.address}/#/experiments/{self.experiment_id}"
+        lists = {name: f"{self.traces_url}?{_LAST}&{urlencode({'filter': one})}" for name, one in _FILTERS.items()}
+        return lists | {"task runs": f"{base}/runs", "charts": f"{base}/overview", "prompts": f"{base}/prompts"}
 
     def trace_url(self, trace_id: str) -> str:
         """One trace, by the id that `current_trace_id` gives."""
