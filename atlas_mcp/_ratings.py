@@ -40,9 +40,14 @@ async def rate_text(
     keeper: RoomsKeeper, caller: Caller, text: str, criteria: Sequence[str] | None, **call: Unpack[Call]
 ) -> TextRating:
     """See `Atlas.rate_text`."""
-    task, deadline = _task(text, criteria), deadline_of(call.get("wait_seconds", MAX_WAIT_SECONDS))
+    return await rate(keeper, caller, _task(text, criteria), **call)
+
+
+async def rate(keeper: RoomsKeeper, caller: Caller, task: TextTask, **call: Unpack[Call]) -> TextRating:
+    """`rate_text`, of a text whose goal and materials the raters may be given too."""
+    deadline = deadline_of(call.get("wait_seconds", MAX_WAIT_SECONDS))
     rooms = await keeper.rooms()
-    goal = "Rate: " + " ".join(text.split())[:_SHOWN]
+    goal = "Rate: " + " ".join(task.text.split())[:_SHOWN]
     needs = keeper.models.providers()
     run_id = await rooms.runs.submit(
         caller, "rating", goal, task.model_dump(mode="json"), needs=needs, on_run=call.get("on_run")

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.result import Check, Missing, Rating
-from atlas_mcp.model.task import MAX_CRITERIA, Criterion
+from atlas_mcp.model.task import MAX_CRITERIA, MAX_MESSAGE, Criterion, Material
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.model.work import MAX_DRAFT
 
@@ -21,9 +21,11 @@ TEXT_CRITERIA = (
 
 
 class TextTask(Frozen):
-    """What is to be rated, and by what."""
+    """What is to be rated, and by what; with a `goal` as the answer to it, from the `materials` if there are any."""
 
     text: str = Field(min_length=1, max_length=MAX_TEXT)
+    goal: str = Field(default="", max_length=MAX_MESSAGE)
+    materials: tuple[Material, ...] = ()
     criteria: tuple[Criterion, ...] = Field(default=TEXT_CRITERIA, min_length=1, max_length=MAX_CRITERIA)
 
 

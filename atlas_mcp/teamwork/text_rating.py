@@ -15,7 +15,7 @@ import anyio
 
 from atlas_mcp.errors import ConfigurationError, Unavailable
 from atlas_mcp.model.result import Result
-from atlas_mcp.model.task import TeamTask
+from atlas_mcp.model.task import MAX_GOAL, TeamTask
 from atlas_mcp.model.work import MAX_SECTIONS, Draft, DraftSection
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.runs.outcome import RunOutcome
@@ -42,7 +42,8 @@ async def run_text_rating(run: Journal, agents: Agents, task: TextTask) -> RunOu
     ConfigurationError when nobody can rate, Unavailable when no rating counts, BudgetSpent when that is why; then what
     was checked stays in the run.
     """
-    job = Job(run, agents, TeamTask(goal=GOAL, criteria=task.criteria, max_rounds=1))
+    goal = task.goal[:MAX_GOAL] or GOAL
+    job = Job(run, agents, TeamTask(goal=goal, materials=task.materials, criteria=task.criteria, max_rounds=1))
     with span("rate_text", kind="WORKFLOW", inputs={"criteria": task.criteria}, run_id=run.run_id) as opened:
         done = await job.find(RESULT) if run.resumed else None
         result = Result.model_validate_json(done) if done else await _rated(job, task.text)

@@ -84,7 +84,8 @@ def compare(
             _difference(score, pairs[score], found[score], adjusted.get(score, 1.0), alpha, max(1, len(tests)))
             for score in own
         ]
-    quality, expense = (_joined(d.verdict for d in differences if d.family == f) for f in families)
+    quality = _joined(d.verdict for d in differences if d.family == "quality")
+    expense = _joined(d.verdict for d in differences if d.family == "expense")
     examples = max(map(len, pairs.values()))
     text = _in_words(a, b, differences, quality, expense, examples, alpha)
     return Comparison(
@@ -198,7 +199,7 @@ def _verdict(gain: float, p: float, alpha: float) -> Verdict:
 
 
 def _joined(verdicts: Iterable[Verdict]) -> Verdict:
-    said = set(verdicts) - {"noise"}
+    said: set[Verdict] = {verdict for verdict in verdicts if verdict != "noise"}
     return "mixed" if len(said) > 1 else said.pop() if said else "noise"
 
 

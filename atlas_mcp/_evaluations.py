@@ -1,0 +1,202 @@
+"""Evaluations carried out: each variant attempts its examples in its house, then all attempts are rated in one.
+
+Promise: every attempt is kept as soon as it has ended. One process at a time is at an evaluation; houses are taken away
+afterwards, and those of a process that was killed by the next. MLflow hears of what came of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+
+from atlas_mcp._attempts import Purse, attempt_all, rate_all
+from atlas_mcp._config import destination
+from atlas_mcp._variants import Plan, open_house
+from atlas_mcp.errors import IllegalChange
+from atlas_mcp.model.evaluated import Attempt, Estimate, Evaluation
+from atlas_mcp.watch.estimate import expected_tokens
+from atlas_mcp.watch.evaluation import kept, scoring, telling
+from atlas_mcp.watch.tracing import open_tracing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Sequence
+    from pathlib import Path
+
+    from atlas_mcp._keeper import RoomsKeeper
+    from atlas_mcp.model.example import Example
+    from atlas_mcp.settings import Settings
+    from atlas_mcp.store.locks import Locks
+    from atlas_mcp.store.record import Record
+
+Tell = Callable[[str, int, int], None]
+"""Hears what was done just now, in words, and how much of how much that is."""
+
+_TYPICAL_TEXT = 2_000
+"""Tokens of a text that raters are given, for an estimate."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is about to be done: each variant's plan and its evaluation as far as it is, and what it will take."""
+
+    plans: tuple[Plan, ...]
+    judge: Plan
+    evaluations: tuple[Evaluation, ...]
+    estimate: Estimate
+    budget_usd: float | None = None
+
+
+def estimate(plan: Plan, judge: Plan, evaluation: Evaluation) -> Estimate:
+    """What is still to be done of the evaluation will take, by what the examples' own runs took, at the dearest of the
+    models that may answer; and its rating, by a typical turn of each rater."""
+    made = {attempt.key for attempt in evaluation.attempts}
+    raters = len([w for team in judge.roster.teams if team.kind == "rating" for w in team.workers])
+    known: list[tuple[int, int]] = []
+    rated: list[tuple[int, int]] = []
+    unknown = 0
+    for example, _ in (
+        (e, n) for n in range(1, evaluation.repeat + 1) for e in evaluation.examples if (e.id, n) not in made
+    ):
+        took, (asked, answered) = example.baseline, expected_tokens(example.work.goal)
+        rated.append((raters * (asked + _TYPICAL_TEXT), raters * answered))
+        if took.input_tokens:
+            known.append((took.input_tokens, took.output_tokens))
+        else:
+            unknown += 1
+    costs = [_cost(plan, known), _cost(judge, rated)]
+    return Estimate(
+        attempts=len(rated),
+        tokens=sum(map(sum, known)) + sum(map(sum, rated)),
+        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        unknown=unknown,
+        free=all(one.models.cost(handle, 1, 1) == 0 for one in (plan, judge) for handle in one.handles),
+    )
+
+
+async def perform(settings: Settings, record: Record, locks: Locks, job: Job, tell: Tell) -> list[Evaluation]:
+    """See `Evaluating.run`."""
+    work = _Work(settings, record, job, tell)
+    with _held(locks, [one.name for one in job.evaluations]):
+        for number, plan in enumerate(job.plans):
+            await work.attempt(number, plan)
+        await work.rate()
+        await anyio.to_thread.run_sync(work.finish)
+    return work.made
+
+
+def sweep(home: Path, locks: Locks) -> None:
+    """Take away the houses of evaluations that nobody is at any more."""
+    for left in (home / kept.FOLDER / kept.WORK).glob("*"):
+        if not locks.is_held(_lock(left.name.rpartition("@")[0])):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+class _Work:
+    """The evaluations of a job while they are being made."""
+
+    def __init__(self, settings: Settings, record: Record, job: Job, tell: Tell) -> None:
+        self.made = list(job.evaluations)
+        self._settings = settings
+        self._record = record
+        self._job = job
+        self._tell = tell
+        spent = sum(one.usage.cost_usd or 0.0 for one in job.evaluations)
+        self._purse = Purse(job.budget_usd, spent=spent)
+
+    async def attempt(self, number: int, plan: Plan) -> None:
+        """Have the variant do what it has not done yet."""
+        now = self.made[number]
+        made = {attempt.key for attempt in now.attempts}
+        every = [(example, n) for n in range(1, now.repeat + 1) for example in now.examples]
+        todo = [(example, n) for example, n in every if (example.id, n) not in made]
+
+        async def done(attempt: Attempt) -> None:
+            self._keep(number, (*self.made[number].attempts, attempt))
+            why = f": {attempt.error}" if attempt.status == "failed" else ""
+            count = len(self.made[number].attempts)
+            self._tell(f"{plan.variant.name}: {attempt.example} {attempt.status}{why}", count, len(every))
+
+        if todo:
+            self._keep(number, now.attempts)
+            async with self._house(plan, number) as keeper:
+                await attempt_all(keeper, todo, self._purse, done)
+
+    async def rate(self) -> None:
+        """Have what is not rated yet rated, of all variants in one house."""
+        todo = [
+            (number, example, attempt) for number, one in enumerate(self.made) for example, attempt in _unrated(one)
+        ]
+        ended = 0
+
+        async def done(number: int, attempt: Attempt) -> None:
+            nonlocal ended
+            ended += 1
+            self._keep(number, tuple(attempt if a.key == attempt.key else a for a in self.made[number].attempts))
+            said = "rated" if attempt.ratings else f"not rated: {attempt.unrated}"
+            self._tell(f"{self.made[number].variant.name}: {attempt.example} {said}", ended, len(todo))
+
+        if todo:
+            async with self._house(self._job.judge, len(self.made)) as keeper:
+                for number in range(len(self.made)):
+                    mine = [(example, attempt) for n, example, attempt in todo if n == number]
+                    await rate_all(keeper, mine, self._purse, partial(done, number))
+
+    def finish(self) -> None:
+        """Score and keep them, and tell MLflow. Blocks until that is written, half a second at most."""
+        for number, one in enumerate(self.made):
+            of = {example.id: example for example in one.examples}
+            scored = [a.model_copy(update={"scores": scoring.scores(of[a.example], a)}) for a in one.attempts]
+            whole = not any(attempt.status == "cut" or attempt.unrated for attempt in scored)
+            ended = datetime.now(UTC) if whole else None
+            self.made[number] = one.model_copy(update={"attempts": tuple(scored), "ended_at": ended})
+            kept.write(self._settings.home, self.made[number])
+        with open_tracing(self._settings.home, destination=destination(self._settings)):
+            for one in self.made:
+                telling.tell(one)
+
+    def _keep(self, number: int, attempts: tuple[Attempt, ...]) -> None:
+        self.made[number] = self.made[number].model_copy(update={"attempts": attempts})
+        kept.write(self._settings.home, self.made[number])
+
+    @asynccontextmanager
+    async def _house(self, plan: Plan, number: int) -> AsyncGenerator[RoomsKeeper]:
+        home = self._settings.home
+        place = kept.folder(home) / kept.WORK / f"{self.made[0].name}@{number}"
+        shutil.rmtree(place, ignore_errors=True)
+        try:
+            async with open_house(plan, place, self._record, home) as keeper:
+                yield keeper
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _unrated(evaluation: Evaluation) -> list[tuple[Example, Attempt]]:
+    of = {example.id: example for example in evaluation.examples}
+    return [(of[a.example], a) for a in evaluation.attempts if a.status == "completed" and a.ratings is None]
+
+
+def _cost(plan: Plan, tokens: Sequence[tuple[int, int]]) -> float | None:
+    given, got = (sum(pair[n] for pair in tokens) for n in (0, 1))
+    costs = [plan.models.cost(handle, given, got) for handle in plan.handles]
+    return None if None in costs else max(cost for cost in costs if cost is not None)
+
+
+def _lock(name: str) -> str:
+    return f"evaluation-{name}"
+
+
+@contextmanager
+def _held(locks: Locks, names: Sequence[str]) -> Generator[None]:
+    with ExitStack() as stack:
+        for name in names:
+            if (held := locks.try_hold(_lock(name))) is None:
+                raise IllegalChange(f"another process is at the evaluation {name!r}.", argument="--name")
+            stack.enter_context(held)
+        yield
