@@ -1,12 +1,12 @@
-"""The carrier: takes traces from the spool to MLflow, and ends when there is nothing left to do.
+"""The carrier: takes traces and notes from the spool to MLflow, and ends when there is nothing left to do.
 
     python -m atlas_mcp.watch.ingest HOME [--tracking-uri URI] [--experiment NAME] [--once]
 
 One works on a home at a time (a file lock, freed by the system when it dies); a second one ends at once. Files are
-removed from the spool only after MLflow has them, and MLflow keeps one span for each id, so one that is killed loses
-and doubles nothing. A file that cannot be read, or that MLflow refuses, is put into the spool's folder `aside`,
-counted, and holds up nothing. When MLflow cannot be reached it says so in the spool, and ends; the next one comes after
-a pause.
+removed from the spool only after MLflow has them, and MLflow keeps one span for each id and one of each note, so one
+that is killed loses and doubles nothing. A file that cannot be read, or that MLflow refuses, is put into the spool's
+folder `aside`, counted, and holds up nothing; so is a note, but one whose trace is not there yet waits for it (see
+`later`). When MLflow cannot be reached it says so in the spool, and ends; the next one comes after a pause.
 
 Standard output stays empty. The exit code is 0 when nothing waits any more or another one works, 1 when MLflow could
 not be reached, 2 for arguments that cannot be used.
@@ -21,18 +21,24 @@ import os
 import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
 from atlas_mcp.errors import ConfigurationError
 from atlas_mcp.store.locks import Locks
+from atlas_mcp.watch.answers import PartlyRefused, Refused, Unreachable
+from atlas_mcp.watch.collector import Collector, read_collector
+from atlas_mcp.watch.collector_sink import open_collector
 from atlas_mcp.watch.destination import Destination
 from atlas_mcp.watch.payload import clean, describe_error
-from atlas_mcp.watch.sidecar import LOCK
-from atlas_mcp.watch.sinks import Refused, Sink, Unreachable, open_sink
+from atlas_mcp.watch.pruning import prune_daily
+from atlas_mcp.watch.sidecar import End
+from atlas_mcp.watch.sinks import Sink, open_sink
 from atlas_mcp.watch.spool import Batch, BrokenSpoolFile, Waiting, read, tidy, waiting
 from atlas_mcp.watch.state import IngestState, load_state, save_state
+from atlas_mcp.watch.telling import Telling
 
 IDLE_SECONDS: Final = 20.0
 
@@ -45,23 +51,31 @@ _SAID: Final = 8_000
 _log = logging.getLogger("atlas.ingest")
 
 
-def carry(home: Path, destination: Destination, *, idle_seconds: float = IDLE_SECONDS) -> bool:
+def carry(home: Path, destination: End, *, idle_seconds: float = IDLE_SECONDS) -> bool:
     """Take what waits to its destination until nothing came for `idle_seconds`. False when it could not be reached."""
+    spool = home / destination.folder
     (home / "locks").mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home / "spool").mkdir(mode=0o700, exist_ok=True)
-    held = Locks(home / "locks").try_hold(LOCK)
+    spool.mkdir(mode=0o700, exist_ok=True)
+    held = Locks(home / "locks").try_hold(destination.lock)
     if held is None:
         return True
     with held:
         try:
-            with open_sink(home, destination) as sink:
-                _Carrier(home / "spool", sink).work(idle_seconds)
+            with _open(home, destination) as sink:
+                _Carrier(spool, sink).work(idle_seconds)
+            if isinstance(destination, Destination) and destination.kind == "home":
+                prune_daily(home, destination.days)
         except (Unreachable, Refused, OSError) as error:
             said = clean(destination.scrub(describe_error(error, _SAID)), 500)
-            save_state(home / "spool", load_state(home / "spool").failed(said))
+            asked = error.after_seconds if isinstance(error, Unreachable) else 0.0
+            save_state(spool, load_state(spool).failed(said, at_least=asked))
             _log.warning("traces wait: %s", said)
             return False
     return True
+
+
+def _open(home: Path, destination: End) -> AbstractContextManager[Sink]:
+    return open_collector(destination) if isinstance(destination, Collector) else open_sink(home, destination)
 
 
 class _Carrier:
@@ -70,8 +84,9 @@ class _Carrier:
     def __init__(self, spool: Path, sink: Sink) -> None:
         self._spool = spool
         self._sink = sink
-        self._state = load_state(spool).model_copy(update={"experiment_id": sink.experiment_id})
-        self._save(self._state.arrived())
+        self._telling = Telling(spool, sink)
+        # That it could be opened is no success yet: it may answer, and take nothing.
+        self._save(load_state(spool).model_copy(update={"experiment_id": sink.experiment_id}))
 
     def work(self, idle_seconds: float) -> None:
         """Carry until nothing came for so long, or the home is gone. Raises Unreachable."""
@@ -79,9 +94,12 @@ class _Carrier:
         while self._spool.exists():
             files = waiting(self._spool)
             if files:
-                for group in _groups(files):
+                # One that took too long with much may manage less.
+                for group in _groups(files, _GROUP_BYTES >> min(self._state.failures, 6)):
                     self._carry(group)
                 quiet_since = time.monotonic()
+            elif self._state.error:
+                self._save(self._state.arrived())
             elif time.monotonic() - quiet_since >= idle_seconds:
                 break
             else:
@@ -92,15 +110,30 @@ class _Carrier:
         readable = [(file, batch) for file in files if (batch := self._read(file)) is not None]
         if not readable:
             return
+        batches = [batch for _, batch in readable]
+        refused = 0
         try:
-            self._sink.put([batch for _, batch in readable])
+            self._put(batches)
+        except PartlyRefused as error:
+            refused = error.spans
+            _log.warning("refused: %s", error)
         except Refused:
             for file, batch in readable:
                 self._carry_alone(file, batch)
             return
+        self._telling.tell(batches)
         for file, _ in readable:
             file.path.unlink(missing_ok=True)
-        self._save(self._state.arrived(sum(len(batch.spans) for _, batch in readable)))
+        self._arrived(sum(len(batch.spans) for batch in batches) - refused, refused)
+
+    def _put(self, batches: Sequence[Batch]) -> None:
+        if spans := [batch for batch in batches if batch.spans]:
+            self._sink.put(spans)
+
+    def _arrived(self, spans: int, refused: int = 0) -> None:
+        telling = self._telling
+        self._save(self._state.arrived(spans, refused=refused, notes=telling.told, refused_notes=telling.refused))
+        telling.told = telling.refused = 0
 
     def _carry_alone(self, file: Waiting, batch: Batch) -> None:
         """One file, and trace by trace if need be, so that one span that MLflow refuses costs its own trace only."""
@@ -111,10 +144,11 @@ class _Carrier:
             except Refused as error:
                 refused += len(part.spans)
                 _log.warning("%s: %d spans refused: %s", file.path.name, len(part.spans), error)
+        self._telling.tell([batch])
         if refused:
             self._put_aside(file)
         file.path.unlink(missing_ok=True)
-        self._save(self._state.arrived(len(batch.spans) - refused, refused=refused))
+        self._arrived(len(batch.spans) - refused, refused)
 
     def _read(self, file: Waiting) -> Batch | None:
         try:
@@ -142,12 +176,12 @@ class _Carrier:
         save_state(self._spool, state)
 
 
-def _groups(files: Sequence[Waiting]) -> Generator[Sequence[Waiting]]:
+def _groups(files: Sequence[Waiting], most_bytes: int) -> Generator[Sequence[Waiting]]:
     """The files in the portions that go in one transaction or request."""
     group: list[Waiting] = []
     size = 0
     for file in files:
-        if group and (size + file.size > _GROUP_BYTES or len(group) == _GROUP_FILES):
+        if group and (size + file.size > most_bytes or len(group) == _GROUP_FILES):
             yield group
             group, size = [], 0
         group.append(file)
@@ -177,7 +211,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(process)d %(levelname)s %(message)s")
     try:
         if given.destination_from_stdin:
-            destination = Destination.model_validate_json(sys.stdin.readline())
+            wire = sys.stdin.readline()
+            destination = read_collector(wire) or Destination.model_validate_json(wire)
         else:
             destination = Destination(tracking_uri=given.tracking_uri, experiment=given.experiment)
         _ = destination.kind
@@ -196,7 +231,7 @@ class _Scrubbed(io.TextIOBase):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.destination = Destination()
+        self.destination: End = Destination()
 
     def write(self, text: str, /) -> int:
         self._stream.write(self.destination.scrub(text))

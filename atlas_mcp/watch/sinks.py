@@ -1,8 +1,8 @@
 """The two ends that traces can arrive at: an MLflow database, and an MLflow server. Only the carrier uses them.
 
-Both are idempotent (MLflow keeps one span for each trace and span id), so what was sent and not yet removed from the
-spool may be sent again. `Refused` is about what was sent: it will never be taken; `Unreachable` is about the other
-side: trying again later may help. Nothing else is raised.
+Both are idempotent (MLflow keeps one span for each trace and span id; of notes see `books`), so what was sent and not
+yet removed from the spool may be sent again. `Refused` is about what was sent: it will never be taken; `Unreachable` is
+about the other side: trying again later may help. Nothing else is raised.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from atlas_mcp.watch.answers import Refused, Unreachable
+from atlas_mcp.watch.books import Books, in_process
 from atlas_mcp.watch.destination import Destination
 from atlas_mcp.watch.otlp import to_request
 from atlas_mcp.watch.spool import Batch
@@ -26,21 +28,18 @@ _TAG: Final = "mlflow.traceTag."
 _REFUSALS: Final = (400, 413, 422)
 
 
-class Refused(Exception):
-    """Raised when spans are not acceptable to MLflow, whenever they are sent."""
-
-
-class Unreachable(Exception):
-    """Raised when MLflow cannot take anything now."""
-
-
 class Sink(Protocol):
-    """Where spans arrive."""
+    """Where spans and notes arrive."""
 
     experiment_id: str
 
     def put(self, batches: Sequence[Batch]) -> None:
         """Store the spans of all batches, or none. Raises Refused or Unreachable."""
+        ...
+
+    @property
+    def books(self) -> Books:
+        """What notes are told to. Raises Refused or Unreachable."""
         ...
 
 
@@ -49,7 +48,7 @@ def open_sink(home: Path, destination: Destination) -> Generator[Sink]:
     """The sink for a destination, its experiment found or made. Raises Unreachable."""
     if destination.kind == "server":
         with _server_client(destination) as client:
-            yield ServerSink(client, destination.experiment)
+            yield ServerSink(client, destination.experiment, _house(home))
     else:
         yield StoreSink(home, destination)
 
@@ -63,12 +62,16 @@ class StoreSink:
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
             self._to_span: Any = Span.from_otel_proto
-            artifacts = (home / "artifacts").absolute().as_uri()
+            self._home = home
+            self._books: Books | None = None
+            self._url = destination.database_url(home)
+            self._artifacts = artifacts = (home / "artifacts").absolute().as_uri()
             if destination.kind == "home":
                 _make_database(home / "mlflow.db", lambda url: SqlAlchemyStore(url, artifacts))
-            self._store: Any = SqlAlchemyStore(destination.database_url(home), artifacts)
+            self._store: Any = SqlAlchemyStore(self._url, artifacts)
             if destination.kind == "home":
                 self._read_while_written()
+                self._keep_artifacts_here()
             self.experiment_id = self._experiment(destination.experiment)
 
     def put(self, batches: Sequence[Batch]) -> None:
@@ -84,11 +87,35 @@ class StoreSink:
             for late in _late_tags(batches):
                 self._store.set_trace_tag(late.trace_id, late.key, late.value)
 
+    @property
+    def books(self) -> Books:
+        """MLflow's own application on this database, made when there is something to tell it."""
+        if self._books is None:
+            with _store_errors():
+                client = in_process(self._url, self._artifacts)
+            self._books = Books(client, self.experiment_id, _house(self._home), own_files=True)
+        return self._books
+
     def _read_while_written(self) -> None:
         from sqlalchemy import text
 
         with self._store.engine.connect() as connection:
             connection.execute(text("PRAGMA journal_mode=WAL"))
+
+    def _keep_artifacts_here(self) -> None:
+        """MLflow notes whole paths: in a home that was moved or restored elsewhere they are its old ones."""
+        from sqlalchemy import text
+
+        here = {"here": f"{self._artifacts}/", "length": len(self._artifacts) + 1}
+        changes = (
+            "UPDATE experiments SET artifact_location = :here || experiment_id"
+            " WHERE substr(artifact_location, 1, :length) != :here",
+            "UPDATE runs SET artifact_uri = :here || experiment_id || '/' || run_uuid || '/artifacts'"
+            " WHERE substr(artifact_uri, 1, :length) != :here",
+        )
+        with self._store.engine.begin() as connection:
+            for change in changes:
+                connection.execute(text(change), here)
 
     def _experiment(self, name: str) -> str:
         found = self._store.get_experiment_by_name(name)
@@ -97,6 +124,14 @@ class StoreSink:
         if found.lifecycle_stage == "deleted":
             self._store.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
+
+
+def _house(home: Path) -> str:
+    """The home's own id, by which its series are told from other homes' on the same server."""
+    try:
+        return (home / "id").read_text().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _make_database(path: Path, make: Callable[[str], Any]) -> None:
@@ -130,9 +165,15 @@ def _store_errors() -> Generator[None]:
 class ServerSink:
     """An MLflow server, by its REST and OTLP addresses. Loads no MLflow."""
 
-    def __init__(self, client: httpx.Client, experiment: str) -> None:
+    def __init__(self, client: httpx.Client, experiment: str, house: str) -> None:
         self._client = client
         self.experiment_id = self._experiment(experiment)
+        self._books = Books(client, self.experiment_id, house, own_files=False)
+
+    @property
+    def books(self) -> Books:
+        """By the same addresses."""
+        return self._books
 
     def put(self, batches: Sequence[Batch]) -> None:
         """Post all batches as one OTLP request, which the server takes whole or not at all."""

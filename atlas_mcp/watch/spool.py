@@ -1,15 +1,16 @@
-"""The spool: finished spans on disk, on their way to MLflow.
+"""The spool: finished spans and notes on disk, on their way to MLflow.
 
-One folder for each process that writes, one file for each batch: JSON lines, a head and then one span a line. A file
-appears whole (written beside, then renamed) and is never changed, so whoever reads it needs no lock, and what a killed
-process left is as good as what a living one wrote. The spool never grows beyond its limit by more than one batch of
-each process that writes: what does not fit is refused, and the refusal is the writer's to count.
+One folder for each process that writes, one file for each batch: JSON lines, a head and then one span or note a line.
+A file appears whole (written beside, then renamed) and is never changed, so whoever reads it needs no lock, and what a
+killed process left is as good as what a living one wrote. The spool never grows beyond its limit by more than one batch
+of each process that writes: what does not fit is refused, and the refusal is the writer's to count.
 
 Nothing is fsynced: a kill loses nothing that was renamed, a power cut may.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -44,6 +45,7 @@ class Batch:
 
     resource: Mapping[str, Any]
     spans: tuple[Mapping[str, Any], ...]
+    notes: tuple[Mapping[str, Any], ...] = ()
 
 
 class SpoolWriter:
@@ -75,9 +77,14 @@ class SpoolWriter:
     def _put(self, name: str, body: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self._folder / f"{name}.tmp"
-        draft.touch(mode=0o600)
-        draft.write_bytes(body)
-        draft.replace(self._folder / name)
+        try:
+            draft.touch(mode=0o600)
+            draft.write_bytes(body)
+            draft.replace(self._folder / name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                draft.unlink()  # half a batch on a full disk is in everybody's way
+            raise
 
     def _fits(self, size: int) -> bool:
         # Others write and the ingest removes: what lies there is counted again when it seems full and now and then.
@@ -113,8 +120,10 @@ def read(path: Path) -> Batch:
         head, *rows = [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
         if head["form"] != _FORM or head["spans"] != len(rows):
             raise BrokenSpoolFile(f"{path.name} has {len(rows)} of {head['spans']} spans in form {head['form']}")
-        spans = tuple(cast("list[dict[str, Any]]", rows))
-        return Batch(resource=dict(head["resource"]), spans=spans)
+        lines = cast("list[dict[str, Any]]", rows)
+        spans = tuple(line for line in lines if "note" not in line)
+        notes = tuple(line for line in lines if "note" in line)
+        return Batch(resource=dict(head["resource"]), spans=spans, notes=notes)
     except FileNotFoundError:
         raise
     except (ValueError, TypeError, KeyError) as error:

@@ -14,36 +14,49 @@ from atlas_mcp.watch.spool import waiting
 _FILE = "ingest.json"
 _FIRST_PAUSE = 15.0
 _LONGEST_PAUSE = 600.0
+_MOST_ASKED = 3_600.0
 
 
 class IngestState(Tolerant):
     """How the carrying stands. Times are seconds since 1970.
 
-    `spans` arrived in all; `refused` spans were taken by nobody and `broken` files were unreadable: both lie in the
-    spool's folder `aside`. While `error` is set nothing arrives, and nobody tries before `retry_at`.
+    `spans` and `notes` arrived in all; `refused` spans and `refused_notes` were taken by nobody and `broken` files were
+    unreadable: all lie in the spool's folder `aside`. While `error` is set nothing arrives, and nobody tries before
+    `retry_at`.
     """
 
     experiment_id: str | None = None
     spans: int = 0
+    notes: int = 0
     refused: int = 0
+    refused_notes: int = 0
     broken: int = 0
     error: str | None = None
     failures: int = 0
     retry_at: float = 0.0
     at: float = 0.0
+    pruned_at: float = 0.0
 
-    def failed(self, error: str) -> IngestState:
-        """After a failed attempt; each one makes the pause before the next twice as long, up to ten minutes."""
+    def failed(self, error: str, *, at_least: float = 0.0) -> IngestState:
+        """After a failed attempt; each one makes the pause before the next twice as long, up to ten minutes.
+
+        `at_least`: the seconds that the other side asked for, of which an hour is granted.
+        """
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.failures, 10))
+        pause = max(pause, min(at_least, _MOST_ASKED))
         now = time.time()
         news = {"error": error, "failures": self.failures + 1, "retry_at": now + pause, "at": now}
         return self.model_copy(update=news)
 
-    def arrived(self, spans: int = 0, *, refused: int = 0, broken: int = 0) -> IngestState:
+    def arrived(
+        self, spans: int = 0, *, notes: int = 0, refused: int = 0, refused_notes: int = 0, broken: int = 0
+    ) -> IngestState:
         """After something was carried, or put aside."""
         news = {
             "spans": self.spans + spans,
+            "notes": self.notes + notes,
             "refused": self.refused + refused,
+            "refused_notes": self.refused_notes + refused_notes,
             "broken": self.broken + broken,
             "error": None,
             "failures": 0,
@@ -77,9 +90,7 @@ def save_state(spool: Path, state: IngestState) -> None:
     draft.replace(spool / _FILE)
 
 
-def tracing_health(home: Path) -> TracingHealth:
-    """How tracing stands in this home, over all its processes."""
-    files = waiting(home / "spool")
-    return TracingHealth(
-        waiting_files=len(files), waiting_bytes=sum(f.size for f in files), ingest=load_state(home / "spool")
-    )
+def tracing_health(home: Path, folder: str = "spool") -> TracingHealth:
+    """How tracing stands in this home, over all its processes, on one of its ways."""
+    files, ingest = waiting(home / folder), load_state(home / folder)
+    return TracingHealth(waiting_files=len(files), waiting_bytes=sum(f.size for f in files), ingest=ingest)
