@@ -71,10 +71,11 @@ async def take_turn(rooms: Rooms, run: RunContext) -> RunOutcome:
     if run.opening is None:
         await run.write(_started(caller, agent, run.run_id))
     async with rooms.visit(caller, run.run_id) as agents:
+        thread = run.input["conversation"]
         turn = await agents.take_turn(
             agent,
-            run.input["message"],
-            conversation=run.input["conversation"],
+            await rooms.reminders.with_message(agents, agent, thread, run.input["message"]),
+            conversation=thread,
             key=run.run_id,
             run_id=run.run_id,
             opening=run.opening,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from atlas_mcp._reminding import Reminders
 from atlas_mcp.errors import ConfigurationError, LettaUnavailable, UnknownModel
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.models.chat import Models
@@ -50,6 +51,7 @@ class Rooms:
     copier: Copier = field(init=False)
     versions: Versions = field(init=False)
     moves: Moves = field(init=False)
+    reminders: Reminders = field(default_factory=Reminders)
     lent: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])
     promoted: dict[str, PromptVersion] = field(default_factory=dict["str", "PromptVersion"])
     openings: dict[str, str] = field(default_factory=dict[str, str])

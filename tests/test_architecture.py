@@ -60,6 +60,7 @@ ROOTS = {
     "_quality",
     "_ratings",
     "_refusing",
+    "_reminding",
     "_keeper",
     "_looking",
     "_rooms",
