@@ -19,7 +19,7 @@ from atlas_mcp.model.status import Room, Status
 from atlas_mcp.models.served import ServedModels
 from atlas_mcp.settings import exposed_settings
 from atlas_mcp.store.files import look
-from atlas_mcp.watch.state import tracing_health
+from atlas_mcp.watch.state import TracingHealth, tracing_health
 
 _ANSWER_SECONDS = 2.0
 _LOG = "See logs/ingest.log in the home folder; traces are kept in the spool meanwhile."
@@ -50,7 +50,7 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         *await _graph(keeper),
         *await _memory(keeper, record),
     ]
-    rooms = [*house, _tools(keeper), _sandbox(), _tracing(keeper)]
+    rooms = [*house, _tools(keeper), _sandbox(), *_tracing(keeper)]
     spent = await describe_spending(keeper, caller) if record.health != "failing" else None
     notes = [note for note in (keeper.model_note, price_note(keeper), spending_note(spent)) if note]
     notes += keeper.lacks()
@@ -83,7 +83,7 @@ async def store_rooms(keeper: RoomsKeeper) -> list[Room]:
     step = "Start it, or mend its address."
     lettas = [Room(name=f"letta {name}", health="failing", text=text, next_step=step) for name, text in silent.items()]
     stores = [record, _runs(keeper), *lettas, await _embedder(keeper, record), *_vectors(keeper), *_redis(keeper)]
-    return [*stores, *await _graph(keeper), *await _memory(keeper, record), _tracing(keeper)]
+    return [*stores, *await _graph(keeper), *await _memory(keeper, record), *_tracing(keeper)]
 
 
 async def _alerts(rooms: Rooms, caller: Caller) -> list[Alert]:
@@ -278,16 +278,27 @@ def _sandbox() -> Room:
     return Room(name="sandbox", health="ok", text=f"Tool source runs closed off by {means}.")
 
 
-def _tracing(keeper: RoomsKeeper) -> Room:
-    tracing = keeper.tracing
-    where = keeper.destination.shown
+def _tracing(keeper: RoomsKeeper) -> list[Room]:
+    """The way of traces to MLflow, and that to a collector besides where there is one."""
+    tracing, where, home = keeper.tracing, keeper.destination, keeper.home.path
     if tracing is None:
-        return Room(name="tracing", health="failing", text="Tracing is not running.", next_step="Restart atlas-mcp.")
-    health, lost = tracing_health(keeper.home.path), tracing.counts.lost
+        return [Room(name="tracing", health="failing", text="Tracing is not running.", next_step="Restart atlas-mcp.")]
+    counts = tracing.counts
+    ways = [_traces_to("tracing", where.shown, tracing_health(home), counts.lost)]
+    if besides := where.besides:
+        health = tracing_health(home, besides.folder)
+        ways.append(_traces_to("collector", besides.shown, health, counts.lost_besides))
+    return ways
+
+
+def _traces_to(name: str, where: str, health: TracingHealth, lost: int) -> Room:
+    waits = f"{health.waiting_bytes:,} bytes wait in the spool"
+    gone = f"; {lost:,} spans were lost" if lost else ""
     if health.ingest.error:
-        return Room(
-            name="tracing", health="warning", text=f"To {where}, which fails: {health.ingest.error}.", next_step=_LOG
-        )
+        text = f"To {where}, which fails: {health.ingest.error}; {waits}{gone}."
+        return Room(name=name, health="warning", text=text, next_step=_LOG)
+    if refused := health.ingest.refused:
+        gone += f"; {refused:,} spans were refused there"
     if lost:
-        return Room(name="tracing", health="warning", text=f"To {where}; {lost} spans were lost.", next_step=_LOG)
-    return Room(name="tracing", health="ok", text=f"To {where}; {health.waiting_bytes:,} bytes wait in the spool.")
+        return Room(name=name, health="warning", text=f"To {where}; {waits}{gone}.", next_step=_LOG)
+    return Room(name=name, health="ok", text=f"To {where}; {waits}{gone}.")
