@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from atlas_mcp.watch.spans import outputs, span
+from atlas_mcp.watch.spans import hits, outputs, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Facts:
         from atlas_mcp.model.knowledge import CALLER_TRUST
 
         inputs = {"facts": [one.model_dump(mode="json", exclude_defaults=True) for one in triples], "project": project}
-        with span("relate", kind="MEMORY", inputs=inputs) as opened:
+        with span("relate", kind="MEMORY", inputs=inputs, atlas__memory__store="graph") as opened:
             teller = Teller("caller", CALLER_TRUST, project=(project or "").strip())
             told = await (await self._of(caller)).relate(triples, teller)
             outputs(opened, [one.model_dump(mode="json", include={"outcome", "superseded"}) for one in told])
@@ -60,7 +60,7 @@ class Facts:
         when: dict[str, Any] = {"at": at, "known_at": known_at, "project": project}
         inputs = {"about": about, "to": to, "depth": depth, "relation": relation, "history": history, "limit": limit}
         inputs |= {name: str(one) for name, one in when.items() if one is not None}
-        with span("recall facts", kind="RETRIEVER", inputs=inputs) as opened:
+        with span("recall facts", kind="RETRIEVER", inputs=inputs, atlas__memory__store="graph") as opened:
             facts = await self._of(caller)
             if to is not None:
                 known = await facts.path(about, to, **when)
@@ -69,6 +69,7 @@ class Facts:
             else:
                 known = await facts.recall(about, relation=relation, history=history, limit=limit, **when)
             outputs(opened, known.model_dump(mode="json"))
+            hits(opened, len(known.facts))
             return known
 
     async def around(self, caller: Caller, name: str, *, limit: int = 50) -> Known:

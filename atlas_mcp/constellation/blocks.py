@@ -23,7 +23,7 @@ from atlas_mcp.constellation.turn_memory import TurnMemory
 from atlas_mcp.errors import LettaLost, LettaUnavailable, ReadOnlyBlock, StaleRevision, UnknownBlock, UnknownRevision
 from atlas_mcp.letta.faults import LettaRefused
 from atlas_mcp.model.memory import Block, BlockRevision
-from atlas_mcp.watch.spans import outputs, span
+from atlas_mcp.watch.spans import hits, outputs, span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -75,8 +75,11 @@ class Blocks:
             states = await self.read(kept)
             return kept, states, await self.notice(kept, states)
 
-        kept, states, noted = await self._kept_or_anew(agent, look)
-        shown = [self._shown(agent, kept, states[name], noted[name]) for name in labels if name in states]
+        inputs = {"agent": agent, "label": label, "history": history}
+        with span("read memory", kind="RETRIEVER", inputs=inputs, atlas__memory__store="letta") as opened:
+            kept, states, noted = await self._kept_or_anew(agent, look)
+            shown = [self._shown(agent, kept, states[name], noted[name]) for name in labels if name in states]
+            hits(opened, len(shown))
         if not history:
             return shown
         async with self._record.read() as db:
@@ -106,7 +109,7 @@ class Blocks:
             return changed_value(now, limit, value=value, append=append, replace=replace)
 
         inputs = {"agent": agent, "label": label, "value": value, "append": append, "replace": replace}
-        with span("update memory", kind="MEMORY", inputs=inputs, author=author) as opened:
+        with span("update memory", kind="MEMORY", inputs=inputs, author=author, atlas__memory__store="letta") as opened:
             block = await self._kept_or_anew(
                 agent, lambda kept: self.change(kept, label, change, Author(author), expected=expected_revision)
             )
@@ -126,7 +129,8 @@ class Blocks:
                 raise UnknownRevision(label, number, last.number if last else 0)
             return await self.change(kept, label, restored_value(old.value), Author(), restores=number)
 
-        with span("undo memory", kind="MEMORY", inputs={"agent": agent, "label": label, "revision": number}) as opened:
+        inputs = {"agent": agent, "label": label, "revision": number}
+        with span("undo memory", kind="MEMORY", inputs=inputs, atlas__memory__store="letta") as opened:
             block = await self._kept_or_anew(agent, restore)
             outputs(opened, {"revision": block.revision, "chars": block.chars})
         return block

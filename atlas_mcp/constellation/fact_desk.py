@@ -15,7 +15,7 @@ from atlas_mcp.errors import InvalidInput
 from atlas_mcp.memory.facts import Teller
 from atlas_mcp.model.fact import MAX_FACTS, Triple
 from atlas_mcp.model.knowledge import AGENT_TRUST
-from atlas_mcp.watch.spans import outputs, span
+from atlas_mcp.watch.spans import hits, outputs, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ class FactDesk:
             first = error.errors()[0]
             raise InvalidInput(f"{first['msg']}.", argument=str(first["loc"][0]), next_step="Call again.") from None
         teller = Teller(f"agent:{self._agent}", AGENT_TRUST, self._run_id, self._scopes[place])
-        with span("relate", kind="MEMORY", inputs=triple, author=teller.author) as opened:
+        with span("relate", kind="MEMORY", inputs=triple, author=teller.author, atlas__memory__store="graph") as opened:
             (became,) = await self._facts.relate([told], teller)
             outputs(opened, became.model_dump(mode="json"))
             return became
@@ -55,12 +55,14 @@ class FactDesk:
     async def recall(self, about: str, *, to: str = "", at: str = "", relation: str = "", limit: int = 20) -> Known:
         """What is known of a thing, or how it is connected to another; `at` is a date. InvalidInput."""
         wanted: dict[str, Any] = {"at": _moment(at), "relation": relation or None}
-        with span("recall facts", kind="RETRIEVER", inputs={"about": about, "to": to, "at": at}) as opened:
+        inputs = {"about": about, "to": to, "at": at}
+        with span("recall facts", kind="RETRIEVER", inputs=inputs, atlas__memory__store="graph") as opened:
             if to:
                 known = await self._facts.path(about, to, **wanted)
             else:
                 known = await self._facts.recall(about, limit=max(1, min(limit, MAX_FACTS)), **wanted)
             outputs(opened, known.model_dump(mode="json"))
+            hits(opened, len(known.facts))
             return known
 
 

@@ -51,7 +51,10 @@ class FolderCopies:
         held = self._locks.try_hold(f"folder-{self._caller.id}-{self._letta.name}")
         if held is None:
             return False
-        with held, span("copy knowledge to Letta", kind="MEMORY", inputs={"server": self._letta.name}):
+        with (
+            held,
+            span("copy knowledge to Letta", "MEMORY", {"server": self._letta.name}, atlas__memory__store="letta"),
+        ):
             try:
                 return await self._done()
             except LettaLost:

@@ -20,7 +20,7 @@ from atlas_mcp.memory.scope import Scope
 from atlas_mcp.memory.words import Query
 from atlas_mcp.model.knowledge import MAX_HITS, MAX_QUERY
 from atlas_mcp.model.memory_kinds import scopes_of
-from atlas_mcp.watch.spans import outputs, span
+from atlas_mcp.watch.spans import hits, outputs, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +58,9 @@ class Library:
     async def share(self, name: str, text: str, *, project: str | None = None, author: str = "caller") -> Document:
         """Keep the text under that name for every agent. InvalidInput, OverLimit."""
         inputs = {"name": name, "project": project, "chars": len(text), "begins": text[:_SHOWN]}
-        with span("share knowledge", kind="MEMORY", inputs=inputs, author=author) as opened:
+        with span(
+            "share knowledge", kind="MEMORY", inputs=inputs, author=author, atlas__memory__store="record"
+        ) as opened:
             made = await self.documents.share(name, text, project=project, author=author)
             outputs(opened, made.model_dump(mode="json"))
         self._changed(made.changed)
@@ -66,7 +68,9 @@ class Library:
 
     async def delete(self, document_id: str) -> bool:
         """Delete the document here, and wherever it was copied to; False if there is none."""
-        with span("delete knowledge", kind="MEMORY", inputs={"id": document_id}) as opened:
+        with span(
+            "delete knowledge", kind="MEMORY", inputs={"id": document_id}, atlas__memory__store="record"
+        ) as opened:
             done = await self.documents.delete_document(document_id)
             outputs(opened, {"deleted": done})
         self._changed(done)
@@ -76,9 +80,10 @@ class Library:
         """The best of the caller's passages, best first."""
         narrowed = {"project": scope.project, "agent": scope.agent, "scopes": scope.scopes}
         inputs = {"query": query.text, "kinds": scope.kinds, **narrowed, "limit": limit}
-        with span("search knowledge", kind="RETRIEVER", inputs=inputs) as opened:
+        with span("search knowledge", kind="RETRIEVER", inputs=inputs, atlas__memory__store="record") as opened:
             found = await self._finder.find(scope, query, limit)
             outputs(opened, [hit.model_dump(mode="json") for hit in found.hits])
+            hits(opened, len(found.hits))
             return found
 
     def desk(

@@ -71,7 +71,8 @@ class NoteDesk:
         """Keep it, or say in `reason` why not; what was remembered already comes as it is. InvalidInput, OverLimit."""
         scope, note = self._scope(whom), _kind(kind)
         inputs = {"text": text, "kind": kind, "about": about, "whom": whom, "key": key, "source": source}
-        with span("remember", kind="MEMORY", inputs=inputs, author=f"agent:{self._agent}") as opened:
+        marks = {"author": f"agent:{self._agent}", "atlas.memory.store": "record"}
+        with span("remember", kind="MEMORY", inputs=inputs, **marks) as opened:
             made = await self._keep(New(
                 kind=note, text=text, about=about, scope=scope, key=key or None, source=source, quote=quote,
                 author=f"agent:{self._agent}", run_id=self._run_id,

@@ -25,7 +25,7 @@ from atlas_mcp.memory.scope import Scope
 from atlas_mcp.memory.search import Found, score_at
 from atlas_mcp.model.knowledge import AGENT_TRUST, MAX_HITS, Hit, Recalled
 from atlas_mcp.model.memory_kinds import MemoryKind, NoteKind
-from atlas_mcp.watch.spans import outputs, span
+from atlas_mcp.watch.spans import hits, outputs, span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -97,6 +97,7 @@ class Recall:
         with span("search memory", kind="RETRIEVER", inputs=inputs) as opened:
             found = await self._in_all(wanted, where)
             outputs(opened, found.model_dump(mode="json"))
+            hits(opened, len(found.hits))
             return found
 
     async def _in_all(self, wanted: Wanted, kinds: Sequence[MemoryKind]) -> Recalled:
@@ -107,17 +108,25 @@ class Recall:
         found = Found([])
         if any(kind in _IN_RECORD for kind in kinds):
             found = await self._kept(wanted, tuple(kind for kind in _IN_RECORD if kind in kinds))
-        hits, failures = found.hits, dict[MemoryKind, AtlasError]()
+        all_hits, failures = [*found.hits], dict[MemoryKind, AtlasError]()
         for kind, way in ways.items():
             try:
-                hits = [*hits, *(await way(wanted) if kind in kinds else ())]
+                all_hits += await self._in_letta(kind, way, wanted) if kind in kinds else []
             except (LettaUnavailable, ConfigurationError) as failure:
                 failures[kind] = failure
         if len(failures) == len(kinds):
             raise next(iter(failures.values()))
-        best = sorted(hits, key=lambda hit: -hit.score)[: wanted.limit]
+        best = sorted(all_hits, key=lambda hit: -hit.score)[: wanted.limit]
         notes = [f"{kind}: not searched. {failure}" for kind, failure in failures.items()]
         return Recalled(hits=best, repeated=found.repeated, notes=notes)
+
+    async def _in_letta(
+        self, kind: MemoryKind, way: Callable[[Wanted], Awaitable[list[Hit]]], wanted: Wanted
+    ) -> list[Hit]:
+        with span(f"search {kind}s", kind="RETRIEVER", atlas__memory__store="letta") as opened:
+            found = await way(wanted)
+            hits(opened, len(found))
+            return found
 
     async def _kept(self, wanted: Wanted, kinds: tuple[MemoryKind, ...]) -> Found:
         if "episodic" in kinds:

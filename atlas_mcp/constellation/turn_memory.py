@@ -95,7 +95,8 @@ class TurnMemory:
             return []
         if self._by_letta:
             made = {label: some for label, some in made_by(calls).items() if label in self._kept.blocks}
-            with span("memory changed", kind="MEMORY", inputs={"agent": self._kept.name, "labels": list(made)}):
+            inputs = {"agent": self._kept.name, "labels": list(made)}
+            with span("memory changed", kind="MEMORY", inputs=inputs, atlas__memory__store="letta"):
                 await self._record_what_letta_did(made)
         async with self._record.read() as db:
             rows = await revisions.of_turn(db, self._caller, self._turn_id)

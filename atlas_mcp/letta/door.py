@@ -235,6 +235,7 @@ class Letta:
             run_tool=run_tool,
             on_run=on_run,
             on_call=on_call or _ignore,
+            shown=self.kind != "embedded",
         )
         return await (turn.take_up(message) if posted else turn.begin(message))
 

@@ -18,10 +18,12 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from opentelemetry import trace
 
 from atlas_mcp.errors import AtlasError, LettaLost, LettaUnavailable, ModelFailed
 from atlas_mcp.letta.faults import Busy, LettaRefused, NotBegun, PendingApproval, translated, unreachable
 from atlas_mcp.letta.reading import FAILED_STOPS, TurnReader
+from atlas_mcp.letta.step_spans import StepSpans
 from atlas_mcp.letta.thread import continuing, read_turn
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Turn:
         run_tool: RunTool,
         on_run: OnRun,
         on_call: OnCall,
+        shown: bool = False,
     ) -> None:
         self._thread = thread
         self._search = search
@@ -75,6 +78,7 @@ class Turn:
         self._reader = TurnReader()
         self._run: str | None = None
         self._reported: set[str] = set()
+        self._spans = StepSpans(shown=shown)
 
     async def begin(self, message: str) -> Answer:
         """Post the message and see the turn through."""
@@ -155,6 +159,7 @@ class Turn:
                 if isinstance(cut, NotBegun) and not self._reader.runs:
                     raise  # nothing of this turn exists
                 log.warning("a turn is looked for that was cut off: %s", cut.message)
+                trace.get_current_span().add_event("cut off", {"why": cut.message})
                 found = await self._search.outcome(self._otid, arrived, self._run)
                 if found is not None and arrived(found):
                     await self._adopt(found)
@@ -174,13 +179,15 @@ class Turn:
 
     async def _round(self, message: dict[str, Any]) -> None:
         self._reader.stop_reason = None
-        await self._read(message, self._take)
+        with self._spans.round():
+            await self._read(message, self._take)
         if self._reader.stop_reason is None and not self._reader.failure:
             raise unreachable(EOFError("the stream ended before the turn did"))
 
     async def _take(self, event: Any) -> None:
         self._run = self._run or getattr(event, "run_id", None)
         self._reader.read(event)
+        self._spans.take(event)
         await self._report()
 
     async def _report(self) -> None:
@@ -220,6 +227,7 @@ class Turn:
                 given_up = anyio.current_time() + wait > deadline
                 if given_up or (isinstance(busy, LettaRefused) and busy.status != _CONFLICT):
                     raise
+            trace.get_current_span().add_event("Letta is busy", {"seconds": wait})
             await anyio.sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from opentelemetry import trace
 from sqlalchemy import delete, func, or_, select, update
 
 from atlas_mcp.errors import InvalidInput, Unavailable
@@ -64,6 +65,8 @@ if TYPE_CHECKING:
 __all__ = ["FACT", "Facts", "Teller", "View", "Walker"]
 
 _CONSIDERED = 100
+_WALK = {"mlflow.spanType": "RETRIEVER", "atlas.memory.store": "neo4j"}
+_tracer = trace.get_tracer("atlas")
 _T = TypeVar("_T")
 
 
@@ -317,7 +320,9 @@ class Facts:
         found = None
         if self._walker is not None:
             try:
-                found = await self._walker.walk(way)
+                with _tracer.start_as_current_span("walk the graph", attributes=_WALK) as walking:
+                    found = await self._walker.walk(way)
+                    walking.set_attribute("atlas.memory.hits", len(found[0]) if found else 0)
             except Unavailable:
                 found = None
         async with self._record.read() as db:

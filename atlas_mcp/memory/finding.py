@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
+from opentelemetry import trace
 
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.memory.ranking import Candidates
@@ -17,8 +18,11 @@ from atlas_mcp.memory.tombstones import without_forgotten
 from atlas_mcp.memory.vector_filter import VectorFilter
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import numpy as np
     from numpy.typing import NDArray
+    from opentelemetry.trace import Span
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.memory.embedding import Query as Question
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.record import Record
 
+_tracer = trace.get_tracer("atlas")
 _FEWEST = 50
 _RELATED = 20
 
@@ -77,7 +82,7 @@ class Finder:
     ) -> tuple[Candidates, dict[int, float]]:
         """What the text finds and what is near: another process compares vectors while this one looks for words."""
         if self.questions is None or self.vectors is None or not self.questions.ranks:
-            return await by_text(db, scope, query, limit), {}
+            return await _worded(db, scope, query, limit), {}
         near: dict[int, float] = {}
         found = Candidates({})
 
@@ -87,7 +92,7 @@ class Finder:
         try:
             async with anyio.create_task_group() as beside:
                 beside.start_soon(compare, self.questions, self.vectors)
-                found = await by_text(db, scope, query, limit)
+                found = await _worded(db, scope, query, limit)
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # one record is asked by both: it fails for the same reason
         return found, near
@@ -96,7 +101,22 @@ class Finder:
         from atlas_mcp.memory.facts import Facts
 
         facts = Facts(scope.caller, self.record, scopes=scope.scopes or None)
-        return {hit.fact.id: hit.score for hit in await facts.related(db, query.text, _RELATED)}
+        with _looking("related facts", "graph") as looking:
+            found = {hit.fact.id: hit.score for hit in await facts.related(db, query.text, _RELATED)}
+            looking.set_attribute("atlas.memory.hits", len(found))
+            return found
+
+
+async def _worded(db: AsyncConnection, scope: Scope, query: Query, limit: int) -> Candidates:
+    with _looking("search words", db.dialect.name) as looking:
+        found = await by_text(db, scope, query, limit)
+        looking.set_attribute("atlas.memory.hits", len({*found.words, *found.letters}))
+        return found
+
+
+def _looking(what: str, store: str) -> AbstractContextManager[Span]:
+    attributes = {"mlflow.spanType": "RETRIEVER", "atlas.memory.store": store}
+    return _tracer.start_as_current_span(what, attributes=attributes)
 
 
 async def _near(questions: Questions, vectors: Near, scope: Scope, query: Query, limit: int) -> dict[int, float]:
@@ -110,9 +130,13 @@ async def _near(questions: Questions, vectors: Near, scope: Scope, query: Query,
         min_trust=scope.min_trust or None,
     )
     try:
-        asked = await questions.query(query.text)
+        with _tracer.start_as_current_span("embed the query", attributes={"mlflow.spanType": "EMBEDDING"}):
+            asked = await questions.query(query.text)
         if asked is None:
             return {}
-        return dict(await vectors.nearest(scope.caller, *asked, wanted, limit))
+        with _looking("nearest vectors", "record") as looking:
+            found = dict(await vectors.nearest(scope.caller, *asked, wanted, limit))
+            looking.set_attribute("atlas.memory.hits", len(found))
+            return found
     except AtlasError:
         return {}  # the words answer; get_status tells of the embedder and of the vectors

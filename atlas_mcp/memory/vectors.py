@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
+from opentelemetry import trace
 
 from atlas_mcp.memory.chroma.owner import Chroma
 from atlas_mcp.memory.chroma.place import SETTING, place
@@ -74,6 +75,7 @@ class Vectors:
 
         asked = Asked(caller.id, fingerprint, vector, wanted, limit)
         if self.chroma.ready and (found := await self._proposed(asked)) is not None:
+            trace.get_current_span().set_attribute("atlas.memory.store", "chroma")
             return found
         return await exact.nearest(asked)
 

@@ -1,8 +1,14 @@
 """Who is asking."""
 
+import hashlib
 from typing import Literal
 
 from atlas_mcp.model._base import Frozen
+
+
+def hashed_caller(caller: str) -> str:
+    """What is shown outside of the record instead of a caller's id: the same for the same, and telling nothing else."""
+    return f"user-{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
 
 
 class Caller(Frozen):

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from atlas_mcp.errors import IllegalChange
 from atlas_mcp.model._base import Frozen
@@ -76,6 +77,9 @@ class Run(Frozen):
     budget: Budget | None = None
     error: str | None = None
     trace_id: str | None = None
+    trace_ids: SkipJsonSchema[list[str]] = Field(default_factory=list[str])
+    """All traces that show something of it, the call that asked for it first. Not in the schema, which every client
+    reads in every conversation."""
     created_at: datetime
     updated_at: datetime
     note: str | None = Field(default=None, description="What to know or to do next, in words.")

@@ -17,6 +17,7 @@ from atlas_mcp.model.run import Progress
 from atlas_mcp.runs import journal, questions, rows, steps
 from atlas_mcp.runs.changes import Entry, Kept, Spent
 from atlas_mcp.runs.pen import Pen
+from atlas_mcp.runs.trace import question_span
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
@@ -131,8 +132,12 @@ class RunContext:
         await self.flush()
         await self._opened()
         try:
-            async with self._record.write(self.caller.id) as connection:
-                answer = await questions.wait(connection, self.run_id, self._executor, asking, key, self._deadline())
+            with question_span(asking) as answered:
+                async with self._record.write(self.caller.id) as connection:
+                    answer = await questions.wait(
+                        connection, self.run_id, self._executor, asking, key, self._deadline()
+                    )
+                answered(answer)
         except RunLost:
             self._lost()
             raise
@@ -149,10 +154,12 @@ class RunContext:
         await self.flush()
         await self._opened()
         try:
-            async with self._record.write(self.caller.id) as connection:
-                put = await questions.put(
-                    connection, self.run_id, self._executor, asking, key, self._deadline(), most=most
-                )
+            with question_span(asking) as answered:
+                async with self._record.write(self.caller.id) as connection:
+                    put = await questions.put(
+                        connection, self.run_id, self._executor, asking, key, self._deadline(), most=most
+                    )
+                answered(None)
         except RunLost:
             self._lost()
             raise

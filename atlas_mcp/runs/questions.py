@@ -19,6 +19,8 @@ from atlas_mcp.model.question import Question, fitting
 from atlas_mcp.model.run import ENDED
 from atlas_mcp.runs import rows, steps
 from atlas_mcp.runs.changes import Entry
+from atlas_mcp.runs.rows import traces
+from atlas_mcp.runs.trace import current_trace
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
@@ -137,7 +139,7 @@ async def answer(
         return Given(note=f"It was answered before, by {by}, with {last.answer[:_SHOWN]!r}: nothing was changed.")
     given = fitting(_question(opened[0]), text)
     entry = Entry("caller", "question_answered", f"The answer: {given[:_SHOWN]}", data={"question": opened[0].id})
-    return await _close(connection, run, opened[0].id, given, "caller", entry)
+    return await _close(connection, run, opened[0].id, given, "caller", entry, trace_ids=traces(run, current_trace()))
 
 
 async def overdue(connection: AsyncConnection) -> list[tuple[str, str]]:
@@ -163,11 +165,13 @@ async def expire(connection: AsyncConnection, run_id: str, question_id: str) -> 
     return (await _close(connection, run, question_id, row.safe, "deadline", entry)).goes_on
 
 
-async def _close(connection: AsyncConnection, run: RunRow, question_id: str, text: str, by: str, entry: Entry) -> Given:
+async def _close(
+    connection: AsyncConnection, run: RunRow, question_id: str, text: str, by: str, entry: Entry, **values: Any
+) -> Given:
     if not await _mark(connection, question_id, text, by):
         return Given(note="It was answered before: nothing was changed.")
     goes_on = run.status == "awaiting_answer" and run.id not in await open_of(connection, [run.id])
-    kept = {} if goes_on else {"progress": run.progress}
+    kept = values if goes_on else {**values, "progress": run.progress}
     await rows.move(connection, run, "working" if goes_on else run.status, entry, **kept)
     return Given(goes_on=goes_on)
 

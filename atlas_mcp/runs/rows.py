@@ -19,7 +19,7 @@ from atlas_mcp.model.run import ENDED, Progress, RunKind, RunStatus, change
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs import journal
 from atlas_mcp.runs.changes import Entry
-from atlas_mcp.runs.trace import trace_of
+from atlas_mcp.runs.trace import current_trace, trace_of
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ async def add(
         "needs": needs,
         "budget": order.input.get("budget"),
         "trace_id": trace_of(order.traceparent),
+        "trace_ids": traces(None, trace_of(order.traceparent)),
         "attempts": 1 if begun else 0,
         "last_seq": len(entries),
         "created_at": now,
@@ -170,13 +171,18 @@ async def stand(connection: AsyncConnection, run_id: str) -> RunRow:
 
 async def set_trace(connection: AsyncConnection, run_id: str, executor: str, trace_id: str) -> None:
     """Note the trace of the attempt that `executor` makes; RunLost if it makes none."""
-    done = await connection.execute(
-        update(_RUN)
-        .where(_RUN.c.id == run_id, _RUN.c.executor == executor, _RUN.c.status == "working")
-        .values(trace_id=trace_id)
-    )
-    if not done.rowcount:
+    row = await find(connection, run_id, lock=True)
+    if row.executor != executor or row.status != "working":
         raise RunLost(run_id)
+    await connection.execute(
+        update(_RUN).where(_RUN.c.id == run_id).values(trace_id=trace_id, trace_ids=traces(row, trace_id))
+    )
+
+
+def traces(row: RunRow | None, more: str | None) -> list[str]:
+    """The traces that show something of the run, the first first, with one that does now."""
+    known: list[str] = [*(row.trace_ids or ())] if row is not None else []
+    return [*known, more] if more and more not in known else known
 
 
 async def move(
@@ -235,7 +241,8 @@ async def cancel(connection: AsyncConnection, run_id: str, caller: str) -> RunRo
         return None
     done, total = row.progress.get("done", 0), row.progress.get("total", 0)
     kept = f" {done} of {total} turns were done; what they gave is kept." if total else ""
-    await move(connection, row, "cancelled", Entry("caller", "run_cancelled", f"Cancelled.{kept}"))
+    entry = Entry("caller", "run_cancelled", f"Cancelled.{kept}")
+    await move(connection, row, "cancelled", entry, trace_ids=traces(row, current_trace()))
     await connection.execute(_PASS, {"run": run_id})
     return row
 

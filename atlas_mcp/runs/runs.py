@@ -27,7 +27,7 @@ from atlas_mcp.runs.bells import Bells
 from atlas_mcp.runs.opening import Opening
 from atlas_mcp.runs.rows import Order, Taken
 from atlas_mcp.runs.runner import Runner
-from atlas_mcp.runs.trace import current_traceparent, trace_of
+from atlas_mcp.runs.trace import asked_from, trace_of
 from atlas_mcp.runs.watch import Watch
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Runs:
         providers it cannot do without: where one is missing, the run waits for a process that has them all. `on_run` is
         told the id before anything is stored: one who is cut off in the middle can look whether there is such a run."""
         run_id = _named(on_run)
-        order = Order(caller=caller, input=input, traceparent=current_traceparent())
+        order = Order(caller=caller, input=input, traceparent=asked_from(run_id, kind, goal, caller))
         here = self._can_do(kind, needs)
         slot = here and self._runner.take_slot(run_id, kind)
         executor = self._runner.name if here else None
@@ -165,7 +165,7 @@ class Runs:
             return Asked(await self.submit(caller, kind, goal, input, needs=needs, on_run=on_run))
         if on_run is not None:
             on_run(run_id)
-        order = Order(caller=caller, input=input, traceparent=current_traceparent())
+        order = Order(caller=caller, input=input, traceparent=asked_from(run_id, kind, goal, caller))
         me, begun_with = self._runner.name, [first(run_id)]
 
         async def store(connection: AsyncConnection) -> None:

@@ -1,5 +1,6 @@
 """The span of an attempt at a run. It belongs to the trace of the call that asked for the run, also when that call has
-long returned and in another process: one trace shows the call, every attempt, and all that was done.
+long returned and in another process: one trace shows the call, every attempt, and all that was done. A run that no call
+asked for has a trace of its own.
 """
 
 from __future__ import annotations
@@ -13,23 +14,52 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode, format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from atlas_mcp.model.caller import hashed_caller
+
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from opentelemetry.trace import Span
 
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.question import Asking
     from atlas_mcp.model.run import RunKind
     from atlas_mcp.runs.rows import Order
 
 _W3C = TraceContextTextMapPropagator()
+_tracer = trace.get_tracer("atlas")
 _GOAL_SHOWN = 10_000
 
 
-def current_traceparent() -> str | None:
-    """The span that is current, as W3C writes it; None without one."""
+def asked_from(run_id: str, kind: RunKind, goal: str, caller: Caller) -> str | None:
+    """The span that asks for the run, as W3C writes it: the current one; without one a root that is begun for the run
+    and ended at once, so that all attempts stand in one trace. None where nothing is recorded.
+    """
+    if trace.get_current_span().get_span_context().is_valid:
+        return current_traceparent()
+    attributes = {
+        **_described(run_id, kind, goal),
+        "mlflow.traceTag.mlflow.traceName": f"run {kind}",
+        "mlflow.traceTag.atlas.kind": "work",
+        "user.id": hashed_caller(caller.id),
+    }
+    root = _tracer.start_span(f"ask for {kind}", context=Context(), attributes=attributes)
+    root.set_status(Status(StatusCode.OK))
+    root.end()
+    return current_traceparent(trace.set_span_in_context(root, Context()))
+
+
+def current_traceparent(context: Context | None = None) -> str | None:
+    """The span that is current, or that of the context, as W3C writes it; None without one."""
     carrier: dict[str, str] = {}
-    _W3C.inject(carrier)
+    _W3C.inject(carrier, context)
     return carrier.get("traceparent")
+
+
+def current_trace() -> str | None:
+    """The id of the current trace as MLflow has it; None where nothing is recorded."""
+    here = trace.get_current_span()
+    return _shown(here) if here.is_recording() else None
 
 
 def trace_of(traceparent: str | None) -> str | None:
@@ -42,23 +72,12 @@ def trace_of(traceparent: str | None) -> str | None:
 def attempt_span(run_id: str, kind: RunKind, goal: str, order: Order, attempt: int) -> Generator[AttemptSpan]:
     """The current span while the body runs, ended with it. A body that sets no status was cancelled."""
     asked = _asked(order.traceparent)
-    own = {
-        "mlflow.traceTag.mlflow.traceName": f"run {kind}",
-        "mlflow.traceTag.atlas.run": run_id,
-        "mlflow.traceTag.atlas.kind": "work",
-    }
-    span = trace.get_tracer("atlas").start_span(
+    own = {"mlflow.traceTag.mlflow.traceName": f"run {kind}", "mlflow.traceTag.atlas.kind": "work"}
+    span = _tracer.start_span(
         f"run {kind}",
         context=asked or Context(),
         kind=SpanKind.INTERNAL,
-        attributes={
-            "mlflow.spanType": "WORKFLOW",
-            "mlflow.spanInputs": json.dumps({"goal": goal[:_GOAL_SHOWN]}, ensure_ascii=False),
-            "session.id": run_id,
-            "atlas.run": run_id,
-            "atlas.attempt": attempt,
-            **({} if asked else own),
-        },
+        attributes={**_described(run_id, kind, goal), "atlas.attempt": attempt, **({} if asked else own)},
     )
     kept = AttemptSpan(span)
     try:
@@ -90,6 +109,31 @@ class AttemptSpan:
         self._span.set_attribute("mlflow.traceTag.atlas.status", outcome)
         ok = outcome in ("completed", "awaiting_answer")
         self._span.set_status(Status(StatusCode.OK) if ok else Status(StatusCode.ERROR, text))
+
+
+@contextmanager
+def question_span(asking: Asking) -> Generator[Callable[[str | None], None]]:
+    """A span around putting a question; the body gives it the answer, or None where the run waits for one."""
+    asked = json.dumps({"asked_by": asking.asked_by, "kind": asking.kind, "text": asking.text}, ensure_ascii=False)
+    attributes = {"mlflow.spanType": "GUARDRAIL" if asking.kind == "approval" else "TASK", "mlflow.spanInputs": asked}
+    with _tracer.start_as_current_span(f"question of {asking.asked_by}", attributes=attributes) as span:
+
+        def answered(answer: str | None) -> None:
+            told = {"answer": answer, "waits": answer is None}
+            span.set_attribute("mlflow.spanOutputs", json.dumps(told, ensure_ascii=False))
+
+        yield answered
+
+
+def _described(run_id: str, kind: RunKind, goal: str) -> dict[str, str]:
+    return {
+        "mlflow.spanType": "WORKFLOW",
+        "mlflow.spanInputs": json.dumps({"goal": goal[:_GOAL_SHOWN]}, ensure_ascii=False),
+        "mlflow.traceTag.atlas.run": run_id,
+        "session.id": run_id,
+        "atlas.run": run_id,
+        "atlas.run.kind": kind,
+    }
 
 
 def _shown(span: Span) -> str | None:

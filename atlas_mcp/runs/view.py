@@ -63,6 +63,7 @@ def shown(
         budget=_budget(row),
         error=row.error,
         trace_id=row.trace_id,
+        trace_ids=[*(row.trace_ids or filter(None, [row.trace_id]))],
         created_at=row.created_at,
         updated_at=row.updated_at,
         note=" ".join(part for part in (note, own) if part) or None,

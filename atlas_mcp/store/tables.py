@@ -131,6 +131,7 @@ run = Table(
     Column("error", Text),
     Column("note", Text),
     Column("trace_id", String),
+    Column("trace_ids", JSON, comment="every trace that shows something of it: asked for, attempts, answers"),
     Column("executor", String, comment="id of the process that executes it; it holds the lock of that name"),
     Column("needs", JSON, nullable=False, comment="names of the model providers the run needs"),
     Column("attempts", Integer, nullable=False, default=0),

@@ -7,6 +7,7 @@ the next one has the same key, so that the turn is looked for before it is taken
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -16,6 +17,7 @@ from atlas_mcp.errors import AtlasError, LettaUnavailable, LockTimeout, ModelFai
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs.changes import Entry, Spent
 from atlas_mcp.teamwork.checks import shorten
+from atlas_mcp.watch.spans import span
 
 if TYPE_CHECKING:
     from atlas_mcp.teamwork.contract import Journal
@@ -54,18 +56,29 @@ async def attempts(
                 run.tell(Spent(used, turn_id(run.caller, numbered)))
             raise
 
+    why = ""
     for number in range(1, ATTEMPTS):
         try:
-            return await counted(_numbered(key, failures))
+            with _again(agent, number, why):
+                return await counted(_numbered(key, failures))
         except AtlasError as error:
             if not transient(error):
                 raise
             failures += isinstance(error, ModelFailed)
+            why = str(error)
             text = f"{agent} is tried again ({number + 1} of {ATTEMPTS}): {shorten(str(error), 300)}"
             going_on = turn_id(run.caller, _numbered(key, failures))
             run.tell(Entry(agent, "turn_retried", text, going_on, {}, f"{key}:retried:{number}", f"{key}:started"))
         await anyio.sleep(BACKOFF_SECONDS * 2 ** (number - 1))
-    return await counted(_numbered(key, failures))
+    with _again(agent, ATTEMPTS, why):
+        return await counted(_numbered(key, failures))
+
+
+def _again(agent: str, number: int, why: str) -> AbstractContextManager[object]:
+    """A span around every attempt but the first."""
+    if number == 1:
+        return nullcontext()
+    return span(f"retry {agent}", "CHAIN", {"attempt": number, "why": why}, atlas__agent=agent)
 
 
 def transient(error: AtlasError) -> bool:

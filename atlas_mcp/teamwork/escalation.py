@@ -73,7 +73,7 @@ async def see_through(job: Job, node: str, errand: Errand) -> tuple[str, Answere
         return worker, found
     if found.stopped:
         return worker, None
-    with span(f"escalate {worker}", inputs={"why": found.why}) as opened:
+    with span(f"escalate {worker}", "CHAIN", {"why": found.why}, atlas__team=errand.team) as opened:
         done = await _escalate(job, node, errand)
         outputs(opened, {"done_by": done[0]} if done else {"given_up": errand.given_up})
     return done or (worker, None)
@@ -83,7 +83,7 @@ async def _escalate(job: Job, node: str, errand: Errand) -> tuple[str, Answered[
     for level in _levels(job, errand.team):
         for number in range(1, ATTEMPTS + 1):
             key = f"{node}:{level.name}:{number}"
-            with span(f"decision of {level.agent or 'the caller'}", inputs={"failed": errand.failed}) as opened:
+            with span(f"decision of {level.agent or 'the caller'}", "GUARDRAIL", {"failed": errand.failed}) as opened:
                 decision = await (_decide if level.agent else _ask_person)(job, key, level, errand)
                 outputs(opened, decision)
             if decision is None:

@@ -43,6 +43,7 @@ from atlas_mcp.watch.spans import outputs, span
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
 
+_JUDGING = frozenset({"rate", "judge"})
 Node = Callable[[Job, str, Any], Awaitable[dict[str, Any]]]
 
 
@@ -123,10 +124,13 @@ def _node(name: str, do: Node, *, last: bool = False) -> Any:
 
         job = get_runtime(Job).context
         place = _place(name, state)
-        with span(_title(name, state), kind="TASK", inputs=_shown(state)) as opened:
+        kind = "EVALUATOR" if name in _JUDGING else "TASK"
+        marks = {"atlas.node": name, "atlas.team": cast("dict[str, Any]", state.get("part") or {}).get("team")}
+        with span(_title(name, state), kind, _shown(state), **marks) as opened:
             doing = partial(do, job, f"{job.run.run_id}:{place}", state)
             update, known = (await doing(), False) if last else await once(job.run, place, doing)
-            if known:
+            if known:  # an earlier attempt did it
+                opened.set_attribute("atlas.known", True)
                 job.catch_up(update.get("turns", {}))
             outputs(opened, update)
         return update

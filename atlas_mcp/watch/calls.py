@@ -5,12 +5,12 @@ neither arguments nor results, and hang each call below a span of the client's t
 root is always ours, whatever the client sends; a client's `traceparent` becomes a link. A failing call is recorded as
 failed, also when the tool answered with `isError`, and a cancelled one as cancelled. Other methods pass through.
 
-Nothing is raised because of tracing, and the call's own result and errors pass through untouched.
+Nothing is raised because of tracing. The call's errors pass through untouched, and so does its result, but that its
+`_meta` names the trace.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, cast
@@ -18,8 +18,9 @@ from typing import Any, Final, cast
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from atlas_mcp.model.caller import hashed_caller
 from atlas_mcp.watch.payload import clean
-from atlas_mcp.watch.spans import Span, failed, finish, outputs, start, within
+from atlas_mcp.watch.spans import Span, current_trace_id, failed, finish, outputs, start, tag, within
 
 CallNext = Callable[[Any], Awaitable[Any]]
 
@@ -29,6 +30,12 @@ READS: Final = frozenset(
 """The tools that change nothing: clients call them over and over, and their traces are to be told from the others."""
 
 KIND_TAG: Final = "mlflow.traceTag.atlas.kind"
+RUN_TAG: Final = "mlflow.traceTag.atlas.run"
+TRACE_META: Final = "atlas-mcp/trace_id"
+"""Where a result's `_meta` names the trace of its call."""
+
+_NAMED: Final = ("agent", "group", "project", "label")
+"""The arguments by which traces are told apart: attributes of the call's span, as `atlas.agent`."""
 
 _NAME_LIMIT: Final = 100
 _log = logging.getLogger(__name__)
@@ -54,6 +61,7 @@ class CallTracing:
                 raise
             if opened.is_recording():
                 _record(opened, result, self._caller and self._caller(ctx))
+                _name_trace(result)
             finish(opened)
             return result
 
@@ -74,15 +82,15 @@ class CallTracing:
             found["user.id"] = hashed_caller(caller)
         if client := _client_name(ctx):
             found["mlflow.traceTag.atlas.client"] = client
-        conversation = cast("Mapping[str, Any]", arguments).get("conversation") if isinstance(arguments, dict) else None
-        if isinstance(conversation, str) and conversation != "new":
+        given = cast("dict[str, Any]", arguments if isinstance(arguments, dict) else {})
+        if isinstance(conversation := given.get("conversation"), str) and conversation != "new":
             found["session.id"] = conversation
+        if isinstance(run_id := given.get("run_id"), str):
+            found[RUN_TAG] = run_id
+        for name in _NAMED:
+            if isinstance(value := given.get(name), str):
+                found[f"atlas.{name}"] = value
         return found
-
-
-def hashed_caller(caller: str) -> str:
-    """What traces show instead of a caller's id: the same for the same caller, and telling nothing else."""
-    return f"user-{hashlib.sha256(caller.encode()).hexdigest()[:16]}"
 
 
 def _client_name(ctx: Any) -> str | None:
@@ -103,11 +111,26 @@ def _links(ctx: Any) -> list[trace.Link] | None:
 
 def _record(opened: Span, result: Any, caller: str | None) -> None:
     try:
-        outputs(opened, _unnamed(_answer(result), caller))
+        answer = _answer(result)
+        outputs(opened, _unnamed(answer, caller))
+        if isinstance(answer, Mapping) and isinstance(run_id := cast("Mapping[str, Any]", answer).get("run_id"), str):
+            tag(opened, "atlas.run", run_id)
         if _part(result, "is_error", "isError") is True:
             failed(opened, f"the tool answered with an error: {_text(result)}")
     except Exception:  # noqa: BLE001 - a result of an odd shape is still the client's
         _log.debug("a result could not be recorded", exc_info=True)
+
+
+def _name_trace(result: Any) -> None:
+    """Say in the result's `_meta` which trace is its call's, also where the result has no field for it."""
+    try:
+        told: dict[str, Any] = {**(_part(result, "meta", "_meta") or {}), TRACE_META: current_trace_id()}
+        if isinstance(result, dict):
+            cast("dict[str, Any]", result)["_meta"] = told
+        else:
+            result.meta = told
+    except Exception:  # noqa: BLE001 - a result of an odd shape is still the client's
+        _log.debug("a result could not name its trace", exc_info=True)
 
 
 def _answer(result: Any) -> Any:

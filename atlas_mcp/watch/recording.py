@@ -14,6 +14,7 @@ not decide for us.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 import traceback
@@ -51,6 +52,7 @@ _MAX_LINKS: Final = 16
 _PLAIN: Final = (str, bool, int, float)
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _UNSET: Final = Status()
+_CANCELLED: Final = Status(StatusCode.ERROR, "cancelled")
 
 
 class Event(NamedTuple):
@@ -236,7 +238,11 @@ class Tracer(trace.Tracer):
         """As `start_span`, as the current one while the body runs."""
         began = self.start_span(name, context, kind, attributes, links, start_time)
         with trace.use_span(began, end_on_exit, record_exception, set_status_on_exception) as current:
-            yield current
+            try:
+                yield current
+            except (asyncio.CancelledError, GeneratorExit):
+                began.set_status(_CANCELLED)
+                raise
 
 
 class Recorder(trace.TracerProvider):

@@ -31,6 +31,7 @@ __all__ = [
     "current_trace_id",
     "failed",
     "finish",
+    "hits",
     "outputs",
     "session",
     "span",
@@ -86,7 +87,8 @@ def span(
     """Open a span around the body, below the current one, and end it with the body's status.
 
     `attributes` are set as given; two underscores in a name stand for a dot (`session__id`). Useful ones:
-    `session.id` (the conversation), `user.id`, `mlflow.traceTag.<name>` on a root. A root gives its trace its name.
+    `session.id` (the conversation), `user.id`, `atlas.memory.store` (where it is kept: `record`, `letta`, `graph`,
+    `chroma`), `mlflow.traceTag.<name>` on a root. A root gives its trace its name.
     The body's own exceptions pass through untouched.
     """
     return _Opened(start(name, kind, inputs, attributes))
@@ -129,6 +131,11 @@ def finish(opened: Span, error: BaseException | None = None) -> None:
 def outputs(opened: Span, value: object) -> None:
     """Record what the span's work gave."""
     _set(opened, "mlflow.spanOutputs", value, whole=True)
+
+
+def hits(opened: Span, number: int) -> None:
+    """Record how many a search in memory found."""
+    _set(opened, "atlas.memory.hits", number)
 
 
 def failed(opened: Span, reason: str) -> None:

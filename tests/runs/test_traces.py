@@ -58,9 +58,7 @@ async def executor(run: RunContext) -> RunOutcome:
     raise AssertionError
 
 
-async def test_a_run_belongs_to_the_trace_of_its_call_and_has_a_status(
-    opening: Any, me: Caller, spans: Taken
-) -> None:
+async def test_a_run_belongs_to_the_trace_of_its_call_and_has_a_status(opening: Any, me: Caller, spans: Taken) -> None:
     ids: dict[str, str] = {}
     with trace.get_tracer("atlas").start_as_current_span("the call") as call:
         async with opening(executor) as runs:
@@ -92,9 +90,7 @@ async def test_a_run_belongs_to_the_trace_of_its_call_and_has_a_status(
         assert len(turns) == 1
 
 
-async def test_an_attempt_that_waits_for_an_answer_did_not_fail(
-    opening: Any, me: Caller, spans: Taken
-) -> None:
+async def test_an_attempt_that_waits_for_an_answer_did_not_fail(opening: Any, me: Caller, spans: Taken) -> None:
     async with opening(executor) as runs:
         run_id = await runs.submit(me, "turn", "to ask", {"do": "ask"})
         with anyio.fail_after(DEADLINE):

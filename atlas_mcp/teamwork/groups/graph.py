@@ -74,7 +74,7 @@ def _node(name: str, do: Node) -> Any:
         who = state.get("agent")
         title = f"{name} {who}" if who else name
         place = f"{name}:{who or state['turns']}"
-        with span(title, kind="TASK", inputs=dict(state)) as opened:
+        with span(title, "TASK", dict(state), atlas__node=name, atlas__agent=who) as opened:
             update, _ = await once(job.run, place, partial(do, job, state))
             outputs(opened, update)
         return update

@@ -19,7 +19,7 @@ from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork.attempts import attempts
 from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.groups import prompts
-from atlas_mcp.watch.spans import outputs, span
+from atlas_mcp.watch.spans import hits, outputs, span
 
 if TYPE_CHECKING:
     from atlas_mcp.memory.condensing import Condensed
@@ -64,6 +64,7 @@ async def told(job: GroupJob, agent: str, upto: int, *, everything: bool = False
         model = partial(_by_librarian, job) if job.by_model else None
         found = await job.summaries.condense(talk, items, limits=LIMITS, counter=COUNTER, model=model)
         outputs(opened, _shown(found))
+        hits(opened, len(found.recent))
     if found.summary is None:
         return heard
     _tell(job, agent, found, found.summary.id)

@@ -50,6 +50,7 @@ def upgrade() -> None:
     )
     op.create_index("alert_time", "alert", ["raised_at"])
     op.create_index("turn_time", "turn", ["started_at"])
+    op.add_column("run", sa.Column("trace_ids", sa.JSON(), nullable=True))
     op.create_index("run_time", "run", ["created_at"])
     op.create_table(
         "sample",
