@@ -7,6 +7,7 @@ Prompts, evaluation sets and everything in the record stay. An MLflow elsewhere 
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sqlite3
 import time
@@ -20,12 +21,14 @@ from urllib.request import url2pathname
 from atlas_mcp.errors import Unavailable
 from atlas_mcp.store.locks import Locks
 from atlas_mcp.watch.sidecar import LOCK
+from atlas_mcp.watch.state import load_state, save_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from atlas_mcp.store.locks import Held
 
+_DAY: Final = 86_400.0
 _WAIT_SECONDS: Final = 90.0
 _POLL_SECONDS: Final = 0.2
 _BUSY_SECONDS: Final = 30.0
@@ -33,6 +36,8 @@ _PORTION: Final = 200
 _OF_A_RUN: Final = ("params", "tags", "metrics", "latest_metrics")
 _WORTH_BYTES: Final = 64 << 20
 """Free room in the file below which rewriting it is not worth while; MLflow uses it again."""
+
+_log = logging.getLogger("atlas.ingest")
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,28 @@ def prune_held(
                 problem = f"the file could not be made smaller: {error}"
     freed = max(0, size - _size(database)) + freed_files
     return Pruned(traces, runs, values, freed, problem)
+
+
+def prune_daily(home: Path, days: float) -> None:
+    """Once a day, delete what is older than so many days; 0 for never. For one who holds the carrier's lock.
+
+    Not at the first time, nor when more than a month seems to have passed, or less than nothing: then the clock may
+    have jumped, and what it calls old may be new.
+    """
+    spool, now = home / "spool", time.time()
+    state = load_state(spool)
+    passed = now - state.pruned_at
+    if not days or 0 <= passed < _DAY:
+        return
+    save_state(spool, state.model_copy(update={"pruned_at": now}))
+    if not 0 <= passed < 31 * _DAY:
+        return
+    try:
+        done = prune_held(home, before=now - days * _DAY)
+    except sqlite3.Error as error:
+        _log.warning("MLflow's database could not be pruned: %s", error)
+    else:
+        _log.info("pruned: %s", done)
 
 
 def _hold(home: Path) -> Held:
