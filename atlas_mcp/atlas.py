@@ -25,7 +25,7 @@ from atlas_mcp._history import open_history
 from atlas_mcp._keeper import RoomsKeeper, open_rooms
 from atlas_mcp._looking import look_at
 from atlas_mcp._memories import Remembering
-from atlas_mcp._pages import letta_app, open_traces_page
+from atlas_mcp._pages import letta_app, open_traces_page, prune_traces
 from atlas_mcp._portable import Portable
 from atlas_mcp._purging import purge
 from atlas_mcp._ratings import rate_text, rating_of
@@ -73,6 +73,7 @@ __all__ = [
     "open_atlas",
     "open_history",
     "open_traces_page",
+    "prune_traces",
     "refusing",
 ]
 

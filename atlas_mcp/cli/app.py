@@ -32,13 +32,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, worker, status, doctor, warm, traces, debug, letta, backup, restore):
+for command in (demo, serve, worker, status, doctor, warm, debug, letta, backup, restore):
     app.command()(command)
 for name, command in (("export", export), ("import", import_)):
     app.command(name)(command)
 app.add_typer(runs)
 app.add_typer(memory)
 app.add_typer(servers)
+app.add_typer(traces)
 
 _INTERRUPTED = 130
 
