@@ -13,8 +13,9 @@ from atlas_mcp.store.home import open_home
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
+    from atlas_mcp.model.house_state import HouseState
     from atlas_mcp.model.run import Run
     from atlas_mcp.runs.closely import Kept
     from atlas_mcp.runs.pruning import Pruned
@@ -69,6 +70,12 @@ class History:
         run = await self.run(run_id)
         async with self._record.read() as connection:
             return run, await closely.kept(connection, run_id)
+
+    async def state(self, since: datetime, until: datetime) -> HouseState:
+        """The state of the whole house between these moments; of tasks' goals only this caller's."""
+        from atlas_mcp.watch.house_state import house_state
+
+        return await house_state(self._record, self._caller, since, until)
 
     async def answer(self, run_id: str, answer: str) -> str:
         """Answer what the run asks, as `Atlas.answer_run` does: what came of it, in words."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from atlas_mcp.cli.plot import Plot
 from atlas_mcp.cli.turns_done import Bar, bars
 from atlas_mcp.model.result import PASS_MARK
 from atlas_mcp.model.run import ENDED
@@ -56,7 +57,7 @@ class Section:
     """A part of the report."""
 
     title: str
-    body: Grid | Chart | Prose
+    body: Grid | Chart | Prose | Plot
 
 
 @dataclass(frozen=True)

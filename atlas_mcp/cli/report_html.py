@@ -9,6 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from atlas_mcp.cli.plot import Plot, svg
 from atlas_mcp.cli.report import Chart, Grid, Prose, plain, took
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ th { color: var(--dim); font-weight: 600; } thead th { white-space: nowrap; }
 .track { background: var(--card); border-radius: .2rem; height: 1rem; }
 .bar { height: 1rem; border-radius: .2rem; min-width: 2px; }
 .done { background: var(--done); } .failed { background: var(--failed); }
+.plot { width: 100%; max-width: 44rem; height: auto; } .plot .axis { stroke: var(--line); }
+.plot .mark { fill: var(--dim); font-size: 11px; } .plot .dot { fill: var(--at-work); }
+.plot .line { fill: none; stroke: var(--at-work); stroke-width: 1.6; stroke-linejoin: round; }
 .unfinished { background: var(--unfinished); } .at-work { background: var(--at-work); }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -64,6 +68,8 @@ def _section(section: Section) -> str:
             body = _grid(section.body)
         case Chart():
             body = _chart(section.body)
+        case Plot():
+            body = svg(section.body, plain(section.title)) if section.body.points else "<p>no value</p>"
         case Prose():
             body = f'<div class="prose">{_text(section.body.text)}</div>'
     return f"<section>\n<h2>{_text(section.title)}</h2>\n{body}\n</section>"

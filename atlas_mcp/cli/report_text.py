@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from atlas_mcp.cli.plot import Plot, blocks, shown
 from atlas_mcp.cli.report import Chart, Grid, Prose, plain, took
 
 if TYPE_CHECKING:
@@ -40,14 +41,25 @@ def grid(body: Grid, *, whole: int = 0) -> Table:
     return table
 
 
-def _shown(body: Grid | Chart | Prose) -> RenderableType:
+def _shown(body: Grid | Chart | Prose | Plot) -> RenderableType:
     match body:
+        case Plot():
+            return Text(plotted(body))
         case Grid():
             return grid(body, whole=body.whole)
         case Prose():
             return Padding(Text(plain(body.text)), (1, 0, 0, 2))
         case Chart():
             return _chart(body)
+
+
+def plotted(plot: Plot) -> str:
+    """A figure over time in a line."""
+    if not plot.points:
+        return "no value"
+    values = [value for _, value in plot.points]
+    least, most, last = (shown(value, plot.unit) for value in (min(values), max(values), values[-1]))
+    return f"{blocks(plot)}  {least} to {most}, at last {last}"
 
 
 def _chart(chart: Chart) -> Table:

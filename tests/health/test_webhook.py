@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from atlas_mcp.errors import ConfigurationError, StoreUnavailable
+from atlas_mcp.model.status import Room
 from atlas_mcp.store.locks import Locks
 from atlas_mcp.store.record import Record
 from atlas_mcp.watch.alerts import rows, telling
@@ -141,7 +142,7 @@ async def test_while_it_hangs_looks_go_on_and_no_second_process_tells(
             tasks.cancel_scope.cancel()  # and the end of the process does not wait for it
 
 
-async def _all_well() -> list[object]:
+async def _all_well() -> list[Room]:
     return []
 
 
