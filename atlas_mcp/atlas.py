@@ -28,6 +28,7 @@ from atlas_mcp._memories import Remembering
 from atlas_mcp._pages import letta_app, open_traces_page, prune_traces
 from atlas_mcp._portable import Portable
 from atlas_mcp._purging import purge
+from atlas_mcp._prompts import Prompts, open_prompts
 from atlas_mcp._ratings import rate_text, rating_of
 from atlas_mcp._refusing import refusing
 from atlas_mcp._status import describe_status
@@ -69,11 +70,13 @@ __all__ = [
     "MAX_WAIT_SECONDS",
     "Atlas",
     "letta_app",
+    "Prompts",
     "look_at",
     "open_atlas",
     "open_history",
     "open_traces_page",
     "prune_traces",
+    "open_prompts",
     "refusing",
 ]
 

@@ -17,6 +17,7 @@ from atlas_mcp.cli.memory import memory
 from atlas_mcp.cli.portable import export, import_
 from atlas_mcp.cli.runs import runs
 from atlas_mcp.cli.serve import serve
+from atlas_mcp.cli.prompts import prompts
 from atlas_mcp.cli.servers import servers
 from atlas_mcp.cli.status import status
 from atlas_mcp.cli.traces import traces
@@ -41,6 +42,7 @@ app.add_typer(memory)
 app.add_typer(servers)
 app.add_typer(traces)
 
+app.add_typer(prompts)
 _INTERRUPTED = 130
 
 

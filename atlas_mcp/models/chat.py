@@ -92,7 +92,7 @@ class Models:
     def outside(self, handle: str) -> tuple[str, dict[str, str]]:
         """The model as MLflow reaches it: its URI there, and the variables it needs. See `models.outside`.
 
-        UnknownModel for what is not one of `handles()`; MissingKey, and ConfigurationError for what MLflow cannot reach.
+        UnknownModel for what is not one of `handles()`, MissingKey, ConfigurationError for what MLflow does not reach.
         """
         from atlas_mcp.models.outside import for_mlflow
 

@@ -26,7 +26,7 @@ _TICK = timedelta(microseconds=1)
 
 async def number_of(db: AsyncConnection, name: str, text: str) -> int | None:
     """The version that has this text; None if none has."""
-    same = (prompt.c.name == name, prompt.c.sha256 == _hash(text))
+    same = (prompt.c.name == name, prompt.c.sha256 == hash_of(text))
     return (await db.execute(select(func.min(prompt.c.version)).where(*same))).scalar_one()
 
 
@@ -36,10 +36,13 @@ async def versions_of(db: AsyncConnection, name: str) -> list[PromptVersion]:
     return [_version(row) for row in rows]
 
 
-async def newest(db: AsyncConnection) -> dict[str, int]:
-    """The number of each name's newest version."""
-    rows = await db.execute(select(prompt.c.name, func.max(prompt.c.version)).group_by(prompt.c.name))
-    return {row[0]: row[1] for row in rows}
+async def numbers(db: AsyncConnection) -> dict[str, dict[str, int]]:
+    """Every prompt's versions, by name and by the hash of the text, oldest first."""
+    found: dict[str, dict[str, int]] = {}
+    columns = select(prompt.c.name, prompt.c.sha256, prompt.c.version)
+    for row in await db.execute(columns.order_by(prompt.c.name, prompt.c.version)):
+        found.setdefault(row.name, {})[row.sha256] = row.version
+    return found
 
 
 async def leading(db: AsyncConnection) -> dict[str, PromptVersion]:
@@ -71,7 +74,7 @@ async def keep(
         evidence=evidence,
         made_at=max([datetime.now(UTC), *(_after(one) for one in known)]),
     )
-    await db.execute(insert(prompt).values(**made.model_dump(), sha256=_hash(text)))
+    await db.execute(insert(prompt).values(**made.model_dump(), sha256=hash_of(text)))
     return made, True
 
 
@@ -102,7 +105,8 @@ def _one(name: str, version: int) -> Any:
     return update(prompt).where(prompt.c.name == name, prompt.c.version == version)
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """By what a text is known."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

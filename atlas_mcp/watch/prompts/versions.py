@@ -16,6 +16,7 @@ from atlas_mcp.watch.prompts import rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from atlas_mcp.model.agent import AgentSpec
     from atlas_mcp.store.record import Record
@@ -60,12 +61,11 @@ class Versions:
         return version
 
 
-def tell(version: PromptVersion) -> None:
-    """Tell MLflow's registry of a version; of one that was promoted, that it leads from now on."""
-    since = version.promoted_at
+def tell(version: PromptVersion, *, since: datetime | None = None) -> None:
+    """Tell MLflow's registry of a version; with `since`, that it leads from then on."""
     notes.tell(
         notes.PromptNote(
-            key=f"{version.label} promoted {since.isoformat()}" if since else version.label,
+            key=f"prompt {version.label}{f' leads since {since.isoformat()}' if since else ''}",
             name=version.name,
             version=version.version,
             text=version.text,
