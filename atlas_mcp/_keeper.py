@@ -20,6 +20,7 @@ from atlas_mcp._config import alert_webhook, database, destination, model_config
 from atlas_mcp._groups import GroupRuns
 from atlas_mcp._health import watch_over
 from atlas_mcp._leading import follow, lead_by_record
+from atlas_mcp._quality import Quality
 from atlas_mcp._ratings import do_rating
 from atlas_mcp._rooms import Rooms, copying
 from atlas_mcp._team_tasks import do_team_task
@@ -110,6 +111,7 @@ class RoomsKeeper:
         self.models = self.local_models if here else ServedModels(self.model_config, settings.letta_model)
         self.destination = destination(settings)
         alert_webhook(settings)  # judged now, not when there is something to tell
+        self.quality = Quality()
         self.tracing: Tracing | None = None
         self.folders = ToolFolders(self.home.temporary, self.home_locks)
         self.toolbox = Toolbox(settings.tools, self.folders)
@@ -243,11 +245,12 @@ class RoomsKeeper:
             self.home,
             record,
             self.locks,
-            executors,
+            self.quality.over(executors),
             providers=self.models.providers(),
             answer_hours=self.settings.answer_hours,
             limits=Limits(self.settings.max_runs, self.settings.max_runs_per_caller),
         )
+        await stack.enter_async_context(self.quality.at_work())
         rooms.runs = await stack.enter_async_context(runs)
         if memory.redis is not None:
             memory.redis.bells.heard = rooms.runs.ring_far_too(memory.redis.bells.ring)

@@ -22,6 +22,7 @@ _ORDER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _PLAIN_PLEA = re.compile(_PLEA, re.IGNORECASE | re.DOTALL)
+_ABOUT_ORDERS = re.compile(r"\binject|\bprompts?\b|\binstructions?\b", re.IGNORECASE)
 
 
 def is_order(text: str) -> bool:
@@ -37,6 +38,11 @@ def orders(text: str) -> list[str]:
 def pleas(text: str) -> list[str]:
     """Those of the orders that can be nothing else: to forget one's task, or to give a score."""
     return _found(_PLAIN_PLEA, text)
+
+
+def about_orders(goal: str) -> bool:
+    """Whether orders may be what is asked for: then an answer may speak of them."""
+    return bool(_ABOUT_ORDERS.search(goal))
 
 
 def _found(pattern: re.Pattern[str], text: str) -> list[str]:

@@ -14,9 +14,9 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from atlas_mcp.model import wording
 from atlas_mcp.model.result import PASS_MARK
 from atlas_mcp.model.work import Draft, DraftSection, Verdict
-from atlas_mcp.teamwork import guards
 from atlas_mcp.teamwork.scores import per_rater, same
 
 TOP = 5.0
@@ -78,7 +78,7 @@ def _one_reason(verdict: Verdict, criteria: Sequence[str]) -> bool:
     """Whether at least two criteria were judged, for one reason. For a single criterion that says nothing."""
     asked = {same(c) for c in criteria}
     reasons = {same(s.criterion): s.reason for s in verdict.scores if same(s.criterion) in asked}
-    return len(reasons) > 1 and all(guards.same(a, b) for a, b in combinations(reasons.values(), 2))
+    return len(reasons) > 1 and all(wording.same(a, b) for a, b in combinations(reasons.values(), 2))
 
 
 def _spoilt(text: str, claim: str) -> str:

@@ -8,20 +8,15 @@ turns and the depth (how long a chain of answers to answers is) are bounded, whi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 from atlas_mcp.model.group import MAX_TURNS, Said, Stop
+from atlas_mcp.model.wording import is_receipt, same, words
 
 MAX_DEPTH = 24
 """Answers to answers in one chain. A group in which everybody speaks twice stays far below; deeper, nobody asked."""
-
-SAME = 0.9
-"""Share of words in common from which two texts say the same. Agents that loop reword a little; 0.9 leaves room for
-that, while two reports on one matter share at most about two thirds of their words."""
 
 REPEATS = 3
 """Times that one agent says the same before it counts: saying it again may be an answer, a third time is a loop."""
@@ -38,14 +33,6 @@ NEW_WORDS, STUCK_MESSAGES, BACKGROUND = 0.1, 4, 12
 """Four messages in a row, each a receipt or with fewer than one new word in ten: nothing is added any more. Messages of
 fewer than twelve words say too little to be measured, and count only as receipts."""
 
-RECEIPT_WORDS = 12
-_RECEIPT = re.compile(
-    r"\b(?:ok(?:ay)?|thanks?|thank you|noted|got it|understood|received|acknowledged?|will do|agreed|sounds good|"
-    r"you(?:'re| are) welcome|great|perfect|sure)\b",
-    re.IGNORECASE,
-)
-_WORD = re.compile(r"\w+")
-
 
 @dataclass(frozen=True)
 class Bounds:
@@ -53,11 +40,6 @@ class Bounds:
 
     turns: int = MAX_TURNS
     depth: int = MAX_DEPTH
-
-
-def is_receipt(text: str) -> bool:
-    """Whether the text only confirms that something arrived: short, no question, and worded as such."""
-    return len(words(text)) <= RECEIPT_WORDS and "?" not in text and bool(_RECEIPT.search(text))
 
 
 def may_answer(agent: str, message: Said) -> bool:
@@ -147,23 +129,9 @@ def _stuck(spoken: Sequence[Said], messages: Sequence[Said]) -> Stop | None:
     return Stop(pattern="stuck", reason=f"the last {STUCK_MESSAGES} messages added nothing new.")
 
 
-def same(one: str, other: str) -> bool:
-    """Whether two texts say the same in nearly the same words."""
-    mine, theirs = words(one), words(other)
-    if not mine or not theirs:
-        return not mine and not theirs
-    return len(mine & theirs) / len(mine | theirs) >= SAME
-
-
 def _adds_nothing(text: str, before: Sequence[str]) -> bool:
     mine = words(text)
     if len(mine) < BACKGROUND:
         return False
     known = frozenset[str]().union(*map(words, before))
     return len(mine - known) / len(mine) < NEW_WORDS
-
-
-@lru_cache(maxsize=512)
-def words(text: str) -> frozenset[str]:
-    """The words of the text, without their order and case."""
-    return frozenset(word.casefold() for word in _WORD.findall(text))

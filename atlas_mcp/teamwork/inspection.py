@@ -18,8 +18,9 @@ import anyio.to_thread
 from pydantic import TypeAdapter
 
 from atlas_mcp.model.lengths import length_of
-from atlas_mcp.model.orders import pleas
+from atlas_mcp.model.orders import about_orders, pleas
 from atlas_mcp.model.result import Check
+from atlas_mcp.model.wording import QUOTED, unquoted
 from atlas_mcp.model.work import Draft, Findings
 from atlas_mcp.runs.changes import Kept
 from atlas_mcp.teamwork.checks import flat, shorten, stands
@@ -38,13 +39,10 @@ POINTS_OUT = frozenset({"criteria"})
 """Checks that do not fail a text by themselves."""
 
 _CHECKS = TypeAdapter(list[Check])
-_QUOTED = re.compile(r"[“„«\"](?=\S)([^“”„«»\"\n]{8,2000})(?<=\S)[”“»\"]")
 _BRACKETS = re.compile(r"\[([^\[\]\n]{2,200})\](?!\()")
 _URL = re.compile(r"https?://[^\s)\]>\"”]+")
 _SOURCE_LIKE = re.compile(r"\.[A-Za-z]{2,5}$|^https?://|^source\b|\b(?:1[5-9]|20)\d\d[a-z]?$", re.IGNORECASE)
 _NAMES = re.compile(r"^(?:mentions?|names?|includes?|covers?|contains?|addresse?s?|discusse?s?) ", re.IGNORECASE)
-_ABOUT_ORDERS = re.compile(r"\binject|\bprompts?\b|\binstructions?\b", re.IGNORECASE)
-"""Goals whose subject orders may be: then a text may speak of them."""
 _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
@@ -111,7 +109,7 @@ def _inspect(task: TeamTask, draft: Draft, base: Grounds) -> list[Check]:
         found += _by_section("sources", draft, lambda text: _sources(text, base), "cites nothing that is not there")
         found += _by_section("quotations", draft, lambda text: _quotations(text, base), "every quotation was found")
         found += _by_section("numbers", draft, lambda text: _numbers(text, base), "every number was found")
-    if not _ABOUT_ORDERS.search(task.goal):
+    if not about_orders(task.goal):
         found += _by_section("orders", draft, _orders, "gives its raters no orders")
     return [*found, *_length(draft, task.criteria), *_criteria(draft, task.criteria)]
 
@@ -126,7 +124,7 @@ def _by_section(name: str, draft: Draft, look: Callable[[str], str], fine: str) 
 
 
 def _sources(text: str, base: Grounds) -> str:
-    outside = _QUOTED.sub(" ", text)
+    outside = unquoted(text)
     cited = [part.strip() for b in _BRACKETS.findall(outside) for part in re.split(r"[;,]", b)]
     unknown = [c for c in cited if _SOURCE_LIKE.search(c) and flat(c) not in base.sources and flat(c) not in base.flat]
     unknown += [url for url in _URL.findall(text) if flat(url.rstrip(".,;")) not in base.flat]
@@ -134,7 +132,7 @@ def _sources(text: str, base: Grounds) -> str:
 
 
 def _quotations(text: str, base: Grounds) -> str:
-    quoted = [q for q in _QUOTED.findall(text) if len(q.split()) >= QUOTED_WORDS]
+    quoted = [q for q in QUOTED.findall(text) if len(q.split()) >= QUOTED_WORDS]
     invented = [q for q in quoted if not stands(q, base.flat)]
     return f"quoted, but in no material and no report: {_listed(invented)}" if invented else ""
 
@@ -146,7 +144,7 @@ def _numbers(text: str, base: Grounds) -> str:
 
 
 def _orders(text: str) -> str:
-    found = pleas(_QUOTED.sub(" ", text))
+    found = pleas(unquoted(text))
     return f"speaks to its raters instead of its readers, which nothing supported: {_listed(found)}" if found else ""
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from atlas_mcp.model.group import MAX_TURNS, Said
-from atlas_mcp.teamwork.guards import Bounds, check, depth, is_receipt, may_answer, same
+from atlas_mcp.model.wording import is_receipt, same
+from atlas_mcp.teamwork.guards import Bounds, check, depth, may_answer
 
 REPORT = "The lamp burned at dusk on each of the forty nights that the log covers, says page {}."
 RISK = "Prices for oil doubled in winter because no boat came for weeks, so {} is the figure that I would not trust."
