@@ -85,11 +85,17 @@ class Evaluating:
 
     # -- examples
 
-    async def add(self, run_id: str, *, suite: str = DEFAULT_SET, expected: Expected | None = None) -> Example:
-        """Make an example of a run that is completed. UnknownRun, InvalidInput; see `rows.from_run`."""
+    async def add(
+        self, run_id: str, *, suite: str = DEFAULT_SET, expected: Expected | None = None, http: bool = False
+    ) -> Example:
+        """Make an example of a run that is completed, with `http` of a holder of the home's key.
+
+        UnknownRun, InvalidInput; see `rows.from_run`.
+        """
         _check_set(suite)
+        whose = "key:http" if http else self._caller
         async with self._record.write(self._caller) as db:
-            made = await rows.from_run(db, self._caller, run_id, suite, expected or Expected())
+            made = await rows.from_run(db, whose, run_id, suite, expected or Expected())
             await rows.add(db, self._caller, [made])
         return made
 

@@ -12,13 +12,16 @@ from atlas_mcp.cli.backup import backup, restore
 from atlas_mcp.cli.debug import debug
 from atlas_mcp.cli.demo import demo
 from atlas_mcp.cli.doctor import doctor
+from atlas_mcp.cli.evals import evals
+from atlas_mcp.cli.improve import improve
 from atlas_mcp.cli.letta import letta
 from atlas_mcp.cli.memory import memory
 from atlas_mcp.cli.portable import export, import_
+from atlas_mcp.cli.prompts import prompts
 from atlas_mcp.cli.runs import runs
 from atlas_mcp.cli.serve import serve
-from atlas_mcp.cli.prompts import prompts
 from atlas_mcp.cli.servers import servers
+from atlas_mcp.cli.state import report
 from atlas_mcp.cli.status import status
 from atlas_mcp.cli.traces import traces
 from atlas_mcp.cli.warm import warm
@@ -33,16 +36,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, worker, status, doctor, warm, debug, letta, backup, restore):
+for command in (demo, serve, worker, status, doctor, report, warm, debug, letta, backup, restore):
     app.command()(command)
 for name, command in (("export", export), ("import", import_)):
     app.command(name)(command)
 app.add_typer(runs)
 app.add_typer(memory)
+app.add_typer(evals)
+app.add_typer(improve)
+app.add_typer(prompts)
 app.add_typer(servers)
 app.add_typer(traces)
 
-app.add_typer(prompts)
 _INTERRUPTED = 130
 
 

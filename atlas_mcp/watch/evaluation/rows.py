@@ -36,7 +36,9 @@ async def from_run(db: AsyncConnection, caller: str, run_id: str, suite: str, ex
     an expected source that is none of its materials.
     """
     run = tables.run
-    row: Any = (await db.execute(select(run).where(run.c.id == run_id, run.c.caller == caller))).one_or_none()
+    columns = (run.c[name] for name in ("kind", "status", "input", "result", "usage", "created_at", "updated_at"))
+    query = select(*columns).where(run.c.id == run_id, run.c.caller == caller)
+    row: Any = (await db.execute(query)).one_or_none()
     if row is None:
         raise UnknownRun(run_id)
     if row.kind not in {"team_task", "turn"}:
