@@ -1,4 +1,4 @@
-"""Taking a text out of traces that are kept in the home: those in the spool, and those in MLflow's database there.
+"""Taking a text out of traces that are kept in the home: those in the spools, and those in MLflow's database there.
 
 Promise: a trace that holds the text is written anew without it, in all its spans, wherever they are by now; it keeps
 its shape, times and numbers. Traces of other callers stay as they are. It is done while nobody carries traces, under
@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.store.locks import Locks
 from atlas_mcp.watch.calls import hashed_caller
-from atlas_mcp.watch.sidecar import LOCK
+from atlas_mcp.watch.collector import Collector
+from atlas_mcp.watch.destination import Destination
 from atlas_mcp.watch.spool import waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from pathlib import Path
+
+    from atlas_mcp.store.locks import Held
 
     Mend = Callable[[Any, bool], Any]
 
@@ -51,15 +54,20 @@ def erase_traces(home: Path, mends: Mapping[str, Mend]) -> int:
     by_user = {hashed_caller(caller): mend for caller, mend in mends.items()}
     (home / "locks").mkdir(mode=0o700, parents=True, exist_ok=True)
     locks, deadline = Locks(home / "locks"), time.monotonic() + _WAIT_SECONDS
-    while (held := locks.try_hold(LOCK)) is None:
+    with _hold(locks, Destination.lock, deadline), _hold(locks, Collector.lock, deadline):
+        spools = [home / Destination.folder, home / Collector.folder]
+        files = [file.path for spool in spools for file in waiting(spool)]
+        files += [path for spool in spools for path in (spool / "aside").glob("*") if path.is_file()]
+        files += (home / "spool").glob("*.notes")  # those that wait for their traces
+        return _erase(files, home / "mlflow.db", by_user)
+
+
+def _hold(locks: Locks, name: str, deadline: float) -> Held:
+    while (held := locks.try_hold(name)) is None:
         if time.monotonic() > deadline:
             raise Busy
         time.sleep(_POLL_SECONDS)
-    with held:
-        files = [file.path for file in waiting(home / "spool")]
-        files += [path for path in (home / "spool" / "aside").glob("*") if path.is_file()]
-        files += (home / "spool").glob("*.notes")  # those that wait for their traces
-        return _erase(files, home / "mlflow.db", by_user)
+    return held
 
 
 def _erase(files: list[Path], database: Path, by_user: Mapping[str, Mend]) -> int:

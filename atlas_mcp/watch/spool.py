@@ -75,7 +75,8 @@ class SpoolWriter:
         return True
 
     def _put(self, name: str, body: bytes) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         draft = self._folder / f"{name}.tmp"
         try:
             draft.touch(mode=0o600)
