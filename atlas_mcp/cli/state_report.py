@@ -59,10 +59,13 @@ def _glance(state: HouseState) -> tuple[tuple[str, str], ...]:
     rated = [one.rating for one in state.tasks if one.rating is not None]
     facts = [
         ("runs", f"{runs:,}"),
-        ("turns", f"{turns:,}, of which {failed:,} failed"),
+        ("turns", f"{turns:,}, failed: {failed:,}"),
         ("cost", cost),
-        ("mean rating", f"{sum(rated) / len(rated):.2f} of 5, of {len(rated)} tasks" if rated else "no task was rated"),
-        ("alerts", f"{len(state.alerts)}, of which {standing} stand now"),
+        (
+            "mean rating",
+            f"{sum(rated) / len(rated):.2f} of 5 (tasks rated: {len(rated)})" if rated else "no task was rated",
+        ),
+        ("alerts", f"{len(state.alerts)}, standing now: {standing}"),
         ("the record", f"{state.record_bytes / (1 << 20):,.1f} MB"),
     ]
     return tuple(facts)
@@ -83,12 +86,17 @@ def _task(one: TaskLine) -> tuple[str, ...]:
 
 def _agent(one: AgentLine) -> tuple[str, ...]:
     median, p95 = (took(value) if value is not None else "" for value in (one.median, one.p95))
-    return one.agent, f"{one.turns:,}", f"{one.failed:,}", median, p95, f"{one.tokens:,}", f"${one.usd:,.4f}"
+    return one.agent, f"{one.turns:,}", f"{one.failed:,}", median, p95, f"{one.tokens:,}", _cost(one)
 
 
 def _model(one: ModelLine) -> tuple[str, ...]:
-    unknown = one.unpriced_tokens == one.tokens and one.tokens > 0
-    return one.model, f"{one.turns:,}", f"{one.tokens:,}", "unknown" if unknown else f"${one.usd:,.4f}"
+    return one.model, f"{one.turns:,}", f"{one.tokens:,}", _cost(one)
+
+
+def _cost(one: AgentLine | ModelLine) -> str:
+    if not one.unpriced_tokens:
+        return f"${one.usd:,.4f}"
+    return "unknown" if one.unpriced_tokens == one.tokens else f"${one.usd:,.4f} and more"
 
 
 def _alert(one: Alert) -> tuple[str, ...]:

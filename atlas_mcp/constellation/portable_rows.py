@@ -60,9 +60,10 @@ STAYING: tuple[Table, ...] = (
     memory_tables.forgotten,
     quality_tables.feedback,
     quality_tables.example,
+    quality_tables.alert,
 )
 """Those of them that are this home's: where the constellation is, what was spent here, what was to be forgotten, what
-people said of its work; no import undoes them."""
+people said of its work, what was told of it; no import undoes them."""
 _EPISODIC = LIFETIMES["episodic"] or timedelta()
 
 

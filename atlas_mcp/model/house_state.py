@@ -35,7 +35,8 @@ class TaskLine(Frozen):
 
 
 class AgentLine(Frozen):
-    """One agent's turns: of those that are done, the median and the 95th percentile in seconds."""
+    """One agent's turns: of those that are done, the median and the 95th percentile in seconds. `unpriced_tokens` are
+    those of models whose price is not known."""
 
     agent: str
     turns: int
@@ -44,6 +45,7 @@ class AgentLine(Frozen):
     p95: float | None
     tokens: int
     usd: float
+    unpriced_tokens: int
 
 
 class ModelLine(Frozen):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from atlas_mcp.model.house_state import AgentLine
 from atlas_mcp.store.tables import ledger, turn
@@ -34,24 +34,30 @@ async def agent_lines(db: AsyncConnection, since: datetime, until: datetime) -> 
         if one.status == "done" and one.finished_at is not None:
             took[one.agent].append(max(0.0, (one.finished_at - one.started_at).total_seconds()))
     spent = await _spent(db, since, until)
-    return [
-        AgentLine(
-            agent=agent,
-            turns=turns,
-            failed=failed[agent],
-            median=quantile(sorted(took[agent]), 0.5),
-            p95=quantile(sorted(took[agent]), 0.95),
-            tokens=spent.get(agent, (0, 0.0))[0],
-            usd=spent.get(agent, (0, 0.0))[1],
+    lines: list[AgentLine] = []
+    for agent, turns in sorted(count.items(), key=lambda pair: (-pair[1], pair[0])):
+        ordered = sorted(took[agent])
+        tokens, usd, unpriced = spent.get(agent, (0, 0.0, 0))
+        lines.append(
+            AgentLine(
+                agent=agent,
+                turns=turns,
+                failed=failed[agent],
+                median=quantile(ordered, 0.5),
+                p95=quantile(ordered, 0.95),
+                tokens=tokens,
+                usd=usd,
+                unpriced_tokens=unpriced,
+            )
         )
-        for agent, turns in sorted(count.items(), key=lambda pair: (-pair[1], pair[0]))
-    ]
+    return lines
 
 
-async def _spent(db: AsyncConnection, since: datetime, until: datetime) -> dict[str, tuple[int, float]]:
-    sums = (func.sum(ledger.c.tokens), func.coalesce(func.sum(ledger.c.usd), 0.0))
+async def _spent(db: AsyncConnection, since: datetime, until: datetime) -> dict[str, tuple[int, float, int]]:
+    """Tokens, dollars, and tokens without a price."""
+    unpriced = func.sum(case((ledger.c.usd.is_(None), ledger.c.tokens), else_=0))
+    sums = (func.sum(ledger.c.tokens), func.coalesce(func.sum(ledger.c.usd), 0.0), unpriced)
     joined = select(turn.c.agent, *sums).join_from(turn, ledger, ledger.c.turn == turn.c.id)
-    rows: list[Any] = list(
-        await db.execute(joined.where(turn.c.started_at.between(since, until)).group_by(turn.c.agent))
-    )
-    return {agent: (int(tokens), max(0.0, float(usd))) for agent, tokens, usd in rows}
+    query = joined.where(turn.c.started_at.between(since, until)).group_by(turn.c.agent)
+    rows: list[Any] = list(await db.execute(query))
+    return {agent: (int(tokens), max(0.0, float(usd)), int(free)) for agent, tokens, usd, free in rows}

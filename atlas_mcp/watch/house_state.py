@@ -142,7 +142,7 @@ async def _memory(db: AsyncConnection, since: datetime) -> list[Amount]:
     found = [Amount(what=f"memories, {kind.replace('_', ' ')}", total=total, new=int(n)) for kind, total, n in kinds]
     learned = (text(CURRENT), memory.c.run_id.is_not(None), memory.c.kind.in_(("long_term", "procedural")))
     total, fresh = (await db.execute(select(func.count(), new).where(*learned))).one()
-    found.append(Amount(what="of these learned from runs", total=total, new=int(fresh or 0)))
+    found.append(Amount(what="learned from runs, of these", total=total, new=int(fresh or 0)))
     for what, column in (("facts", fact.c.id), ("documents", document.c.id), ("passages", passage.c.id)):
         found.append(Amount(what=what, total=(await db.execute(select(func.count(column.distinct())))).scalar_one()))
     return found

@@ -81,7 +81,8 @@ async def test_the_state_of_a_day_is_what_was_recorded_in_it(record: Record) -> 
     assert (yours.goal, yours.seconds, yours.rating) == (None, 7200, None)
     librarian, writer = state.agents
     assert (librarian.agent, librarian.turns, librarian.failed, librarian.median) == ("librarian", 3, 1, 4.0)
-    assert (librarian.usd, librarian.tokens, writer.tokens) == (0.75, 200, 70)
+    assert (librarian.usd, librarian.tokens, librarian.unpriced_tokens) == (0.75, 200, 0)
+    assert (writer.usd, writer.tokens, writer.unpriced_tokens) == (0, 70, 70)
     priced = {one.model: (one.usd, one.tokens, one.unpriced_tokens) for one in state.models}
     assert priced == {"openai/scripted-1": (0.75, 200, 0), "ollama/unpriced": (0.0, 70, 70)}
     assert [one.run_id for one in state.alerts] == ["run_mine"]
