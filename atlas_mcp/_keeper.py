@@ -19,6 +19,7 @@ from atlas_mcp._chats import take_turn
 from atlas_mcp._config import alert_webhook, database, destination, model_config, stores
 from atlas_mcp._groups import GroupRuns
 from atlas_mcp._health import watch_over
+from atlas_mcp._improving import keep_improving
 from atlas_mcp._leading import follow, lead_by_record
 from atlas_mcp._quality import Quality
 from atlas_mcp._ratings import do_rating
@@ -197,6 +198,7 @@ class RoomsKeeper:
                     tasks.start_soon(tidy, self.opened)
                     tasks.start_soon(watch_over, self.opened)
                     tasks.start_soon(follow, self.opened)
+                    tasks.start_soon(keep_improving, self.opened)
                     await self._closing.wait()
                     tasks.cancel_scope.cancel()
                 self.opened = None

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from atlas_mcp._improving import fitting
+from atlas_mcp.constellation.tuned import tuned
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.prompt import PERSONA, TASK
 
@@ -39,12 +41,14 @@ async def follow(rooms: Rooms) -> None:
 
 
 async def lead_by_record(rooms: Rooms) -> None:
-    """Let those texts lead that the record says, for what begins from now on."""
+    """Let those texts lead, and those improvements count, that the record says, for what begins from now on."""
+    from atlas_mcp.watch.improving import rows as proposals
     from atlas_mcp.watch.prompts import rows
 
     async with rooms.record.look() as db:
         found = await rows.leading(db)
-    if found == rooms.promoted and rooms.versions.personas:
+        changes = await proposals.in_force(db)
+    if found == rooms.promoted and changes == rooms.changes and rooms.versions.personas:
         return
     roster = rooms.keeper.file_roster
     for version in found.values():
@@ -53,7 +57,8 @@ async def lead_by_record(rooms: Rooms) -> None:
     fit = {name: one.text for name, one in found.items() if not misfit(name, one.text, roster)}
     rooms.promoted = found
     rooms.openings = {name: text for name, text in fit.items() if name.startswith(TASK)}
-    rooms.use_roster(_led(roster, fit))
+    rooms.changes = changes
+    rooms.use_roster(tuned(_led(roster, fit), fitting(rooms.keeper, changes)))
 
 
 def filed(roster: Roster) -> dict[str, str]:

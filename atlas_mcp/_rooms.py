@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.knowledge import Recalled
     from atlas_mcp.model.prompt import PromptVersion
+    from atlas_mcp.model.proposal import Change
     from atlas_mcp.runs.runs import Runs
     from atlas_mcp.store.record import Record
     from atlas_mcp.watch.ledger import Ledger
@@ -54,6 +55,7 @@ class Rooms:
     reminders: Reminders = field(default_factory=Reminders)
     lent: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])
     promoted: dict[str, PromptVersion] = field(default_factory=dict["str", "PromptVersion"])
+    changes: list[Change] = field(default_factory=list["Change"])
     openings: dict[str, str] = field(default_factory=dict[str, str])
     _additions: dict[str, Additions] = field(default_factory=dict["str", "Additions"])
     _constellations: dict[str, Constellation] = field(default_factory=dict["str", "Constellation"])

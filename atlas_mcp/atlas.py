@@ -22,6 +22,7 @@ from atlas_mcp._feedback import FeedbackDesk
 from atlas_mcp._forgetting import Way
 from atlas_mcp._groups import Groups
 from atlas_mcp._history import open_history
+from atlas_mcp._improving import Improving, open_improving
 from atlas_mcp._keeper import RoomsKeeper, open_rooms
 from atlas_mcp._looking import look_at
 from atlas_mcp._memories import Remembering
@@ -69,11 +70,13 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_WAIT_SECONDS",
     "Atlas",
+    "Improving",
     "letta_app",
     "Prompts",
     "look_at",
     "open_atlas",
     "open_history",
+    "open_improving",
     "open_traces_page",
     "prune_traces",
     "open_prompts",

@@ -159,6 +159,7 @@ class Settings(BaseSettings):
         default=0.8, gt=0, le=1, description="Share of a budget whose use raises an alert; none switches it off."
     )
     alert_stores: bool = Field(default=True, description="Whether a store that is not well raises an alert.")
+    improve: bool = Field(default=False, description="Whether safe improvements are applied by themselves.")
     webhook_url: SecretStr | None = Field(default=None, description="An address that is told of alerts.")
     webhook_secret: SecretStr | None = Field(default=None, description="What the messages to it are signed with.")
     provider_keys: dict[str, SecretStr] = Field(

@@ -62,6 +62,7 @@ ROOTS = {
     "_refusing",
     "_reminding",
     "_keeper",
+    "_improving",
     "_looking",
     "_rooms",
     "_status",

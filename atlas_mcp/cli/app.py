@@ -42,6 +42,7 @@ for name, command in (("export", export), ("import", import_)):
     app.command(name)(command)
 app.add_typer(runs)
 app.add_typer(memory)
+app.add_typer(improve)
 app.add_typer(evals)
 app.add_typer(improve)
 app.add_typer(prompts)

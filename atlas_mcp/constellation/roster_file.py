@@ -45,6 +45,7 @@ class AgentEntry(Frozen):
     model: str | None = None
     pools: tuple[str, ...] | None = None
     needs: tuple[str, ...] | None = None
+    turn_seconds: float | None = None
 
 
 class TeamEntry(Frozen):

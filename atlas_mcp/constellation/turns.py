@@ -67,6 +67,10 @@ _UNKNOWN = "what became of it is not known"
 _NOTHING = Usage(cost_usd=0.0)
 
 
+class _TookTooLong(ModelFailed):
+    """Raised when a turn took longer than its agent may."""
+
+
 class Turns:
     """One caller's turns."""
 
@@ -219,7 +223,7 @@ class Turns:
     async def _run(self, job: Job) -> TurnResult:
         try:
             result = await self._in_time(job)
-        except BudgetSpent as error:
+        except (BudgetSpent, _TookTooLong) as error:
             await self._stopped(job, str(error))
             raise
         except AtlasError as error:
@@ -238,8 +242,11 @@ class Turns:
         return result
 
     async def _in_time(self, job: Job) -> TurnResult:
-        with anyio.move_on_after(self._ledger.time_left(job.reserved.run_id)):
+        left, own = self._ledger.time_left(job.reserved.run_id), job.spec.turn_seconds
+        with anyio.move_on_after(own if left is None or (own is not None and own < left) else left):
             return await self._answered(job)
+        if own is not None and (left is None or own < left):
+            raise _TookTooLong(f"{job.spec.name}'s turn took longer than its {own:g} seconds, and was given up.")
         raise self._ledger.out_of_time(job.reserved)
 
     async def _stopped(self, job: Job, why: str) -> None:

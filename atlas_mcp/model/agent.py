@@ -37,6 +37,7 @@ class AgentSpec(Frozen):
     """An agent as the roster describes it; `persona` is its written character, `pools` the tool pools it may use.
 
     `needs` names tools without which the agent has no work (a web researcher without web search gets no part).
+    `turn_seconds` is how long one turn of it may take at most; then it is given up, and has failed.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -48,6 +49,7 @@ class AgentSpec(Frozen):
     model: str | None = None
     pools: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    turn_seconds: float | None = Field(default=None, gt=0)
 
 
 class TeamSpec(Frozen):

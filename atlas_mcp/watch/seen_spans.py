@@ -19,6 +19,7 @@ from atlas_mcp.watch.spool import BrokenSpoolFile, read, waiting
 if TYPE_CHECKING:
     from pathlib import Path
 
+MOST_CALLS = 5_000
 _BUSY_SECONDS = 5.0
 _AT_ONCE = 200
 _HEX = 16
@@ -84,9 +85,12 @@ def spans_of(home: Path, traces: Collection[str]) -> Found:
 
 
 def tool_spans(home: Path, since_ns: int) -> Generator[Seen]:
-    """The tool calls in the home's MLflow database since then. Raises sqlite3.Error for one that cannot be read."""
-    query = "SELECT content, trace_id FROM spans WHERE type = 'TOOL' AND start_time_unix_nano >= ?"
-    yield from _selected(home, query, (since_ns,))
+    """The newest MOST_CALLS tool calls of agents in the home's MLflow database since then. Raises sqlite3.Error."""
+    query = (
+        "SELECT content, trace_id FROM spans WHERE type = 'TOOL' AND name LIKE 'execute_tool %' "
+        "AND start_time_unix_nano >= ? ORDER BY start_time_unix_nano DESC LIMIT ?"
+    )
+    yield from _selected(home, query, (since_ns, MOST_CALLS))
 
 
 def shown(value: Any) -> str:
