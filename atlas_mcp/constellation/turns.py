@@ -184,7 +184,7 @@ class Turns:
         asked_by: tuple[str, str] | None,
     ) -> TurnResult:
         row = begun.row
-        with self._marked_busy(row.agent), self._span(row) as opened:
+        with self._marked_busy(row.agent), self._span(row, reserved.run_id) as opened:
             try:
                 job = await self._prepared(begun, reserved, tools, on_event, on_answer)
                 if self._versions is not None:
@@ -359,15 +359,22 @@ class Turns:
             if held:
                 held.release()
 
-    def _span(self, row: TurnRow) -> AbstractContextManager[Span]:
+    def _span(self, row: TurnRow, run_id: str | None) -> AbstractContextManager[Span]:
+        spec = self._roster.agent(row.agent)
         return spans.span(
             f"turn {row.agent}",
             kind="AGENT",
             inputs=row.message,
-            session__id=row.conversation,
+            session__id=spans.session_of(row.conversation),
+            atlas__conversation=row.conversation,
             user__id=hashed_caller(self._caller.id),
             gen_ai__agent__name=row.agent,
             turn_id=row.id,
+            atlas__agent=row.agent,
+            atlas__team=spec.team,
+            atlas__run=run_id,
+            atlas__model=self._keeper.handle(spec),
+            atlas__again=not row.fresh,
         )
 
 

@@ -40,7 +40,7 @@ async def play(
         gen_ai__operation__name="invoke_agent",
         gen_ai__agent__name=agent["name"],
         gen_ai__agent__id=agent["id"],
-        gen_ai__conversation__id=ask.thread_id,
+        **spans.conversation(ask.thread_id),
     ) as span:
         for entry in resumed:
             await turn.send(entries.wire(entry)[0])

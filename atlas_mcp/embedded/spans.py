@@ -62,6 +62,14 @@ def span(name: str, kind: str, inputs: Callable[[], Any], **attributes: str | in
             )
 
 
+def conversation(thread_id: str) -> dict[str, str]:
+    """The attribute that names the conversation. None inside a span of the host program's: that tells what session its
+    work belongs to.
+    """
+    inside = trace.get_current_span().get_span_context().is_valid
+    return {} if inside else {"gen_ai__conversation__id": thread_id}
+
+
 def bounded(value: Any) -> str:
     """JSON of at most some 16,000 characters; a longer one becomes one JSON string of its beginning."""
     text = json.dumps(value, ensure_ascii=False, default=repr)

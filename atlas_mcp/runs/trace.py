@@ -9,7 +9,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from opentelemetry import trace
+from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode, format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _W3C = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer("atlas")
 _GOAL_SHOWN = 10_000
+_WHOLES = ("team_task", "rating")
+_SESSION = "atlas.session"
+"""The key of OpenTelemetry's context under which what is done below finds the session that it belongs to."""
 
 
 def asked_from(run_id: str, kind: RunKind, goal: str, caller: Caller) -> str | None:
@@ -49,10 +52,10 @@ def asked_from(run_id: str, kind: RunKind, goal: str, caller: Caller) -> str | N
     return current_traceparent(trace.set_span_in_context(root, Context()))
 
 
-def current_traceparent(context: Context | None = None) -> str | None:
+def current_traceparent(inside: Context | None = None) -> str | None:
     """The span that is current, or that of the context, as W3C writes it; None without one."""
     carrier: dict[str, str] = {}
-    _W3C.inject(carrier, context)
+    _W3C.inject(carrier, inside)
     return carrier.get("traceparent")
 
 
@@ -79,6 +82,9 @@ def attempt_span(run_id: str, kind: RunKind, goal: str, order: Order, attempt: i
         kind=SpanKind.INTERNAL,
         attributes={**_described(run_id, kind, goal), "atlas.attempt": attempt, **({} if asked else own)},
     )
+    # The conversations that a task opens for its agents are part of one whole; a turn's or a talk's own is its session.
+    inside = {_SESSION: run_id} if kind in _WHOLES else {}
+    token = context.attach(Context({**context.get_current(), **inside}))
     kept = AttemptSpan(span)
     try:
         with trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
@@ -86,6 +92,7 @@ def attempt_span(run_id: str, kind: RunKind, goal: str, order: Order, attempt: i
     finally:
         kept.settle("cancelled", "cancelled")
         span.end()
+        context.detach(token)
 
 
 class AttemptSpan:
@@ -130,20 +137,20 @@ def _described(run_id: str, kind: RunKind, goal: str) -> dict[str, str]:
         "mlflow.spanType": "WORKFLOW",
         "mlflow.spanInputs": json.dumps({"goal": goal[:_GOAL_SHOWN]}, ensure_ascii=False),
         "mlflow.traceTag.atlas.run": run_id,
-        "session.id": run_id,
+        **({"session.id": run_id} if kind in _WHOLES else {}),
         "atlas.run": run_id,
         "atlas.run.kind": kind,
     }
 
 
 def _shown(span: Span) -> str | None:
-    context = span.get_span_context()
-    return f"tr-{format_trace_id(context.trace_id)}" if context.is_valid else None
+    here = span.get_span_context()
+    return f"tr-{format_trace_id(here.trace_id)}" if here.is_valid else None
 
 
 def _asked(traceparent: str | None) -> Context | None:
     """The span that asked for the run, as a parent; None where nobody's trace asked."""
     if traceparent is None:
         return None
-    context = _W3C.extract({"traceparent": traceparent}, Context())
-    return context if trace.get_current_span(context).get_span_context().is_valid else None
+    asked = _W3C.extract({"traceparent": traceparent}, Context())
+    return asked if trace.get_current_span(asked).get_span_context().is_valid else None

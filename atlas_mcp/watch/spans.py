@@ -32,8 +32,10 @@ __all__ = [
     "failed",
     "finish",
     "hits",
+    "in_session",
     "outputs",
     "session",
+    "session_of",
     "span",
     "start",
     "tag",
@@ -178,6 +180,22 @@ def session(conversation: str) -> None:
     root = context.get_value(_ROOT)
     if isinstance(root, Span):
         _set(root, "session.id", conversation)
+
+
+def session_of(conversation: str) -> str:
+    """The session that a turn in that conversation belongs to: the task's or the talk's that it is part of, if any."""
+    whole = context.get_value("atlas.session")
+    return whole if isinstance(whole, str) else conversation
+
+
+@contextmanager
+def in_session(conversation: str) -> Generator[None]:
+    """Let what is done in the body belong to that session, whatever conversations it opens."""
+    token = context.attach(context.set_value("atlas.session", conversation))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 def current_trace_id() -> str | None:

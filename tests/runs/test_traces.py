@@ -70,7 +70,7 @@ async def test_a_run_belongs_to_the_trace_of_its_call_and_has_a_status(opening: 
                 for run_id in ids.values():
                     _ = [event async for event in runs.follow(run_id)]
             shown = {do: (await runs.get(me, run_id)).trace_id for do, run_id in ids.items()}
-    roots = {s.attributes["session.id"]: s for s in spans.get_finished_spans() if s.name == "run turn" and s.attributes}
+    roots = {s.attributes["atlas.run"]: s for s in spans.get_finished_spans() if s.name == "run turn" and s.attributes}
     expected = {
         "work": (StatusCode.OK, None),
         "fail": (StatusCode.ERROR, "no answer."),

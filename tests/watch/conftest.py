@@ -30,7 +30,10 @@ print(json.dumps([
         "id": t.info.trace_id, "name": t.info.tags.get("mlflow.traceName"), "state": t.info.state.value,
         "tags": dict(t.info.tags), "metadata": dict(t.info.trace_metadata), "preview": t.info.request_preview,
         "spans": [{"name": s.name, "type": s.span_type, "status": s.status.status_code.value,
-                   "said": s.status.description, "inputs": s.inputs, "outputs": s.outputs} for s in t.data.spans],
+                   "said": s.status.description, "inputs": s.inputs, "outputs": s.outputs,
+                   "id": s.span_id, "parent": s.parent_id, "start": s.start_time_ns, "end": s.end_time_ns,
+                   "attributes": {k: v for k, v in s.attributes.items() if not k.startswith("mlflow.span")},
+                   "links": [link.trace_id for link in s.links or ()]} for s in t.data.spans],
     }
     for t in found
 ]))

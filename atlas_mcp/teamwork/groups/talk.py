@@ -24,7 +24,7 @@ from atlas_mcp.teamwork.groups import background, rows
 from atlas_mcp.teamwork.groups.job import GroupJob
 from atlas_mcp.teamwork.groups.meeting import open_meeting
 from atlas_mcp.teamwork.own_task import in_own_task
-from atlas_mcp.watch.spans import outputs, span
+from atlas_mcp.watch.spans import in_session, outputs, span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -85,7 +85,8 @@ async def _run(run: RunContext, order: GroupOrder, house: House) -> RunOutcome:
         async with house.locks.hold(f"tend-{order.conversation}"):
             meeting = await open_meeting(house.record, order.conversation, run.run_id, house.agents.server)
             return await background.tend(_job(run, order, house, meeting), order.tend)
-    with span(f"group {group.name}", kind="WORKFLOW", inputs=order.message, run_id=run.run_id) as opened:
+    marks = {"atlas.run": run.run_id, "atlas.group": group.name, "session.id": order.conversation}
+    with in_session(order.conversation), span(f"group {group.name}", "WORKFLOW", order.message, **marks) as opened:
         async with house.locks.hold(group_lock(order.conversation)):
             outcome = await _talked(run, order, house)
         outputs(opened, outcome)

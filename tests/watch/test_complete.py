@@ -1,0 +1,212 @@
+"""What a host's calls leave in MLflow, read back through MLflow: all that was done, in one trace for each call."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import pytest
+
+from atlas_mcp.errors import ModelFailed
+from atlas_mcp.watch.calls import TRACE_META
+from atlas_mcp.watch.spans import span
+from atlas_mcp.watch.spool import read, waiting
+from atlas_mcp.watch.tracing import Tracing, open_tracing
+from tests.main_job.hosts import Host, ended, host, until_event
+from tests.teamwork.scripted_agents import ScriptedAgents, do, found, give
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+
+Stored = Callable[[str], list[dict[str, Any]]]
+Ingest = Callable[..., subprocess.CompletedProcess[str]]
+
+TEXT = "Tea is grown in Assam. It came to Europe in 1610.\n\n" * 20
+SECRET = "hunter2-very-secret-value"
+
+
+async def stored_in(home: Path, ingest: Ingest, stored_traces: Stored) -> list[dict[str, Any]]:
+    done = await anyio.to_thread.run_sync(ingest, home)
+    assert done.returncode == 0, done.stderr
+    return await anyio.to_thread.run_sync(stored_traces, f"sqlite:///{home / 'mlflow.db'}")
+
+
+def rows(tracing: Tracing) -> list[dict[str, Any]]:
+    assert tracing.flush(5)
+    return [dict(row) for file in waiting(tracing.home / "spool") for row in read(file.path).spans]
+
+
+def shown(trace: dict[str, Any], *names: str) -> list[dict[str, Any]]:
+    return [one for one in trace["spans"] if one["name"].startswith(names)]
+
+
+def until_spooled(home: Path, name: bytes) -> None:
+    deadline = time.monotonic() + 60
+    while not any(name in file.path.read_bytes() for file in waiting(home / "spool")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+async def a_days_calls(server: Host) -> dict[str, dict[str, Any]]:
+    """A chat, a talk, shared and searched knowledge, a rating, and a task that asks before it works."""
+    done = {
+        "chat": await server.call("chat_with_agent", agent="librarian", message="Please remember: my name is Ada."),
+        "talk": await server.call("chat_with_group", group="sounding_board", message="Is tea good?"),
+        "share": await server.call("share_knowledge", name="Tea", text=TEXT),
+        "search": await server.call("search_memory", query="tea"),
+        "rating": await server.call("rate_text", text="Tea is good. " * 30),
+    }
+    task = {"goal": "Where is tea grown?", "materials": [{"name": "tea", "text": TEXT}], "approve_plan": True}
+    asked = await server.call("run_team_task", **task, wait_seconds=40)
+    assert asked["status"] == "awaiting_answer", asked
+    await server.call("answer_run", run_id=asked["run_id"], answer="approve")
+    return {**done, "asked": asked, "task": await ended(server, asked["run_id"])}
+
+
+async def test_calls_agents_models_tools_memory_ratings_and_questions_are_all_in_the_traces(
+    ready_home: Path, ingest: Ingest, stored_traces: Stored
+) -> None:
+    async with host(ready_home) as server:
+        done = await a_days_calls(server)
+    traces = await stored_in(ready_home, ingest, stored_traces)
+    by_id = {trace["id"]: trace for trace in traces}
+    for trace in traces:
+        ids = {one["id"] for one in trace["spans"]}
+        assert [one["name"] for one in trace["spans"] if not one["parent"]] == [trace["name"]]
+        assert {one["parent"] for one in trace["spans"] if one["parent"]} <= ids, "no span hangs in the air"
+        assert {one["status"] for one in trace["spans"]} == {"OK"}
+        assert trace["metadata"]["mlflow.trace.user"].startswith("user-")
+
+    chat = by_id[done["chat"]["trace_id"]]
+    assert Counter(one["type"] for one in chat["spans"]) >= Counter(AGENT=2, CHAT_MODEL=2, TOOL=2, MEMORY=1)
+    assert chat["metadata"]["mlflow.trace.session"] == done["chat"]["conversation"]
+    [turn] = shown(chat, "turn librarian")
+    assert turn["attributes"]["atlas.agent"] == "librarian"
+    assert turn["attributes"]["atlas.model"] == "atlas/offline"
+    assert any(name.startswith("persona.librarian/") for name in turn["attributes"]["atlas.prompts"])
+    assert chat["tags"]["atlas.run"]
+    assert json.loads(chat["metadata"]["mlflow.trace.tokenUsage"])["total_tokens"] > 0
+
+    talk = by_id[done["talk"]["trace_id"]]
+    assert talk["metadata"]["mlflow.trace.session"] == done["talk"]["conversation"]
+    assert len(shown(talk, "turn ")) >= 2
+
+    [search] = [trace for trace in traces if trace["name"] == "search_memory"]
+    stores = {one["attributes"].get("atlas.memory.store") for one in search["spans"]}
+    assert stores >= {"record", "sqlite", "graph", "letta"}
+    [asked] = shown(search, "search memory")
+    assert asked["attributes"]["atlas.memory.hits"] == len(done["search"]["hits"]) > 0
+    assert [one["type"] for one in shown(search, "search knowledge")] == ["RETRIEVER"]
+    [share] = [trace for trace in traces if trace["name"] == "share_knowledge"]
+    assert [one["type"] for one in shown(share, "share knowledge")] == ["MEMORY"]
+    assert len(shown(by_id[done["rating"]["trace_id"]], "turn ")) >= 2
+
+    run, task = done["task"], by_id[done["task"]["trace_id"]]
+    assert task["name"] == "run_team_task"
+    assert task["tags"]["atlas.run"] == run["run_id"]
+    assert task["tags"]["atlas.status"] == "completed"
+    assert task["metadata"]["mlflow.trace.session"] == run["run_id"]
+    assert len(shown(task, "run team_task")) == 2, "until it asked, and from the answer on"
+    assert {one["attributes"]["atlas.run"] for one in shown(task, "turn ")} == {run["run_id"]}
+    assert {one["attributes"].get("atlas.team") for one in shown(task, "turn ")} >= {"research", "writing", "rating"}
+    assert {one["type"] for one in shown(task, "rate ", "judge")} == {"EVALUATOR"}
+    first, last = sorted(shown(task, "question of atlas"), key=lambda one: one["start"])
+    assert (first["type"], first["outputs"]["waits"]) == ("GUARDRAIL", True)
+    assert last["outputs"] == {"answer": "approve", "waits": False}
+    [answer] = [trace for trace in traces if trace["name"] == "answer_run"]
+    assert run["trace_ids"] == [task["id"], answer["id"]]
+    assert answer["tags"]["atlas.run"] == run["run_id"]
+
+
+async def test_a_run_that_goes_on_in_another_process_stays_in_the_trace_of_its_call(
+    ready_home: Path, ingest: Ingest, stored_traces: Stored
+) -> None:
+    async with host(ready_home, ATLAS_OFFLINE_DELAY="0.15") as server:
+        run = await server.call("run_team_task", goal="Where is tea grown?", wait_seconds=0)
+        await until_event(server, run["run_id"], "turn_finished", times=2)
+        await anyio.to_thread.run_sync(until_spooled, ready_home, b'"turn ')
+        server.kill()
+    async with host(ready_home) as server:
+        done = await ended(server, run["run_id"])
+    assert done["status"] == "completed", done["error"]
+    traces = await stored_in(ready_home, ingest, stored_traces)
+    [task] = [trace for trace in traces if trace["name"] == "run_team_task"]
+    assert done["trace_ids"] == [done["trace_id"]] == [task["id"]]
+    assert {one["attributes"]["atlas.attempt"] for one in shown(task, "run team_task")} == {2}, "the first never ended"
+    agents = {event["actor"] for event in done["events"] if event["type"] == "turn_finished"}
+    assert {one["attributes"]["atlas.agent"] for one in shown(task, "turn ")} == agents
+    assert any(one["attributes"].get("atlas.known") for one in task["spans"]), "what was done before is not done again"
+
+
+async def test_secrets_and_long_inputs_of_a_call_reach_no_file_of_the_traces(
+    ready_home: Path, ingest: Ingest, stored_traces: Stored
+) -> None:
+    message = f"api_key={SECRET} and Bearer {SECRET}99 and https://u:{SECRET}@host/ and sk-{SECRET}"
+    async with host(ready_home) as server:
+        await server.client.call_tool("chat_with_agent", {"agent": "librarian", "message": message})
+        await server.client.call_tool("search_memory", {"query": "x", "password": SECRET})
+        refused = await server.client.call_tool("chat_with_agent", {"agent": "librarian", "message": "x" * 10_000_000})
+        assert refused.is_error
+        assert (refused.meta or {})[TRACE_META].startswith("tr-")
+    spooled = b"".join(file.path.read_bytes() for file in waiting(ready_home / "spool"))
+    traces = await stored_in(ready_home, ingest, stored_traces)
+    assert [t["state"] for t in sorted(traces, key=lambda t: t["spans"][0]["start"])] == ["OK", "ERROR", "ERROR"]
+    with closing(sqlite3.connect(ready_home / "mlflow.db")) as connection:
+        kept = "\n".join(connection.iterdump())
+    assert SECRET.encode() not in spooled
+    assert SECRET not in kept
+    assert "[redacted]" in kept
+    assert len(kept) < 2_000_000
+
+
+async def test_a_retry_and_an_escalation_are_spans_with_their_reasons(home: Path, tmp_path: Path) -> None:
+    agents = ScriptedAgents()
+    agents.on("research_lead", "Delegation", give("reader"))
+    agents.on("reader", "Findings", ModelFailed("overloaded", transient=True), ModelFailed("broken"))
+    agents.on("research_lead", "Decision", {"action": "another", "worker": "checker", "reason": "reader failed"})
+    agents.on("checker", "Findings", found("found by the checker"))
+    with open_tracing(home) as tracing:
+        result, _ = await do(agents, tmp_path)
+        assert result.passed
+        by_name = {row["name"]: row for row in rows(tracing)}
+    retry, escalation, decision = (by_name[n] for n in ("retry reader", "escalate reader", "decision of research_lead"))
+    assert "overloaded" in json.loads(retry["attributes"]["mlflow.spanInputs"])["why"]
+    assert (retry["status"], retry["said"]) == (2, "ModelFailed: broken")
+    assert "broken" in escalation["attributes"]["mlflow.spanInputs"]
+    assert json.loads(escalation["attributes"]["mlflow.spanOutputs"]) == {"done_by": "checker"}
+    assert decision["parent"] == escalation["span"]
+    assert escalation["attributes"]["atlas.team"] == "research"
+
+
+def test_a_clock_that_is_set_meanwhile_neither_turns_a_span_round_nor_takes_it_out_of_its_call(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, jump = time.time_ns, 0
+    monkeypatch.setattr(time, "time_ns", lambda: real() + jump)
+    with open_tracing(home) as tracing:
+        with span("call"):
+            for jump in (-3_600 * 10**9, 3_600 * 10**9):
+                with span(f"step {jump}"):
+                    pass
+        by_name = {row["name"]: row for row in rows(tracing)}
+    call = by_name.pop("call")
+    assert len(by_name) == 2
+    for step in by_name.values():
+        assert call["start"] <= step["start"] <= step["end"] <= call["end"]
+    assert call["end"] - call["start"] < 600 * 10**9
+
+
+def test_a_text_with_any_line_separator_stays_one_span(home: Path) -> None:
+    odd = "one\u2028two\u2029three\x85four\x0bfive\x0csix\r\nseven\x1eeight"
+    with open_tracing(home) as tracing:
+        with span("odd", inputs=odd):
+            pass
+        [row] = rows(tracing)
+    assert json.loads(row["attributes"]["mlflow.spanInputs"]) == odd
