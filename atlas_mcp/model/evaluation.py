@@ -30,7 +30,7 @@ class Difference(Frozen):
         default=None, description="Hedges' g of paired differences; None where all differ alike, or none does."
     )
     p: float = Field(ge=0, le=1, description="How often chance alone gives a difference as large.")
-    p_adjusted: float = Field(ge=0, le=1, description="The same with all scores of the family in view (Holm).")
+    p_adjusted: float = Field(ge=0, le=1, description="The same with all scores of its family in view.")
     verdict: Verdict
     needed: int | None = Field(
         default=None, description="Examples that a difference as seen takes to be told from noise; None if unknown."

@@ -9,12 +9,19 @@ from statistics import fmean
 import pytest
 
 from atlas_mcp.errors import InvalidInput
+from atlas_mcp.model.evaluation import Comparison
 from atlas_mcp.watch.evaluation import paired
-from atlas_mcp.watch.evaluation.paired import Score, compare, fewest, hedges_g, needed, sign_flip
+from atlas_mcp.watch.evaluation.paired import Score, fewest, hedges_g, needed, sign_flip, step_down
 
 RATING = Score("rating")
 CHECKS = Score("checks")
 SECONDS = Score("seconds", "expense", "s")
+
+
+def compare(a: str, b: str, pairs: dict[Score, list[tuple[float, float]]], alpha: float = 0.05) -> Comparison:
+    """The comparison of values that belong to the same examples in each score."""
+    by_example = {score: {f"e{n}": pair for n, pair in enumerate(both)} for score, both in pairs.items()}
+    return paired.compare(a, b, by_example, alpha=alpha)
 
 
 def by_all_signs(differences: list[float]) -> float:
@@ -131,18 +138,38 @@ def test_five_examples_tell_nothing_however_large_the_difference() -> None:
     assert compare("old", "new", {RATING: [(1.0, 5.0)] * 6}).quality == "better"
 
 
-def test_several_scores_are_held_against_a_stricter_level_but_not_by_those_that_never_differ() -> None:
+def test_several_scores_are_held_against_a_stricter_level_but_not_by_those_that_say_the_same() -> None:
     six = [(3.0, 4.0)] * 6
-    wavering = [(3.0, 3.0 + d) for d in (0.4, -0.4, 0.2, -0.3, 0.1, 0.1)]
-    assert compare("a", "b", {RATING: six, CHECKS: wavering}).quality == "noise"  # 2/64 twice is over 0.05
+    against = [(1.0, 1.0 + d) for d in (0.5, -0.4, 0.3, -0.6, 0.2, -0.1)]
+    assert compare("a", "b", {RATING: six, CHECKS: six}).quality == "better"
     assert compare("a", "b", {RATING: six, CHECKS: [(1.0, 1.0)] * 6}).quality == "better"
     assert compare("a", "b", {RATING: six, SECONDS: [(1.0, 1.1), (2.0, 1.0)] * 3}).quality == "better"
+    alone = compare("a", "b", {CHECKS: [(0.0, d) for d in (1, 1, 1, 1, 1, 1, 1, 0.1, -0.9)]}).of("checks")
+    beside = compare(
+        "a",
+        "b",
+        {CHECKS: [(0.0, d) for d in (1, 1, 1, 1, 1, 1, 1, 0.1, -0.9)], RATING: [*against, *against[:3]]},
+    ).of("checks")
+    assert alone is not None
+    assert beside is not None
+    assert alone.p == beside.p == alone.p_adjusted < beside.p_adjusted <= 2 * alone.p
 
 
-def test_holm_corrects_step_by_step() -> None:
-    scores = [Score(name) for name in "abcd"]
-    found = paired.holm(dict(zip(scores, (0.01, 0.04, 0.03, 0.005), strict=True)))
-    assert [found[s] for s in scores] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+def test_the_p_of_several_scores_is_that_of_the_smallest_over_all_sign_changes_step_by_step() -> None:
+    chance = random.Random(11)
+    ds = {Score(name): [chance.gauss(0.3 * n, 1) for _ in range(7)] for n, name in enumerate("abc")}
+
+    def alone(signs: tuple[int, ...]) -> dict[Score, float]:
+        return {s: by_all_signs([x * d for x, d in zip(signs, one, strict=True)]) for s, one in ds.items()}
+
+    seen, every = alone((1,) * 7), [alone(signs) for signs in _signs(7)]
+    ordered, before, expected = sorted(ds, key=lambda score: seen[score]), 0.0, dict[Score, float]()
+    for n, score in enumerate(ordered):
+        share = sum(min(one[s] for s in ordered[n:]) <= seen[score] for one in every) / len(every)
+        before = expected[score] = max(before, share)
+    found = step_down({score: {str(n): d for n, d in enumerate(one)} for score, one in ds.items()})
+    assert found == pytest.approx(expected)
+    assert any(found[score] > seen[score] for score in ds)
 
 
 def test_the_effect_and_the_examples_needed_are_those_of_the_formulas() -> None:
@@ -151,7 +178,7 @@ def test_the_effect_and_the_examples_needed_are_those_of_the_formulas() -> None:
     assert hedges_g([1.0]) is None
     assert needed(0.5, 0.05) == 34  # a paired t-test takes as many: Cohen's tables give 34
     assert fewest(0.05) == 6
-    assert fewest(0.05, tests=2) == 7
+    assert fewest(0.01) == 8
 
 
 @pytest.mark.parametrize(

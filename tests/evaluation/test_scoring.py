@@ -88,7 +88,9 @@ def test_several_attempts_at_an_example_are_one_value_their_mean() -> None:
     example = chat(1)
     twice = [Attempt(example="ex-1", repeat=n, status="completed", scores={"rating": n + 1.0}) for n in (1, 2)]
     once = [Attempt(example="ex-1", status="completed", scores={"rating": 4.0})]
-    assert pairs(evaluation("a", twice, [example]), evaluation("b", once, [example])) == {Score("rating"): [(2.5, 4.0)]}
+    assert pairs(evaluation("a", twice, [example]), evaluation("b", once, [example])) == {
+        Score("rating"): {"ex-1": (2.5, 4.0)}
+    }
 
 
 def test_examples_are_paired_by_what_they_ask_and_others_are_left_out_which_is_said() -> None:

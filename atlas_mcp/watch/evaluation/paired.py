@@ -15,18 +15,23 @@ With at most EXACT examples every subset is looked at. With more, DRAWS of them 
 same counts hold with DRAWS + 1 for 2^n (B. Phipson, G. K. Smyth, Permutation p-values should never be zero, 2010).
 With n examples p is at least 2^(1-n): under six of them nothing can be told at 5 %, and the text says so.
 
-Several scores are corrected by Holm's step-down method (S. Holm, Scand. J. Statist. 6, 1979, 65-70), in two families:
-how good, and what it took. A score in which no example differs could not reach any level, and does not count as a test
-(R. E. Tarone, Biometrics 46, 1990, 515-522). The effect is the mean of d over its standard deviation, with Hedges'
+Several scores are corrected by step-down minP (P. H. Westfall, S. S. Young, Resampling-Based Multiple Testing, 1993,
+algorithm 2.8), in two families: how good, and what it took. The signs of an example are turned in all its scores at
+once, so that scores that say the same cost nothing, as they would by Holm's method: in the order of their p, a score's
+adjusted one is how often the smallest p of it and those after it is as small as seen, and at least the one before it.
+A score in which no example differs has p = 1, and costs the others nothing either.
+
+The effect is the mean of d over its standard deviation, with Hedges'
 correction for few examples, 1 - 3/(4(n-1) - 1). How many examples a difference as seen would take at 80 % power:
 ((z(1-alpha/2) + z(0.8)) / effect)^2 + z(1-alpha/2)^2 / 2 (W. C. Guenther, Amer. Statist. 35, 1981, 243-244), alpha
-divided by the tests of the family.
+being that of one score.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_left
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import TYPE_CHECKING
@@ -41,7 +46,7 @@ ALPHA = 0.05
 POWER = 0.8
 EXACT = 14
 """Examples up to which all subsets are looked at: 16,383 of them."""
-DRAWS = 19_999
+DRAWS = 9_999
 SEED = 1979
 _TINY = 1e-9
 
@@ -65,23 +70,23 @@ class Found:
 
 
 def compare(
-    a: str, b: str, pairs: Mapping[Score, Sequence[tuple[float, float]]], *, alpha: float = ALPHA
+    a: str, b: str, pairs: Mapping[Score, Mapping[str, tuple[float, float]]], *, alpha: float = ALPHA
 ) -> Comparison:
-    """What B is beside A, from each score's (value of A, value of B) for every example that both did.
+    """What B is beside A, from each score's (value of A, value of B) by every example that both did.
 
     InvalidInput without a score, for a score without a pair, for a value that is no finite number, and for an `alpha`
     outside 0 to 0.5. The same pairs always give the same comparison.
     """
     _check(pairs, alpha)
-    found = {score: sign_flip([y - x for x, y in both], alpha) for score, both in pairs.items()}
+    differences_of = {score: {e: y - x for e, (x, y) in both.items()} for score, both in pairs.items()}
+    found = {score: sign_flip([*ds.values()], alpha) for score, ds in differences_of.items()}
     differences: list[Difference] = []
     families: tuple[Family, ...] = ("quality", "expense")
     for family in families:
         own = [score for score in pairs if score.family == family]
-        tests = [score for score in own if _differs(pairs[score])]
-        adjusted = holm({score: found[score].p for score in tests})
+        adjusted = step_down({score: differences_of[score] for score in own})
         differences += [
-            _difference(score, pairs[score], found[score], adjusted.get(score, 1.0), alpha, max(1, len(tests)))
+            _difference(score, [*pairs[score].values()], found[score], max(found[score].p, adjusted[score]), alpha)
             for score in own
         ]
     quality = _joined(d.verdict for d in differences if d.family == "quality")
@@ -98,14 +103,9 @@ def sign_flip(differences: Sequence[float], alpha: float = ALPHA) -> Found:
     """The test and the interval of the mean difference; see the module."""
     n = len(differences)
     tiny = _TINY * math.fsum(map(abs, differences))
-    if n <= EXACT:
-        sums, sizes = [0.0], [0]
-        for d in differences:
-            sums += [s + d for s in sums]
-            sizes += [k + 1 for k in sizes]
-        subsets = list(zip(sums[1:], sizes[1:], strict=True))
-    else:
-        subsets = _drawn(differences)
+    masks = _masks(n)
+    sums, sizes = _sums(differences, masks), [mask.bit_count() for mask in masks]
+    subsets = [*zip(sums, sizes, strict=True)][1:]
     total = len(subsets) + 1
     up = (1 + sum(s <= tiny for s, _ in subsets)) / total
     down = (1 + sum(s >= -tiny for s, _ in subsets)) / total
@@ -116,27 +116,33 @@ def sign_flip(differences: Sequence[float], alpha: float = ALPHA) -> Found:
     return Found(min(1.0, 2 * min(up, down)), means[k - 1], means[-k])
 
 
-def holm(ps: Mapping[Score, float]) -> dict[Score, float]:
-    """Each p with all of them in view: what may be held against one level."""
+def step_down(differences: Mapping[Score, Mapping[str, float]]) -> dict[Score, float]:
+    """Each score's p with all of them in view; see the module. The keys of the differences are their examples."""
+    examples = sorted({example for ds in differences.values() for example in ds})
+    ps = {score: _flipped([ds.get(e, 0.0) for e in examples]) for score, ds in differences.items()}
+    ordered = sorted(ps, key=lambda score: ps[score][0])
     adjusted: dict[Score, float] = {}
+    smallest = [1.0] * max(map(len, ps.values()), default=0)
+    for score in reversed(ordered):  # from the last: the smallest of a score and those after it
+        smallest = [*map(min, smallest, ps[score])]
+        adjusted[score] = sum(one <= ps[score][0] for one in smallest) / len(smallest)
     highest = 0.0
-    for rank, (name, p) in enumerate(sorted(ps.items(), key=lambda item: item[1])):
-        highest = max(highest, min(1.0, p * (len(ps) - rank)))
-        adjusted[name] = highest
+    for score in ordered:
+        adjusted[score] = highest = max(highest, adjusted[score])
     return adjusted
 
 
-def fewest(alpha: float, tests: int = 1) -> int:
+def fewest(alpha: float) -> int:
     """The examples without which no difference can be told from noise, however large it is."""
-    return math.ceil(1 + math.log2(tests / alpha) - _TINY)
+    return math.ceil(1 - math.log2(alpha) - _TINY)
 
 
-def needed(effect: float, alpha: float, tests: int = 1) -> int:
+def needed(effect: float, alpha: float) -> int:
     """The examples at which an effect of that size is seen four times out of five."""
     normal = NormalDist()
-    z = normal.inv_cdf(1 - alpha / tests / 2)
+    z = normal.inv_cdf(1 - alpha / 2)
     count = ((z + normal.inv_cdf(POWER)) / effect) ** 2 + z * z / 2
-    return max(fewest(alpha, tests), math.ceil(count))
+    return max(fewest(alpha), math.ceil(count))
 
 
 def hedges_g(differences: Sequence[float]) -> float | None:
@@ -147,17 +153,37 @@ def hedges_g(differences: Sequence[float]) -> float | None:
     return fmean(differences) / spread * (1 - 3 / (4 * (n - 1) - 1))
 
 
-def _drawn(differences: Sequence[float]) -> list[tuple[float, int]]:
-    """DRAWS subsets that are not empty, as their sums and sizes."""
-    chance, n = random.Random(SEED), len(differences)  # noqa: S311 - a seeded draw, no secret
-    drawn: list[tuple[float, int]] = []
-    while len(drawn) < DRAWS:
+def _masks(n: int) -> Sequence[int]:
+    """Subsets of n examples as bits, the empty one first: all there are, or DRAWS of the others."""
+    if n <= EXACT:
+        return range(1 << n)
+    chance, drawn = random.Random(SEED), [0]  # noqa: S311 - a seeded draw, no secret
+    while len(drawn) <= DRAWS:
         if bits := chance.getrandbits(n):
-            drawn.append((math.fsum(d for i, d in enumerate(differences) if bits >> i & 1), bits.bit_count()))
+            drawn.append(bits)
     return drawn
 
 
-def _check(pairs: Mapping[Score, Sequence[tuple[float, float]]], alpha: float) -> None:
+def _sums(differences: Sequence[float], masks: Sequence[int]) -> list[float]:
+    """The sum of each subset."""
+    if len(differences) > EXACT:
+        return [math.fsum(d for i, d in enumerate(differences) if mask >> i & 1) for mask in masks]
+    sums = [0.0]
+    for d in differences:
+        sums += [s + d for s in sums]
+    return sums
+
+
+def _flipped(differences: Sequence[float]) -> list[float]:
+    """The p as seen, and then those that there would be with the signs of each subset turned."""
+    masks, total = _masks(len(differences)), math.fsum(differences)
+    unit = _TINY * math.fsum(map(abs, differences)) or 1.0  # what differs by less is the same
+    sizes = [round(abs(total - 2 * s) / unit) for s in _sums(differences, masks)]
+    ordered = sorted(sizes)
+    return [1 - bisect_left(ordered, size) / len(ordered) for size in sizes]
+
+
+def _check(pairs: Mapping[Score, Mapping[str, tuple[float, float]]], alpha: float) -> None:
     if not 0 < alpha <= 0.5:
         raise InvalidInput(f"{alpha} is no level.", argument="alpha", next_step="Give one such as 0.05.")
     if not pairs or not all(pairs.values()):
@@ -167,7 +193,7 @@ def _check(pairs: Mapping[Score, Sequence[tuple[float, float]]], alpha: float) -
             next_step="Run both on the same set.",
         )
     for score, both in pairs.items():
-        if not all(math.isfinite(value) for pair in both for value in pair):
+        if not all(math.isfinite(value) for pair in both.values() for value in pair):
             raise InvalidInput(f"a value of {score.name!r} is no finite number.", argument="pairs")
 
 
@@ -176,14 +202,14 @@ def _differs(both: Sequence[tuple[float, float]]) -> bool:
 
 
 def _difference(
-    score: Score, both: Sequence[tuple[float, float]], found: Found, adjusted: float, alpha: float, tests: int
+    score: Score, both: Sequence[tuple[float, float]], found: Found, adjusted: float, alpha: float
 ) -> Difference:
     ds = [y - x for x, y in both]
     mean, effect = fmean(ds), hedges_g(ds)
     verdict = _verdict(mean if score.family == "quality" else -mean, adjusted, alpha)
     wanted = None
     if verdict == "noise" and _differs(both):
-        wanted = needed(effect, alpha, tests) if effect else fewest(alpha, tests) if effect is None and mean else None
+        wanted = needed(effect, alpha) if effect else fewest(alpha) if effect is None and mean else None
     told = Difference(
         score=score.name, family=score.family, examples=len(both), mean_a=fmean(x for x, _ in both),
         mean_b=fmean(y for _, y in both), difference=mean, low=found.low, high=found.high, effect=effect, p=found.p,

@@ -65,20 +65,20 @@ def scores(example: Example, attempt: Attempt) -> dict[str, float]:
     return found
 
 
-def pairs(a: Evaluation, b: Evaluation) -> dict[Score, list[tuple[float, float]]]:
-    """Each score's values of A and B, for every example that asks for the same in both and that both were scored on.
+def pairs(a: Evaluation, b: Evaluation) -> dict[Score, dict[str, tuple[float, float]]]:
+    """Each score's values of A and B, by the id in A of every example that both were scored on and that is the same.
 
     What was rated by different raters is not paired by its ratings.
     """
     of_a, of_b = a.by_example(), b.by_example()
     in_b = {example.digest: example.id for example in b.examples}
     both = [(e.id, in_b[e.digest]) for e in a.examples if e.digest in in_b]
-    found: dict[Score, list[tuple[float, float]]] = {}
+    found: dict[Score, dict[str, tuple[float, float]]] = {}
     for score in SCORES:
         if score.name in BY_RATERS and a.judge != b.judge:
             continue
-        values = [(of_a.get(x, {}).get(score.name), of_b.get(y, {}).get(score.name)) for x, y in both]
-        kept = [(x, y) for x, y in values if x is not None and y is not None]
+        values = {x: (of_a.get(x, {}).get(score.name), of_b.get(y, {}).get(score.name)) for x, y in both}
+        kept = {x: (one, other) for x, (one, other) in values.items() if one is not None and other is not None}
         if kept:
             found[score] = kept
     return found
