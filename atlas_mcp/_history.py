@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, cast, get_args
 
 from atlas_mcp._config import database
+from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.run import ENDED, RunStatus
 from atlas_mcp.store.home import open_home
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-    from datetime import datetime, timedelta
+    from collections.abc import AsyncGenerator, Callable
+    from datetime import date, datetime, timedelta
 
+    from atlas_mcp.model.agent import Roster
+    from atlas_mcp.model.costs import Costs, CostsBy
     from atlas_mcp.model.house_state import HouseState
     from atlas_mcp.model.run import Run
     from atlas_mcp.runs.closely import Kept
@@ -32,14 +36,16 @@ async def open_history(settings: Settings, *, http: bool = False) -> AsyncGenera
     if elsewhere is None:
         home.prepare_databases()
     async with open_record(home.path, elsewhere) as record:
-        yield History(record, "key:http" if http else f"local:{home.local_id}")
+        roster = partial(load_roster, settings.roster or home.own_roster)
+        yield History(record, "key:http" if http else f"local:{home.local_id}", roster)
 
 
 class History:
     """One caller's runs."""
 
-    def __init__(self, record: Record, caller_id: str) -> None:
+    def __init__(self, record: Record, caller_id: str, roster: Callable[[], Roster]) -> None:
         self._record = record
+        self._roster = roster
         self._caller = Caller(id=caller_id)
 
     async def list(self, *, status: str | None = None, limit: int = 20) -> list[Run]:
@@ -76,6 +82,14 @@ class History:
         from atlas_mcp.watch.house_state import house_state
 
         return await house_state(self._record, self._caller, since, until)
+
+    async def costs(self, by: CostsBy, since: date, until: date) -> Costs:
+        """What all callers spent on these days, both included; named are only this caller's tasks and projects."""
+        from atlas_mcp.watch.costs import costs
+
+        teams = {agent.name: agent.team or "" for agent in self._roster().agents}
+        async with self._record.read() as connection:
+            return await costs(connection, self._caller, by, since, until, lambda agent: teams.get(agent, ""))
 
     async def answer(self, run_id: str, answer: str) -> str:
         """Answer what the run asks, as `Atlas.answer_run` does: what came of it, in words."""

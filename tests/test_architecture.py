@@ -65,6 +65,7 @@ ROOTS = {
     "_improving",
     "_looking",
     "_rooms",
+    "_run_notes",
     "_status",
     "_survey",
     "_tidying",

@@ -9,6 +9,7 @@ import typer
 
 from atlas_mcp import __version__
 from atlas_mcp.cli.backup import backup, restore
+from atlas_mcp.cli.costs import costs
 from atlas_mcp.cli.debug import debug
 from atlas_mcp.cli.demo import demo
 from atlas_mcp.cli.doctor import doctor
@@ -36,13 +37,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, worker, status, doctor, report, warm, debug, letta, backup, restore):
+for command in (demo, serve, worker, status, doctor, report, costs, warm, debug, letta, backup, restore):
     app.command()(command)
 for name, command in (("export", export), ("import", import_)):
     app.command(name)(command)
 app.add_typer(runs)
 app.add_typer(memory)
-app.add_typer(improve)
 app.add_typer(evals)
 app.add_typer(improve)
 app.add_typer(prompts)

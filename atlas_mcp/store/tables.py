@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 from atlas_mcp.store import (
@@ -114,6 +115,9 @@ turn = Table(
     Index("turn_time", "started_at"),
 )
 
+UNTOLD = "told_at IS NULL AND kind <> 'turn'"
+"""The condition on a row of `run` that MLflow is to be told of its end, once it has ended."""
+
 run = Table(
     "run",
     metadata,
@@ -139,9 +143,11 @@ run = Table(
     Column("created_at", Utc, nullable=False),
     Column("updated_at", Utc, nullable=False),
     Column("budget", JSON, comment="its Budget; none is no limit"),
+    Column("told_at", Utc, comment="when MLflow was told of its end"),
     Index("run_newest", "caller", "created_at"),
     Index("run_open", "status"),
     Index("run_time", "created_at"),
+    Index("run_untold", "updated_at", sqlite_where=text(UNTOLD), postgresql_where=text(UNTOLD)),
 )
 
 event = Table(

@@ -2,7 +2,8 @@
 
 The addresses are those of a server, or of MLflow's own application within this process on a database: one way for both.
 Telling the same note again changes nothing: runs and series are found by the note's key in the tag `atlas.key`,
-feedback by an id made of it, and values that are there are not doubled. A run that somebody deleted in MLflow stays
+feedback by an id made of it (told anew with another value it is corrected), and values that are there are not doubled.
+A run that somebody deleted in MLflow stays
 deleted.
 """
 
@@ -158,6 +159,12 @@ class Books:
         if answer.status_code == 404:
             raise NotYet(f"the trace {note.trace_id} is not there")
         _accepted(answer)
+
+    def _correct(self, path: str, known: dict[str, Any], note: FeedbackNote) -> None:
+        if (known.get("feedback", {}).get("value"), known.get("rationale", "")) != (note.value, note.rationale):
+            wanted = {"feedback": {"value": note.value}, "rationale": note.rationale}
+            body = {"assessment": wanted, "update_mask": "feedback,rationale"}
+            _accepted(self._request("PATCH", path, json=body))
 
     # -- series
 

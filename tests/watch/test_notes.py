@@ -4,63 +4,25 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from atlas_mcp.watch.destination import Destination
 from atlas_mcp.watch.later import FILE, PATIENCE_SECONDS
 from atlas_mcp.watch.notes import FeedbackNote, MetricsNote, PromptNote, RunNote, Step, tell
-from atlas_mcp.watch.sidecar import child_environment, start_ingest
+from atlas_mcp.watch.sidecar import start_ingest
 from atlas_mcp.watch.spans import current_trace_id, span
 from atlas_mcp.watch.spool import anything_waits, waiting
 from atlas_mcp.watch.state import load_state
 from atlas_mcp.watch.tracing import Tracing, open_tracing
+from tests.watch.books import in_mlflow
 
 pytestmark = pytest.mark.timeout(300)
 
 Ingest = Callable[..., subprocess.CompletedProcess[str]]
-
-_READ = """
-import json, sys
-from mlflow import MlflowClient
-client = MlflowClient(sys.argv[1])
-experiment = client.get_experiment_by_name("ATLAS").experiment_id
-runs = client.search_runs([experiment], max_results=1000)
-traces = client.search_traces(locations=[experiment], include_spans=False)
-read = lambda run, file: open(client.download_artifacts(run.info.run_id, file)).read()
-print(json.dumps({
-    "runs": [
-        {
-            "id": r.info.run_id, "name": r.info.run_name, "status": r.info.status, "params": r.data.params,
-            "began": r.info.start_time, "ended": r.info.end_time, "metrics": r.data.metrics, "tags": r.data.tags,
-            "files": {f.path: read(r, f.path) for f in client.list_artifacts(r.info.run_id)},
-            "history": {m: [[h.step, h.value] for h in client.get_metric_history(r.info.run_id, m)]
-                        for m in r.data.metrics},
-            "traces": [t.info.trace_id for t in client.search_traces(
-                locations=[experiment], run_id=r.info.run_id, include_spans=False)],
-        }
-        for r in runs
-    ],
-    "feedback": [[t.info.trace_id, a.name, a.feedback.value, a.rationale, a.source.source_type, a.source.source_id,
-                  a.create_time_ms] for t in traces for a in t.info.assessments],
-    "prompts": {p.name: [v.template for v in client.search_prompt_versions(p.name)] for p in client.search_prompts()},
-    "in use": {p.name: client.get_prompt_version_by_alias(p.name, "production").template
-               for p in client.search_prompts()},
-}))
-"""
-
-
-def in_mlflow(tracking_uri: str) -> dict[str, Any]:
-    command = [sys.executable, "-c", _READ, tracking_uri]
-    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
 
 RUN = RunNote(
     key="run_1",
@@ -110,6 +72,7 @@ def test_every_kind_of_note_arrives_once_however_often_it_is_told(
             HEALTH.model_copy(update={"key": "health/2", "at_ms": HEALTH.at_ms + 60_000, "values": {"queue": 5.0}}),
             PROMPT,
         )
+        tell(verdict(trace).model_copy(update={"value": False, "rationale": "It was not."}))  # and thought better of it
         for _ in range(2):
             assert all(tell(note) for note in everything)
             tracing.flush(5)
@@ -118,7 +81,7 @@ def test_every_kind_of_note_arrives_once_however_often_it_is_told(
         assert all(tell(note) for note in everything)
     assert ingest(home).returncode == 0
     state = load_state(home / "spool")
-    assert (state.spans, state.notes, state.refused_notes) == (1, 18, 0)
+    assert (state.spans, state.notes, state.refused_notes) == (1, 19, 0)
     assert not anything_waits(home / "spool")
 
     found = in_mlflow(database)

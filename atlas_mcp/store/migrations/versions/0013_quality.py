@@ -51,6 +51,10 @@ def upgrade() -> None:
     op.create_index("alert_time", "alert", ["raised_at"])
     op.create_index("turn_time", "turn", ["started_at"])
     op.add_column("run", sa.Column("trace_ids", sa.JSON(), nullable=True))
+    op.add_column("run", sa.Column("told_at", sa.DateTime(), nullable=True))
+    op.execute("UPDATE run SET told_at = updated_at")  # what ended before is not told to MLflow all at once
+    untold = sa.text("told_at IS NULL AND kind <> 'turn'")
+    op.create_index("run_untold", "run", ["updated_at"], sqlite_where=untold, postgresql_where=untold)
     op.create_index("run_time", "run", ["created_at"])
     op.create_table(
         "sample",
