@@ -11,7 +11,7 @@ import json
 import sqlite3
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from atlas_mcp.store.locks import Locks
 from atlas_mcp.watch.calls import hashed_caller
@@ -141,11 +141,14 @@ def _spans(lines: list[str]) -> Generator[dict[str, Any]]:
     """The spans and notes among the lines of a file; one that is broken is none."""
     for line in lines:
         try:
-            row = json.loads(line)
+            row: Any = json.loads(line)
         except ValueError:
             continue
-        if isinstance(row, dict) and ("trace" in row or isinstance(row.get("note"), dict)):
-            yield row
+        if not isinstance(row, dict):
+            continue
+        named = cast("dict[str, Any]", row)
+        if "trace" in named or isinstance(named.get("note"), dict):
+            yield named
 
 
 def _trace_of(row: Mapping[str, Any]) -> str:
