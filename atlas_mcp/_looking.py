@@ -74,8 +74,8 @@ async def look_at(settings: Settings, run_id: str, *, http: bool = False) -> Loo
         teams = {agent.name: agent.team or "" for agent in roster.agents}
     except BrokenRoster:
         teams = {}
-    traces = {run.trace_id} - {None}
-    found = await anyio.to_thread.run_sync(spans_of, home.path, [str(trace) for trace in traces])
+    traces = {*run.trace_ids, *filter(None, [run.trace_id])}
+    found = await anyio.to_thread.run_sync(spans_of, home.path, traces)
     return looked(run, kept, found, teams, datetime.now(UTC))
 
 

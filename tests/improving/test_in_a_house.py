@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from sqlalchemy import delete, insert
 
 from atlas_mcp.atlas import open_atlas
 from atlas_mcp.errors import ModelFailed
+from atlas_mcp.model.proposal import Change
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.settings import load_settings
+from atlas_mcp.store.home import open_home
+from atlas_mcp.store.quality_tables import proposal
 from atlas_mcp.store.record import open_record
 from tests.improving.conftest import tasks
 
@@ -74,6 +79,54 @@ def test_a_worker_is_left_out_of_plans_from_the_command_line_and_back_when_it_is
     refused = improve("undo", identity)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
+
+
+def test_an_agent_answers_with_the_model_that_was_applied_and_with_its_own_where_that_cannot_be_used(
+    scripted_model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "test")
+    monkeypatch.setenv("OPENAI_BASE_URL", scripted_model.url)
+
+    async def asked(*applied: str) -> str:
+        """The model that answers for the strategist, with these models applied to it one after the other."""
+        async with open_record(load_settings().home) as record, record.write() as db:
+            for model in applied:
+                change = Change(agent="strategist", setting="model", to=model)
+                await db.execute(insert(proposal).values(_row(model, change, datetime.now(UTC))))
+        async with open_atlas(load_settings(model="openai:scripted-1")) as atlas:
+            await atlas.chat(atlas.local_caller(), "strategist", "hello")
+            await atlas.chat(atlas.local_caller(), "librarian", "hello")
+        *_, of_strategist, of_librarian = (request["model"] for request in scripted_model.requests)
+        assert of_librarian == "scripted-1"
+        return of_strategist
+
+    async def run() -> None:
+        open_home(load_settings().home).prepare_databases()
+        assert await asked() == "scripted-1"
+        assert await asked("openai:scripted-2") == "scripted-2"
+        async with open_record(load_settings().home) as record, record.write() as db:
+            await db.execute(delete(proposal))
+        assert await asked("anthropic:no-key-here") == "scripted-1"
+
+    anyio.run(run)
+
+
+def _row(identity: str, change: Change, at: datetime) -> dict[str, Any]:
+    return {
+        "id": identity,
+        "kind": "model",
+        "subject": change.agent,
+        "text": "t",
+        "change": change.model_dump(mode="json"),
+        "evidence": {},
+        "gain": {"amount": 1, "unit": "dollars"},
+        "risk": "medium",
+        "confidence": 0.9,
+        "safe": False,
+        "status": "applied",
+        "made_at": at,
+        "decided_at": at,
+    }
 
 
 def test_a_turn_that_takes_longer_than_its_agent_may_is_given_up(
