@@ -21,7 +21,7 @@ from atlas_mcp._groups import GroupRuns
 from atlas_mcp._health import watch_over
 from atlas_mcp._improving import keep_improving
 from atlas_mcp._leading import follow, lead_by_record
-from atlas_mcp._quality import Quality
+from atlas_mcp._quality import Quality, judge_of
 from atlas_mcp._ratings import do_rating
 from atlas_mcp._rooms import Rooms, copying
 from atlas_mcp._team_tasks import do_team_task
@@ -112,7 +112,7 @@ class RoomsKeeper:
         self.models = self.local_models if here else ServedModels(self.model_config, settings.letta_model)
         self.destination = destination(settings)
         alert_webhook(settings)  # judged now, not when there is something to tell
-        self.quality = Quality()
+        self.quality = Quality(judge_of(settings, self.home, self.home_locks))
         self.tracing: Tracing | None = None
         self.folders = ToolFolders(self.home.temporary, self.home_locks)
         self.toolbox = Toolbox(settings.tools, self.folders)

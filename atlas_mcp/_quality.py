@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from atlas_mcp.model.run import RunKind
     from atlas_mcp.runs import Executor, RunOutcome
     from atlas_mcp.runs.context import RunContext
+    from atlas_mcp.settings import Settings
+    from atlas_mcp.store.home import Home
+    from atlas_mcp.store.locks import Locks
     from atlas_mcp.watch.quality.judge import Judge
 
 MOST_WAITING: Final = 2_000
@@ -60,7 +63,7 @@ class Quality:
     def __init__(self, judge: Judge | None = None) -> None:
         self._ended: deque[Ended] = deque(maxlen=MOST_WAITING)
         self._news = anyio.Event()
-        self._judge = judge
+        self.judge = judge
 
     def over(self, executors: Mapping[RunKind, Executor]) -> dict[RunKind, Executor]:
         """The executors, with what they come to looked at afterwards."""
@@ -71,8 +74,8 @@ class Quality:
         """Look at what ends while the body runs, and then at what is left."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._work)
-            if self._judge is not None:
-                tasks.start_soon(self._judge.work)
+            if self.judge is not None:
+                tasks.start_soon(self.judge.work)
             yield
             tasks.cancel_scope.cancel()
         end = time.monotonic() + _REST_SECONDS
@@ -84,7 +87,10 @@ class Quality:
             await self._news.wait()
             self._news = anyio.Event()
             while self._ended:
-                await anyio.to_thread.run_sync(self._look_at, self._ended.popleft())
+                ended = self._ended.popleft()
+                await anyio.to_thread.run_sync(self._look_at, ended)
+                if self.judge is not None and ended.asked and ended.kind != "rating":
+                    self.judge.consider(ended.run_id, ended.trace_id, ended.asked, ended.answer)
 
     async def _execute(self, kind: RunKind, executor: Executor, run: RunContext) -> RunOutcome:
         outcome = await executor(run)
@@ -106,8 +112,26 @@ class Quality:
                 notes.tell(note)
         except Exception:  # one odd text must not end the task that looks at all others
             log.exception("run %s was not scored", ended.run_id)
-        if self._judge is not None and ended.asked and ended.kind != "rating":
-            self._judge.consider(ended.run_id, ended.trace_id, ended.asked, ended.answer)
+
+
+def judge_of(settings: Settings, home: Home, locks: Locks) -> Judge | None:
+    """The judge that the settings name. UnknownModel, MissingKey; ConfigurationError for what MLflow cannot reach."""
+    if settings.judge_model is None:
+        return None
+    from atlas_mcp.models.catalog import parse_name
+    from atlas_mcp.models.chat import Models
+    from atlas_mcp.models.config import ModelConfig
+    from atlas_mcp.watch.quality import judge
+
+    name = parse_name(settings.judge_model, argument="ATLAS_JUDGE_MODEL")
+    models = Models(
+        ModelConfig(
+            model=name.text, base_url=settings.model_base_url, prices=settings.prices, keys=settings.provider_keys
+        )
+    )
+    means = judge.Means(name.text, *models.outside(name.handle), partial(models.cost, name.handle))
+    calls, share, pause = settings.judge_calls, settings.judge_share, judge.GATHER_SECONDS
+    return judge.Judge(home.path, locks, means, share=share, calls_a_day=calls, gather_seconds=pause)
 
 
 def notes_on(ended: Ended) -> Iterator[FeedbackNote]:

@@ -50,7 +50,8 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         *await _graph(keeper),
         *await _memory(keeper, record),
     ]
-    rooms = [*house, _tools(keeper), _sandbox(), *_tracing(keeper)]
+    judge = [keeper.quality.judge.room()] if keeper.quality.judge else []
+    rooms = [*house, _tools(keeper), _sandbox(), *_tracing(keeper), *judge]
     spent = await describe_spending(keeper, caller) if record.health != "failing" else None
     notes = [note for note in (keeper.model_note, price_note(keeper), spending_note(spent)) if note]
     notes += keeper.lacks()

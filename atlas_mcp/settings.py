@@ -86,6 +86,11 @@ class Settings(BaseSettings):
     daily_usd: float | None = Field(
         default=None, ge=0, description="Dollars that each caller may spend in a day (UTC); no turn begins beyond them."
     )
+    judge_model: str | None = Field(
+        default=None, description="provider:name of the model that judges a share of the answers, by MLflow's judges."
+    )
+    judge_share: float = Field(default=0.1, ge=0, le=1, description="The share of the answers that is judged.")
+    judge_calls: int = Field(default=200, ge=0, description="Calls to the judge's model in a day (UTC), at most.")
     offline_delay: float = Field(default=0.0, ge=0, le=60, description="Seconds the offline model waits in each turn.")
     answer_hours: float = Field(
         default=72.0, gt=0, le=8760, description="Hours a run waits for an answer before it takes the safe one."
