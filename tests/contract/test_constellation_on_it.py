@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from mcp.client import Client
 
-from atlas_mcp.atlas import Atlas, open_atlas
+from atlas_mcp.atlas import MAX_WAIT_SECONDS, Atlas, open_atlas
+from atlas_mcp.model.run import Run
+from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.server import create_server
 from atlas_mcp.settings import load_settings
 from tests.contract.conftest import House, real_house
@@ -17,6 +19,8 @@ from tests.contract.proxy import proxy_to
 from tests.real_letta import RealLetta
 from tests.scripted_model import last_user_text, system_text, tool_names
 from tests.teamwork.house import QUOTE, good_answer
+from tests.teamwork.test_learning import fact
+from tests.teamwork.test_modes_on_real_rooms import answer as debated
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
 
@@ -158,3 +162,37 @@ async def test_a_team_task_is_done_by_agents_on_the_server(atlas: Atlas, there: 
     assert run["status"] == "completed", run["error"]
     assert [e["quote"] for e in run["result"]["evidence"]] == [QUOTE]
     assert run["usage"]["turns"] == there.scripted.calls
+
+
+async def test_guests_of_a_debate_leave_the_server_again_and_what_was_learned_helps_the_next_run(
+    atlas: Atlas, there: House
+) -> None:
+    taught = {"learnings": [fact(quote=QUOTE)]}
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        prompt = last_user_text(request)
+        return {"json": taught if 'title="Proposals"' in prompt else debated(prompt)}
+
+    there.scripted.on(lambda request: 'answer_schema title="' in last_user_text(request), {"call": answer})
+    me = atlas.local_caller("test")
+    log = Material(name="log.txt", text=QUOTE)
+    task = TeamTask(goal="When did the keeper light the lamp?", materials=(log,), mode="debate")
+    seen: set[str] = set()
+
+    async def look(run: Run) -> None:
+        if any(event.type == "agreement" for event in run.events):
+            seen.update([agent.name async for agent in there.client.agents.list()])
+
+    first = await atlas.run_team_task(me, task, wait_seconds=0)
+    first = await atlas.follow_run(me, first.run_id, wait_seconds=MAX_WAIT_SECONDS, on_news=look)
+    assert first.status == "completed", first.error
+    assert first.result is not None
+    assert first.result.agreement == 0.5
+    left = [agent.name async for agent in there.client.agents.list()]
+    assert [name for name in seen if "_of_" in name], seen
+    assert not [name for name in left if "_of_" in name]
+    assert first.result.learned
+    again = await atlas.run_team_task(me, task.model_copy(update={"mode": None}), wait_seconds=MAX_WAIT_SECONDS)
+    again = await atlas.follow_run(me, again.run_id, wait_seconds=MAX_WAIT_SECONDS)
+    [recalled] = [event for event in again.events if event.type == "recalled"]
+    assert {one.id for one in first.result.learned} & set(recalled.data["ids"])

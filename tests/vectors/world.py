@@ -96,13 +96,13 @@ class World:
     vectors: Vectors
     home: Path
 
-    async def until(self, *stages: Stage) -> None:
+    async def until(self, *stages: Stage, within: float = DEADLINE) -> None:
         """Return when Chroma is so far."""
-        await eventually(lambda: self.vectors.chroma.stage in stages, self.vectors.room)
+        await eventually(lambda: self.vectors.chroma.stage in stages, self.vectors.room, within)
 
-    async def told(self) -> None:
-        """Return when Chroma can be asked, and knows of every change."""
-        await self.until("ready")
+    async def told(self, within: float = DEADLINE) -> None:
+        """Return when Chroma can be asked, and knows of every change; filling it with very many takes its time."""
+        await self.until("ready", within=within)
         await self.nothing_waits()
 
     async def nothing_waits(self) -> None:
@@ -126,9 +126,11 @@ class World:
         return numbers_of(found)
 
 
-async def eventually(holds: Callable[[], bool], told: Callable[[], object] = lambda: "") -> None:
+async def eventually(
+    holds: Callable[[], bool], told: Callable[[], object] = lambda: "", within: float = DEADLINE
+) -> None:
     """Return when it holds; fail with what is told after the deadline."""
-    with anyio.move_on_after(DEADLINE):
+    with anyio.move_on_after(within):
         while not holds():  # noqa: ASYNC110 - another process is waited for
             await anyio.sleep(0.02)
         return
