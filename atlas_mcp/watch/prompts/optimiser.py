@@ -138,7 +138,7 @@ class _Usage:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._calls = self._taken = self._given = 0
+        self._calls = self._silent = self._taken = self._given = 0
 
     def count_all_calls(self) -> None:
         """Have MLflow's calls of models counted, and tried again once where the connection fails, not five times."""
@@ -154,18 +154,23 @@ class _Usage:
 
     def track(self, response: Any) -> None:
         """Count an answer's tokens."""
-        if response.usage:
-            self._taken += response.usage.prompt_tokens or 0
-            self._given += response.usage.completion_tokens or 0
+        usage = response.usage
+        if usage is None or usage.prompt_tokens is None:
+            self._silent += 1
+        else:
+            self._taken += usage.prompt_tokens
+            self._given += usage.completion_tokens or 0
 
     def told(self, proposal: Proposal) -> Proposal:
-        """The proposal with what it took; where the model did not say, what was estimated."""
-        taken, given = self._taken, self._given
-        silent = self._calls > 0 and not taken + given
-        if silent:
-            taken, given = self._calls * self._order.input_tokens, self._calls * self._order.output_tokens
-        told = {"calls": self._calls, "input_tokens": taken, "output_tokens": given, "estimated": silent}
-        return proposal.model_copy(update=told)
+        """The proposal with what it took; where a model's answer did not say, what was estimated of it."""
+        return proposal.model_copy(
+            update={
+                "calls": self._calls,
+                "input_tokens": self._taken + self._silent * self._order.input_tokens,
+                "output_tokens": self._given + self._silent * self._order.output_tokens,
+                "estimated": self._silent > 0,
+            }
+        )
 
 
 class _Warnings(logging.Handler):
