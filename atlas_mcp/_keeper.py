@@ -24,6 +24,7 @@ from atlas_mcp._leading import follow, lead_by_record
 from atlas_mcp._quality import Quality, judge_of
 from atlas_mcp._ratings import do_rating
 from atlas_mcp._rooms import Rooms, copying
+from atlas_mcp._run_notes import tell_runs
 from atlas_mcp._team_tasks import do_team_task
 from atlas_mcp._tidying import tidy
 from atlas_mcp.constellation.agents import shown_model
@@ -198,6 +199,7 @@ class RoomsKeeper:
                     tasks.start_soon(tidy, self.opened)
                     tasks.start_soon(watch_over, self.opened)
                     tasks.start_soon(follow, self.opened)
+                    tasks.start_soon(tell_runs, self.opened)
                     tasks.start_soon(keep_improving, self.opened)
                     await self._closing.wait()
                     tasks.cancel_scope.cancel()
