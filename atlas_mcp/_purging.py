@@ -144,6 +144,8 @@ def _elsewhere(rooms: Rooms, packed: list[str]) -> list[str]:
     said = [f"{name} was not looked into: delete it, if it is older" for name in packed]
     if rooms.keeper.destination.kind != "home":
         said.append(f"traces at {rooms.keeper.destination.shown} are kept there: delete them with MLflow")
+    if besides := rooms.keeper.destination.besides:
+        said.append(f"spans that went to {besides.shown} are kept there")
     if rooms.record.database is not None:
         said.append(f"the log of changes, replicas and backups of {rooms.record.database.shown} may hold it for a time")
     return [*said, "exports and backups elsewhere, made before it was forgotten, may hold it"]
