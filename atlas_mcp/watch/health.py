@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, literal_column, select
 
-from atlas_mcp.store.quality_tables import sample
+from atlas_mcp.store.quality_tables import alert, sample
 from atlas_mcp.store.tables import run
 from atlas_mcp.watch.notes import MetricsNote, tell
 from atlas_mcp.watch.turn_figures import turn_figures
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 60.0
 KEPT = timedelta(days=30)
+ALERTS_KEPT = timedelta(days=365)
+"""How long alerts are kept that are over."""
 SERIES = "health"
 _PRUNE_SECONDS = 3600.0
 _JUMP_SECONDS = 60.0
@@ -96,6 +98,7 @@ class Sampler:
         self._pruned_at = self._steady()
         async with self._record.write() as db:
             await db.execute(delete(sample).where(sample.c.at < at - KEPT))
+            await db.execute(delete(alert).where(alert.c.cleared_at < at - ALERTS_KEPT))
 
 
 async def _of_house(db: AsyncConnection, now: datetime) -> dict[str, float]:

@@ -24,8 +24,9 @@ from atlas_mcp.store.quality_tables import sample
 from atlas_mcp.store.record import Record
 from atlas_mcp.watch.alerts import rows
 from atlas_mcp.watch.alerts.looking import Lookout
-from atlas_mcp.watch.alerts.rules import Thresholds
+from atlas_mcp.watch.alerts.rules import Finding, Thresholds
 from atlas_mcp.watch.health import MEANING, Sampler
+from atlas_mcp.watch.notes import MetricsNote, read_note, taken_by
 from atlas_mcp.watch.turn_figures import quantile
 from tests.health.conftest import NOON, SECRET, Clock, Receiver, add_task, add_turns
 from tests.scripted_model import ScriptedModel
@@ -69,6 +70,20 @@ async def test_a_sample_says_how_the_last_hour_was_and_what_waits(record: Record
     assert kept == figures
 
 
+async def test_a_sample_is_told_to_mlflow_under_a_key_of_its_own(record: Record, clock: Clock) -> None:
+    lines: list[str] = []
+    own = sampler(record, clock, active_agents=2.0)
+    with taken_by(lines.append):
+        first = await own.sample()
+        clock.pass_by(60)
+        await own.sample()
+    told = [read_note(json.loads(line)) for line in lines]
+    assert [note.kind for note in told] == ["metrics", "metrics"]
+    assert isinstance(told[0], MetricsNote)
+    assert (told[0].series, told[0].values, told[0].at_ms) == ("health", first, int(NOON.timestamp() * 1000))
+    assert len({note.key for note in told}) == 2
+
+
 async def test_of_an_hour_without_turns_nothing_is_made_up(record: Record, clock: Clock) -> None:
     figures = await sampler(record, clock).sample()
     assert set(figures) == {"processor_share", "runs_waiting", "runs_at_work"}
@@ -78,6 +93,8 @@ async def test_samples_are_kept_for_30_days_and_a_clock_that_jumps_deletes_none(
     old = [{"at": NOON - timedelta(days=days), "process": "x", "name": "n", "value": 1.0} for days in (29, 31)]
     async with record.write() as db:
         await db.execute(insert(sample), old)
+    await rows.settle(record, [Finding("store", "redis", "gone", 1.0, 0.0)], {"store"}, NOON - timedelta(days=300))
+    await rows.settle(record, [], {"store"}, NOON - timedelta(days=299))
     own = sampler(record, clock)
     clock.jump(timedelta(days=400))
     await own.sample()
@@ -89,6 +106,7 @@ async def test_samples_are_kept_for_30_days_and_a_clock_that_jumps_deletes_none(
     clock.jump(timedelta(days=400))
     await sampler(record, clock).sample()
     async with record.read() as db:
+        assert len(await rows.raised_since(db, NOON - timedelta(days=365))) == 1
         left = (await db.execute(select(sample.c.at).where(sample.c.process == "x"))).scalars().all()
     assert left == [NOON - timedelta(days=29)]
 
@@ -209,7 +227,7 @@ async def test_an_open_house_samples_what_it_is_and_what_its_provider_leaves_it(
             scripted_model.hold()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(atlas.chat, atlas.local_caller(), "librarian", "Good day")
-                await scripted_model.arrived(1)
+                await scripted_model.arrived(1, SECONDS)
                 assert (await own.sample())["active_agents"] == 1
                 scripted_model.release()
             figures = await own.sample()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 
 from atlas_mcp.model.alert import Alert
 from atlas_mcp.store.quality_tables import alert
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 What = Literal["raised", "cleared"]
 OWNER = "alerts"
 """Whose rows these are to the record: one writes them at a time."""
-KEPT = timedelta(days=365)
 TELL_FOR = timedelta(days=3)
 """What the webhook could not be told for so long is told no more, unless it still stands."""
 _AT_ONCE = 50
@@ -70,7 +69,6 @@ async def settle(record: Record, found: Sequence[Finding], looked_for: Collectio
             await db.execute(update(alert).where(alert.c.id == row.id).values(cleared_at=now))
         new = [one for key, one in wanted.items() if key not in standing]
         raised = [made for one in new if (made := await _raise(db, one, now)) is not None]
-        await db.execute(delete(alert).where(alert.c.cleared_at < now - KEPT))
     return Changes(raised, [_alert(row, cleared_at=now) for row in over])
 
 
