@@ -1,8 +1,8 @@
 """Taking a text out of traces that are kept in the home: those in the spools, and those in MLflow's database there.
 
 Promise: a trace that holds the text is written anew without it, in all its spans, wherever they are by now; it keeps
-its shape, times and numbers. Traces of other callers stay as they are. It is done while nobody carries traces, under
-the carrier's own lock. Traces that went to an MLflow elsewhere are out of reach.
+its shape, times and numbers. So is a run of MLflow, with its artifacts. What is of other callers stays as it is. It is
+done while nobody carries traces, under the carrier's own lock. What went to an MLflow elsewhere is out of reach.
 """
 
 from __future__ import annotations
@@ -38,8 +38,16 @@ _TABLES = (
     ("trace_tags", "request_id", ("value",)),
     ("trace_request_metadata", "request_id", ("value",)),
     ("assessments", "trace_id", ("value", "error", "rationale", "assessment_metadata")),
+    ("runs", "run_uuid", ("name",)),
+    ("params", "run_uuid", ("value",)),
+    ("tags", "run_uuid", ("value",)),
 )
-"""Where MLflow keeps texts: table, the column with the trace's id, the columns with text."""
+"""Where MLflow keeps texts: table, the column with the trace's or the run's id, the columns with text."""
+_USERS = (
+    ("trace_request_metadata", "SELECT request_id, value FROM {} WHERE key = 'mlflow.trace.user'"),
+    ("tags", "SELECT run_uuid, value FROM {} WHERE key = 'mlflow.user'"),
+)
+"""Where MLflow keeps whose a trace or a run is."""
 
 
 class Busy(Exception):
@@ -59,7 +67,8 @@ def erase_traces(home: Path, mends: Mapping[str, Mend]) -> int:
         files = [file.path for spool in spools for file in waiting(spool)]
         files += [path for spool in spools for path in (spool / "aside").glob("*") if path.is_file()]
         files += (home / "spool").glob("*.notes")  # those that wait for their traces
-        return _erase(files, home / "mlflow.db", by_user)
+        artifacts = [path for path in (home / "artifacts").glob("*/*/artifacts/*") if path.is_file()]
+        return _erase(files, artifacts, home / "mlflow.db", by_user)
 
 
 def _hold(locks: Locks, name: str, deadline: float) -> Held:
@@ -70,29 +79,35 @@ def _hold(locks: Locks, name: str, deadline: float) -> Held:
     return held
 
 
-def _erase(files: list[Path], database: Path, by_user: Mapping[str, Mend]) -> int:
+def _erase(files: list[Path], artifacts: list[Path], database: Path, by_user: Mapping[str, Mend]) -> int:
     users: dict[str, str] = {}
     lines = {path: path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() for path in files}
     for span in (span for rows in lines.values() for span in _spans(rows)):
         if user := span.get("attributes", {}).get(_USER):
             users[_trace_of(span)] = str(user)
+        if user := span.get("note", {}).get("user"):
+            users[_trace_of(span)] = str(user)
     if not database.exists():
         holding = _in_spool(lines, users, by_user)
+        _find_in_artifacts(artifacts, holding, users, by_user)
         _rewrite(lines, holding)
+        _rewrite_artifacts(artifacts, holding)
         return len(holding)
     with closing(sqlite3.connect(database, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
         connection.execute("PRAGMA secure_delete=ON")
         there = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if "trace_request_metadata" in there:
-            known = "SELECT request_id, value FROM trace_request_metadata WHERE key = 'mlflow.trace.user'"
-            users |= {trace: str(user).strip('"') for trace, user in connection.execute(known)}
+        for table, known in _USERS:
+            if table in there:
+                users |= {thing: str(user).strip('"') for thing, user in connection.execute(known.format(table))}
         tables = [one for one in _TABLES if one[0] in there]
         holding = _in_spool(lines, users, by_user)
         for table, key, columns in tables:
             for row in connection.execute(f"SELECT {key}, {', '.join(columns)} FROM {table}"):  # noqa: S608 - our own
                 if row[0] not in holding and (mend := _mend_of(row[0], row[1:], users, by_user)):
                     holding[row[0]] = mend
+        _find_in_artifacts(artifacts, holding, users, by_user)
         _rewrite(lines, holding)
+        _rewrite_artifacts(artifacts, holding)
         _update(connection, tables, holding)
     return len(holding)
 
@@ -109,6 +124,40 @@ def _in_spool(
     return found
 
 
+def _find_in_artifacts(
+    artifacts: list[Path], holding: dict[str, Mend], users: Mapping[str, str], by_user: Mapping[str, Mend]
+) -> None:
+    for path in artifacts:
+        run = path.parent.parent.name
+        if run not in holding and (mend := _mend_of(run, (_artifact(path),), users, by_user)):
+            holding[run] = mend
+
+
+def _rewrite_artifacts(artifacts: list[Path], holding: Mapping[str, Mend]) -> None:
+    for path in artifacts:
+        if mend := holding.get(path.parent.parent.name):
+            found = _artifact(path)
+            made = mend(found, True)
+            if made is not found:
+                _replace(path, made if isinstance(made, str) else json.dumps(made, indent=2, ensure_ascii=False))
+
+
+def _artifact(path: Path) -> Any:
+    """What the file holds: of JSON the data, for its texts are written in another way there."""
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    try:
+        return json.loads(text) if path.suffix == ".json" else text
+    except ValueError:  # cut off by the bounds of a note
+        return text
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f"{path.name}.tmp")
+    draft.touch(mode=0o600)
+    draft.write_text(text, encoding="utf-8", errors="surrogateescape")
+    draft.replace(path)
+
+
 def _mend_of(trace: str, values: Any, users: Mapping[str, str], by_user: Mapping[str, Mend]) -> Mend | None:
     """What takes the text out of the trace, if these values of it hold it; whose it is may not be known."""
     user = users.get(trace)
@@ -122,10 +171,7 @@ def _rewrite(lines: Mapping[Path, list[str]], holding: Mapping[str, Mend]) -> No
     for path, rows in lines.items():
         made = [_rewritten(row, holding) for row in rows]
         if made != rows:
-            draft = path.with_name(f"{path.name}.tmp")
-            draft.touch(mode=0o600)
-            draft.write_text("\n".join((*made, "")), encoding="utf-8", errors="surrogateescape")
-            draft.replace(path)
+            _replace(path, "\n".join((*made, "")))
 
 
 def _rewritten(line: str, holding: Mapping[str, Mend]) -> str:
