@@ -230,11 +230,13 @@ async def test_an_open_house_samples_what_it_is_and_what_its_provider_leaves_it(
                 await scripted_model.arrived(1, SECONDS)
                 assert (await own.sample())["active_agents"] == 1
                 scripted_model.release()
+            await atlas._keeper.gate.empty()  # pyright: ignore[reportPrivateUsage]  # its turn is written down by then
             figures = await own.sample()
     assert figures["provider_openai_requests_left"] == 4999
     assert figures["provider_openai_tokens_left"] == 39000
     assert 10 << 20 < figures["memory_bytes"] < 4 << 30
     assert figures["database_connections"] >= 1
+    assert figures["active_agents"] == 0
     assert figures["turn_seconds_median"] > 0
     assert {name for name in figures if not name.startswith("provider_")} <= set(MEANING)
 
