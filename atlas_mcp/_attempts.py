@@ -7,7 +7,6 @@ attempt is told in it; only what would fail all others too ends the evaluation.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,13 +22,14 @@ from atlas_mcp.model.rating import MAX_TEXT, TextRating, TextTask
 from atlas_mcp.model.run import ENDED, Run
 from atlas_mcp.model.task import TeamTask
 from atlas_mcp.model.turn import ChatReply
-from atlas_mcp.model.usage import Usage
 from atlas_mcp.watch.evaluation.scoring import criteria_means
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from atlas_mcp._keeper import RoomsKeeper
+    from atlas_mcp._purse import Purse
+    from atlas_mcp._variants import Plan
     from atlas_mcp.model.example import Example
 
 ATTEMPT_SECONDS = 3600.0
@@ -38,56 +38,37 @@ HOPELESS = 3
 """Attempts that failed while none succeeded: then the others would too, and nothing more is spent."""
 
 
-@dataclass
-class Purse:
-    """The evaluation's own budget in dollars: what is left is shared among those at work, so that it is never overspent
-    by more than a run's own budget may be."""
-
-    usd: float | None
-    spent: float = 0.0
-    held: list[float] = field(default_factory=list[float])
-
-    def take(self, least: float) -> float | None:
-        """A share for one attempt, at least `least`; BudgetSpent where there is none. None: no limit."""
-        if self.usd is None:
-            return None
-        free = self.usd - self.spent - sum(self.held)
-        share = free / max(1, AT_ONCE - len(self.held))
-        if share <= 0 or share < least:
-            share = free
-        if free <= 0 or free < least:
-            raise BudgetSpent("the evaluation's budget is spent.", limit="usd")
-        self.held.append(share)
-        return share
-
-    def settle(self, share: float | None, used: Usage) -> None:
-        """Give the share back, and count what was used."""
-        self.spent += used.cost_usd or 0.0
-        if share is not None:
-            self.held.remove(share)
-
-
 async def attempt_all(
-    keeper: RoomsKeeper, todo: Sequence[tuple[Example, int]], purse: Purse, done: Callable[[Attempt], Awaitable[None]]
+    keeper: RoomsKeeper,
+    plan: Plan,
+    name: str,
+    todo: Sequence[tuple[Example, int]],
+    purse: Purse,
+    done: Callable[[Attempt], Awaitable[None]],
 ) -> None:
-    """Attempt each of these, the second being the repeat; `done` hears of each as it ends. Unavailable if all fail."""
+    """Attempt each of these, the second being the repeat; `done` hears of each as it ends. Unavailable if all fail.
+
+    `name` is the evaluation's.
+    """
     atlas, limit = Atlas(keeper.settings, keeper), anyio.Semaphore(AT_ONCE)
     outcomes: list[Attempt] = []
+    left = len(todo)
 
     async def one(example: Example, repeat: int) -> None:
+        key = f"{name} {example.id} {repeat}"
         async with limit:
             if _hopeless(outcomes):
                 return
+            nonlocal left
             try:
-                share = purse.take(example.baseline.cost_usd or 0.0)
+                share = purse.take(key, plan, example, left)
             except BudgetSpent as spent:
                 await done(Attempt(example=example.id, repeat=repeat, status="cut", error=spent.message))
                 return
-            made = Attempt(example=example.id, repeat=repeat, status="failed", error="it was stopped")
-            try:
-                made = await _attempt(atlas, example, repeat, share)
             finally:
-                purse.settle(share, made.usage)
+                left -= 1
+            made = await _attempt(atlas, example, repeat, share)
+            purse.attempted(key, made.usage.cost_usd or 0.0, rate=made.status == "completed")
             outcomes.append(made)
             await done(made)
 
@@ -103,6 +84,7 @@ async def attempt_all(
 
 async def rate_all(
     keeper: RoomsKeeper,
+    name: str,
     todo: Sequence[tuple[Example, Attempt]],
     purse: Purse,
     done: Callable[[Attempt], Awaitable[None]],
@@ -111,12 +93,13 @@ async def rate_all(
     limit = anyio.Semaphore(AT_ONCE)
 
     async def one(example: Example, attempt: Attempt) -> None:
+        key = f"{name} {example.id} {attempt.repeat}"
         async with limit:
-            if purse.usd is not None and purse.spent >= purse.usd:
-                await done(attempt.model_copy(update={"unrated": "the evaluation's budget is spent"}))
+            if not purse.may_rate(key, example):
+                await done(attempt.model_copy(update={"unrated": "the evaluation's budget has no room for it"}))
                 return
-            rated = await _rated(keeper, example, attempt)
-            purse.settle(None, rated.rating_usage)
+            rated = await _rated(keeper, name, example, attempt)
+            purse.rated(key, rated.rating_usage.cost_usd or 0.0)
             await done(rated)
 
     async with anyio.create_task_group() as tasks:
@@ -187,7 +170,7 @@ async def _task(
 async def _turn(
     atlas: Atlas, caller: Caller, example: Example, share: float | None, on_run: Callable[[str], None]
 ) -> Attempt:
-    """A turn has no budget of its own: it is one call of a model, more or less."""
+    """A turn has no budget of its own: its share was reserved, and is not enforced."""
     reply = await atlas.chat(caller, example.work.agent or "", example.work.goal, on_run=on_run)
     while reply.status == "working" and reply.run_id:
         run = await atlas.follow_run(caller, reply.run_id, patient=True)
@@ -207,8 +190,8 @@ def _by_budget(run: Run) -> bool:
     return any(e.type == "run_failed" and e.data.get("error") == BudgetSpent.__name__ for e in run.events)
 
 
-async def _rated(keeper: RoomsKeeper, example: Example, attempt: Attempt) -> Attempt:
-    caller = Caller(id=f"eval:{example.id}:{attempt.repeat}:rated", client="atlas-mcp eval")
+async def _rated(keeper: RoomsKeeper, name: str, example: Example, attempt: Attempt) -> Attempt:
+    caller = Caller(id=f"eval:{name}:{example.id}:{attempt.repeat}", client="atlas-mcp eval")  # each a house of raters
     if not attempt.output.strip():
         return attempt.model_copy(update={"ratings": dict.fromkeys(example.work.criteria, 1.0)})
     work, atlas = example.work, Atlas(keeper.settings, keeper)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from atlas_mcp._attempts import Purse, attempt_all, rate_all
+from atlas_mcp._attempts import attempt_all, rate_all
 from atlas_mcp._config import destination
+from atlas_mcp._purse import Purse, Tokens, attempt_tokens, cost, rating_tokens
 from atlas_mcp._variants import Plan, open_house
 from atlas_mcp.errors import IllegalChange
 from atlas_mcp.model.evaluated import Attempt, Estimate, Evaluation
-from atlas_mcp.watch.estimate import expected_tokens
 from atlas_mcp.watch.evaluation import kept, scoring, telling
 from atlas_mcp.watch.tracing import open_tracing
 
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 Tell = Callable[[str, int, int], None]
 """Hears what was done just now, in words, and how much of how much that is."""
 
-_TYPICAL_TEXT = 2_000
-"""Tokens of a text that raters are given, for an estimate."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -54,29 +51,18 @@ class Job:
 
 
 def estimate(plan: Plan, judge: Plan, evaluation: Evaluation) -> Estimate:
-    """What is still to be done of the evaluation will take, by what the examples' own runs took, at the dearest of the
-    models that may answer; and its rating, by a typical turn of each rater."""
+    """What is still to be done of the evaluation will probably take, its rating too, with the dearest models."""
     made = {attempt.key for attempt in evaluation.attempts}
-    raters = len([w for team in judge.roster.teams if team.kind == "rating" for w in team.workers])
-    known: list[tuple[int, int]] = []
-    rated: list[tuple[int, int]] = []
-    unknown = 0
-    for example, _ in (
-        (e, n) for n in range(1, evaluation.repeat + 1) for e in evaluation.examples if (e.id, n) not in made
-    ):
-        took, (asked, answered) = example.baseline, expected_tokens(example.work.goal)
-        rated.append((raters * (asked + _TYPICAL_TEXT), raters * answered))
-        if took.input_tokens:
-            known.append((took.input_tokens, took.output_tokens))
-        else:
-            unknown += 1
-    costs = [_cost(plan, known), _cost(judge, rated)]
+    todo = [e for n in range(1, evaluation.repeat + 1) for e in evaluation.examples if (e.id, n) not in made]
+    known = [tokens for example in todo if (tokens := attempt_tokens(example))]
+    rated = [rating_tokens(judge, example) for example in todo]
+    costs = [cost(plan, _sum(known)), cost(judge, _sum(rated))]
     return Estimate(
-        attempts=len(rated),
+        attempts=len(todo),
         tokens=sum(map(sum, known)) + sum(map(sum, rated)),
-        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
-        unknown=unknown,
-        free=all(one.models.cost(handle, 1, 1) == 0 for one in (plan, judge) for handle in one.handles),
+        cost_usd=None if None in costs else sum(one for one in costs if one is not None),
+        unknown=len(todo) - len(known),
+        free=all(cost(one, (1, 1)) == 0 for one in (plan, judge)),
     )
 
 
@@ -108,7 +94,7 @@ class _Work:
         self._job = job
         self._tell = tell
         spent = sum(one.usage.cost_usd or 0.0 for one in job.evaluations)
-        self._purse = Purse(job.budget_usd, spent=spent)
+        self._purse = Purse(job.budget_usd, job.judge, spent)
 
     async def attempt(self, number: int, plan: Plan) -> None:
         """Have the variant do what it has not done yet."""
@@ -126,7 +112,7 @@ class _Work:
         if todo:
             self._keep(number, now.attempts)
             async with self._house(plan, number) as keeper:
-                await attempt_all(keeper, todo, self._purse, done)
+                await attempt_all(keeper, plan, now.name, todo, self._purse, done)
 
     async def rate(self) -> None:
         """Have what is not rated yet rated, of all variants in one house."""
@@ -146,7 +132,7 @@ class _Work:
             async with self._house(self._job.judge, len(self.made)) as keeper:
                 for number in range(len(self.made)):
                     mine = [(example, attempt) for n, example, attempt in todo if n == number]
-                    await rate_all(keeper, mine, self._purse, partial(done, number))
+                    await rate_all(keeper, self.made[number].name, mine, self._purse, partial(done, number))
 
     def finish(self) -> None:
         """Score and keep them, and tell MLflow. Blocks until that is written, half a second at most."""
@@ -182,10 +168,8 @@ def _unrated(evaluation: Evaluation) -> list[tuple[Example, Attempt]]:
     return [(of[a.example], a) for a in evaluation.attempts if a.status == "completed" and a.ratings is None]
 
 
-def _cost(plan: Plan, tokens: Sequence[tuple[int, int]]) -> float | None:
-    given, got = (sum(pair[n] for pair in tokens) for n in (0, 1))
-    costs = [plan.models.cost(handle, given, got) for handle in plan.handles]
-    return None if None in costs else max(cost for cost in costs if cost is not None)
+def _sum(tokens: Sequence[Tokens]) -> Tokens:
+    return sum(given for given, _ in tokens), sum(got for _, got in tokens)
 
 
 def _lock(name: str) -> str:
