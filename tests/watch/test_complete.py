@@ -20,6 +20,7 @@ from atlas_mcp.watch.calls import TRACE_META
 from atlas_mcp.watch.spans import span
 from atlas_mcp.watch.spool import read, waiting
 from atlas_mcp.watch.tracing import Tracing, open_tracing
+from tests.constellation.conftest import open_world_over_http
 from tests.main_job.hosts import Host, ended, host, until_event
 from tests.teamwork.scripted_agents import ScriptedAgents, do, found, give
 
@@ -183,6 +184,24 @@ async def test_a_retry_and_an_escalation_are_spans_with_their_reasons(home: Path
     assert json.loads(escalation["attributes"]["mlflow.spanOutputs"]) == {"done_by": "checker"}
     assert decision["parent"] == escalation["span"]
     assert escalation["attributes"]["atlas.team"] == "research"
+
+
+async def test_the_model_calls_of_a_letta_elsewhere_are_seen_by_its_stream(home: Path) -> None:
+    asked = '@tool memory_insert {"label": "human", "new_string": "likes tea"}'
+    with open_tracing(home) as tracing:
+        async with open_world_over_http(home, "the-key") as world:
+            assert world.letta.kind == "server"
+            await world.of().take_turn("librarian", asked, conversation=None, key="k")
+        found = rows(tracing)
+    [turn] = [row for row in found if row["name"] == "turn librarian"]
+    steps = [row for row in found if row["name"] == "chat" and row["parent"] == turn["span"]]
+    assert {row["attributes"]["mlflow.spanType"] for row in steps} == {"CHAT_MODEL"}
+    assert len({row["attributes"]["letta.step"] for row in steps}) == len(steps) == 2, (
+        "the call of the tool, the answer"
+    )
+    for step in steps:
+        assert turn["start"] <= step["start"] <= step["end"] <= turn["end"]
+        assert step["status"] == 1
 
 
 def test_a_clock_that_is_set_meanwhile_neither_turns_a_span_round_nor_takes_it_out_of_its_call(
