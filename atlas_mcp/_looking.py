@@ -6,19 +6,18 @@ never made is shown without what only they tell, and the look says so.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
 from atlas_mcp._history import open_history
+from atlas_mcp._looking_context import contexts, left_out, pieces
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.errors import BrokenRoster
-from atlas_mcp.model.look import Asked, Charge, Look, Omission, Piece, Step, StepKind, TurnLook
+from atlas_mcp.model.look import Asked, Charge, Look, Step, StepKind, TurnLook
 from atlas_mcp.model.run import ENDED
-from atlas_mcp.model.sections import sections
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.store.home import open_home
 from atlas_mcp.watch.seen_spans import spans_of
@@ -41,26 +40,6 @@ _STEPS: dict[str, StepKind] = {
     "RERANKER": "memory",
     "EMBEDDING": "memory",
 }
-_FROM = {
-    "goal": "the caller",
-    "criteria": "the caller",
-    "materials": "the caller",
-    "material": "the caller",
-    "task": "whoever gave the work",
-    "context": "whoever gave the work",
-    "restrictions": "whoever gave the work",
-    "report": "an earlier part, or a worker",
-    "said": "other agents",
-    "statement": "other agents",
-    "result": "this run",
-    "draft": "this run",
-    "journal": "this run",
-    "recalled": "memory",
-    "feedback": "the raters, or the caller",
-    "teams": "the roster",
-    "workers": "the roster",
-}
-"""Where a section of a prompt comes from, unless it says so itself; all others are ATLAS' own."""
 _BEGINS = frozenset({"turn_started", "turn_retried"})
 
 
@@ -84,7 +63,7 @@ def looked(run: Run, kept: Kept, found: Found, teams: Mapping[str, str], now: da
     end = run.updated_at if run.status in ENDED else now
     clock = _Clock(run.created_at, end)
     below = _below_turns(found.spans)
-    given = _contexts(found.spans)
+    given = contexts(found.spans)
     turns = [_turn(run, one, kept.entered, below.get(one.id, []), given, teams, clock) for one in kept.turns]
     known = {one.turn_id for one in turns}
     turns += [_waiting(run, e, teams, clock) for e in run.events if e.type in _BEGINS and e.turn_id not in known]
@@ -127,7 +106,7 @@ def _turn(
     row: KeptTurn,
     entered: Sequence[Entered],
     spans: Sequence[Seen],
-    contexts: Mapping[str, Sequence[Seen]],
+    chosen: Mapping[str, Sequence[Seen]],
     teams: Mapping[str, str],
     clock: _Clock,
 ) -> TurnLook:
@@ -149,8 +128,8 @@ def _turn(
         outcome=_outcome(row, run),
         model=(result.model if result else "") or (own[0].model if own else ""),
         usage=result.usage if result else _as_usage(own),
-        context=_pieces(row.message, spans),
-        left_out=_left_out(contexts.get(row.agent, ()), row),
+        context=pieces(row.message, spans),
+        left_out=left_out(chosen.get(row.agent, ()), row),
         retries=[e.text for e in told if e.type == "turn_retried"],
         steps=steps,
         traced=bool(spans),
@@ -199,28 +178,6 @@ def _charges(entered: Iterable[Entered]) -> list[Charge]:
     return sorted(by_model.values(), key=lambda one: -(one.usd or 0.0))
 
 
-def _pieces(message: str, spans: Sequence[Seen]) -> list[Piece]:
-    """What stood in the turn's message, and before it, as far as the first model call was traced."""
-    before = [Piece(tag="before it", source="persona, core memory, conversation", text=_system(spans))]
-    named = ("name", "id", "title", "part", "team", "agent")
-    found = [
-        Piece(
-            tag=one.tag,
-            name=next((one.attributes[key] for key in named if one.attributes.get(key)), ""),
-            source=one.attributes.get("source") or _FROM.get(one.tag, "ATLAS"),
-            text=one.body,
-        )
-        for one in sections(message)
-    ]
-    whole = found or [Piece(tag="message", source="the caller", text=message)]
-    return [piece for piece in before if piece.text] + whole
-
-
-def _system(spans: Sequence[Seen]) -> str:
-    first = next((span for span in spans if _STEPS.get(span.kind) == "model"), None)
-    return first.given if first else ""
-
-
 def _below_turns(spans: Sequence[Seen]) -> dict[str, list[Seen]]:
     """The spans below each turn's own, by the turn's id."""
     turn_of = {span.span: str(span.attributes["turn_id"]) for span in spans if span.attributes.get("turn_id")}
@@ -234,35 +191,6 @@ def _below_turns(spans: Sequence[Seen]) -> dict[str, list[Seen]]:
         if above in turn_of and span.span not in turn_of:
             found[turn_of[above]].append(span)
     return found
-
-
-def _contexts(spans: Sequence[Seen]) -> dict[str, list[Seen]]:
-    found: dict[str, list[Seen]] = defaultdict(list)
-    for span in spans:
-        if span.name.startswith("context of "):
-            found[span.name.removeprefix("context of ")].append(span)
-    return found
-
-
-def _left_out(contexts: Sequence[Seen], row: KeptTurn) -> list[Omission] | None:
-    """What the agent was not given: by the last choice that was made for it before the turn, from the same items."""
-    ids = {one.attributes.get("id", "") for one in sections(row.message, "recalled")}
-    before = [one for one in contexts if one.end / 1e9 <= row.started_at.timestamp()]
-    for one in reversed(before):
-        told = _read(one.gave)
-        items: Any = told.get("items") or {}
-        if {name for names in items.values() for name in names} == ids:
-            left: list[Any] = told.get("left_out") or []
-            return [Omission.model_validate(item) for item in left]
-    return None
-
-
-def _read(text: str) -> dict[str, Any]:
-    try:
-        held = json.loads(text)
-    except ValueError:
-        return {}
-    return cast("dict[str, Any]", held) if isinstance(held, dict) else {}
 
 
 def _step(span: Seen, clock: _Clock) -> Step:

@@ -68,7 +68,8 @@ def turn_report(look: Look, turn: TurnLook) -> Report:
     sections = [Section("The turn", Grid(tuple((name, text) for name, text in facts if text)))]
     sections += [_piece(piece) for piece in turn.context]
     sections += [Section("Tried again", Grid(tuple((text,) for text in turn.retries), ("why",)))] * bool(turn.retries)
-    sections += [_whole(number, step) for number, step in enumerate(turn.steps, 1)]
+    shown = [step for step in turn.steps if step.kind != "other"]
+    sections += [_whole(number, step) for number, step in enumerate(shown, 1)]
     sections += [Section("The reply", Prose(turn.reply))] * bool(turn.reply)
     return Report(f"{turn.agent}: {look.run.goal}", look.run.run_id, look.run.status, tuple(sections))
 
@@ -214,7 +215,10 @@ def _piece(piece: Piece) -> Section:
 def _whole(number: int, step: Step) -> Section:
     state = "" if step.ok else f", failed: {short(step.problem)}"
     title = f"Step {number}: {step.kind} {step.name}, {took(step.seconds)}{state}"
-    return Section(title, Prose("\n→ ".join(part for part in (step.given, step.gave) if part) or "(nothing)"))
+    said, calls = _spoken(step) if step.kind == "model" else (step.gave, [])
+    given = "" if step.kind == "model" else step.given  # all that stands above, and the answers of the tools since
+    parts = [given, f"calls {', '.join(calls)}" if calls else "", said]
+    return Section(title, Prose("\n→ ".join(part for part in parts if part) or "(nothing)"))
 
 
 def _share(seconds: float, whole: float) -> str:

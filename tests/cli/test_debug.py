@@ -21,7 +21,7 @@ from atlas_mcp.cli.debug_chart import bar
 from atlas_mcp.cli.debug_times import by_agent, critical, on_the_path, spent_in
 from atlas_mcp.errors import UnknownRun
 from atlas_mcp.model.look import Asked, Look, Step, TurnLook
-from atlas_mcp.model.run import Event, Run
+from atlas_mcp.model.run import ENDED, Event, Run
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs.closely import Kept, KeptTurn
@@ -113,9 +113,15 @@ def worked(**settings: Any) -> Run:
                 goal="Where is tea grown?",
                 materials=(Material(name="tea.txt", text="Tea grows in Assam. It was brought there in 1823."),),
             )
-            return await atlas.run_team_task(atlas.local_caller(), task)
+            me = atlas.local_caller()
+            run = await atlas.run_team_task(me, task)
+            while run.status not in ENDED:  # however slow the machine is
+                run = await atlas.get_run(me, run.run_id)
+            return run
 
-    return anyio.run(work)
+    run = anyio.run(work)
+    assert run.status == "completed", run.error
+    return run
 
 
 def looked(run_id: str) -> Look:
@@ -143,6 +149,8 @@ def test_a_real_run_is_shown_with_its_context_its_steps_its_times_and_its_costs(
 
     [worker] = [one for one in look.turns if one.agent == "document_researcher"][:1]
     assert ("goal", "the caller", "Where is tea grown?") in [(p.tag, p.source, p.text) for p in worker.context]
+    assert worker.context[0].tag == "system prompt"
+    assert worker.context[0].text.startswith("You are document_researcher")
     quoted = next(step for step in worker.steps if step.name == "quote_material")
     assert (quoted.kind, quoted.ok) == ("tool", True)
     assert json.loads(quoted.given)["name"] == "tea.txt"
@@ -222,7 +230,6 @@ def test_a_worker_that_fails_is_shown_with_its_reason_and_with_what_was_decided_
     scripted_model.on('title="Findings"', {"status": 400, "message": "not this time"}, times=1)
     scripted_model.on(lambda request: 'answer_schema title="' in last_user_text(request), {"call": answered})
     run = worked(model="openai:scripted-1")
-    assert run.status == "completed", run.error
     look = looked(run.run_id)
     [failed] = [one for one in look.turns if one.outcome == "failed"]
     assert "not this time" in failed.error

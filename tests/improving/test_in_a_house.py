@@ -14,6 +14,7 @@ from sqlalchemy import delete, insert
 from atlas_mcp.atlas import open_atlas
 from atlas_mcp.errors import ModelFailed
 from atlas_mcp.model.proposal import Change
+from atlas_mcp.model.run import ENDED
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.settings import load_settings
 from atlas_mcp.store.home import open_home
@@ -43,7 +44,11 @@ def worked() -> Run:
                 materials=(Material(name="tea.txt", text="Tea grows in Assam. It was brought there in 1823."),),
                 teams=("analysis",),
             )
-            return await atlas.run_team_task(atlas.local_caller(), task)
+            me = atlas.local_caller()
+            run = await atlas.run_team_task(me, task)
+            while run.status not in ENDED:  # however slow the machine is
+                run = await atlas.get_run(me, run.run_id)
+            return run
 
     run = anyio.run(work)
     assert run.status == "completed", run.error

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import anyio.lowlevel
 import anyio.to_thread
 from sqlalchemy import func, select
 
@@ -18,14 +19,14 @@ from atlas_mcp.model.run import ENDED
 from atlas_mcp.store import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from atlas_mcp.store.record import Record
 
 DAYS = 30
 MOST_TURNS = 20_000
 MOST_RUNS = 500
-_AT_ONCE = 10
+_AT_ONCE, _AT_A_TIME = 10, 500
 _TURN, _RUN, _LEDGER, _ARTIFACT = tables.turn, tables.run, tables.ledger, tables.artifact
 
 
@@ -97,16 +98,26 @@ async def _turns(record: Record, since: datetime) -> list[Turn]:
     sums = (func.max(_LEDGER.c.model), func.sum(_LEDGER.c.tokens), func.sum(_LEDGER.c.usd))
     cost = select(_LEDGER.c.turn, *sums).where(_LEDGER.c.day >= since.date().isoformat()).group_by(_LEDGER.c.turn)
     async with record.read() as db:
-        rows: Sequence[Any] = (await db.execute(query.limit(MOST_TURNS))).all()
-        costs: dict[str, Any] = {row[0]: row for row in await db.execute(cost)}
-    found: list[Turn] = []
-    for row in rows:
-        _, model, tokens, usd = costs.get(row.id, (row.id, "", 0, None))
-        seconds = (row.finished_at - row.started_at).total_seconds()
-        price = None if usd is None else float(usd)
-        done = row.status == "done"
-        found.append(Turn(row.agent, row.run_id or "", done, row.started_at, seconds, model, int(tokens or 0), price))
-    return found
+        costs: dict[str, Any] = {row[0]: row async for row in _gently(await db.execute(cost))}
+        rows = _gently(await db.execute(query.limit(MOST_TURNS)))
+        return [_turn(row, costs.get(row.id, (row.id, "", 0, None))) async for row in rows]
+
+
+async def _gently(found: Any) -> AsyncGenerator[Any]:
+    """The rows, so many at a time that nobody who shares the event loop is held up."""
+    for some in found.partitions(_AT_A_TIME):
+        for row in some:
+            yield row
+        await anyio.lowlevel.checkpoint()
+
+
+def _turn(row: Any, cost: Any) -> Turn:
+    _, model, tokens, usd = cost
+    seconds = (row.finished_at - row.started_at).total_seconds()
+    price = None if usd is None else float(usd)
+    return Turn(
+        row.agent, row.run_id or "", row.status == "done", row.started_at, seconds, model, int(tokens or 0), price
+    )
 
 
 async def _runs(record: Record, since: datetime) -> list[str]:
