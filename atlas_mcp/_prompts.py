@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from difflib import get_close_matches, unified_diff
 from typing import TYPE_CHECKING
 
@@ -99,11 +98,10 @@ class Prompts:
         async with self.record.write(rows.WRITER) as db:
             if wanted.text == self.files[name]:
                 await rows.take_back(db, name)
-                since = datetime.now(UTC)
             else:
                 await rows.keep(db, name, self.files[name], "file")  # what is changed in it later is then told
-                since = await rows.promote(db, name, version)
-        tell(wanted, since=since)
+                await rows.promote(db, name, version)
+        tell(wanted, leads=True)
         return await self._now(name)
 
     async def rollback(self, name: str) -> PromptInfo:
@@ -119,7 +117,7 @@ class Prompts:
                 raise IllegalChange(f"nothing was promoted of {name}: its file leads.", next_step=step)
             await rows.take_back(db, name, leads.version)
         if name in self.files:
-            tell(await self.present(name), since=datetime.now(UTC))
+            tell(await self.present(name), leads=True)
         return await self._now(name)
 
     async def optimize(

@@ -83,11 +83,10 @@ async def note_evidence(db: AsyncConnection, version: PromptVersion, evidence: d
     await db.execute(_one(version.name, version.version).values(evidence=evidence))
 
 
-async def promote(db: AsyncConnection, name: str, version: int) -> datetime:
-    """Let the version lead from now on; since when. Within a write of WRITER."""
+async def promote(db: AsyncConnection, name: str, version: int) -> None:
+    """Let the version lead from now on. Within a write of WRITER."""
     at = max([datetime.now(UTC), *(_after(one) for one in await versions_of(db, name))])
     await db.execute(_one(name, version).values(promoted_at=at))
-    return at
 
 
 async def take_back(db: AsyncConnection, name: str, version: int | None = None) -> None:

@@ -16,7 +16,6 @@ from atlas_mcp.watch.prompts import rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from atlas_mcp.model.agent import AgentSpec
     from atlas_mcp.store.record import Record
@@ -61,15 +60,15 @@ class Versions:
         return version
 
 
-def tell(version: PromptVersion, *, since: datetime | None = None) -> None:
-    """Tell MLflow's registry of a version; with `since`, that it leads from then on."""
+def tell(version: PromptVersion, *, leads: bool = False) -> None:
+    """Tell MLflow's registry of a version; with `leads`, that it does from now on."""
     notes.tell(
         notes.PromptNote(
-            key=f"prompt {version.label}{f' leads since {since.isoformat()}' if since else ''}",
+            key=f"{version.label}/{rows.hash_of(version.text)[:12]}",
             name=version.name,
             version=version.version,
             text=version.text,
             tags={"origin": version.origin, **({"parent": str(version.parent)} if version.parent else {})},
-            promoted=since is not None,
+            promoted=leads,
         )
     )
