@@ -28,8 +28,8 @@ from atlas_mcp._looking import look_at
 from atlas_mcp._memories import Remembering
 from atlas_mcp._pages import letta_app, open_traces_page, prune_traces
 from atlas_mcp._portable import Portable
-from atlas_mcp._purging import purge
 from atlas_mcp._prompts import Prompts, open_prompts
+from atlas_mcp._purging import purge
 from atlas_mcp._ratings import rate_text, rating_of
 from atlas_mcp._refusing import refusing
 from atlas_mcp._status import describe_status
@@ -71,15 +71,15 @@ __all__ = [
     "MAX_WAIT_SECONDS",
     "Atlas",
     "Improving",
-    "letta_app",
     "Prompts",
+    "letta_app",
     "look_at",
     "open_atlas",
     "open_history",
     "open_improving",
+    "open_prompts",
     "open_traces_page",
     "prune_traces",
-    "open_prompts",
     "refusing",
 ]
 

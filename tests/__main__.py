@@ -25,7 +25,10 @@ CHECKS = {
     "format": ["ruff", "format", "--check", "."],
     "types": ["pyright"],
 }
-LONGEST = ("contract", "server", "vectors", "memory", "main_job", "runs_crashes", "memory_crashes", "deploy")
+LONGEST = frozenset(
+    "cli contract deploy evaluation main_job memory memory_crashes mlflow_server prompts quality runs_crashes server vectors"
+    " watch".split()
+)
 """Begun first, so that none of them is left alone at the end."""
 
 

@@ -95,7 +95,7 @@ async def test_a_criterion_that_is_expected_besides_is_rated_too(home: Path) -> 
     ],
 )
 async def test_a_run_that_did_not_end_well_or_is_no_work_makes_none(
-    home: Path, change: dict[str, object], says: str
+    home: Path, change: dict[str, str], says: str
 ) -> None:
     await a_run(home, "run_1", **change)
     async with open_evaluating(load_settings()) as evaluating:
