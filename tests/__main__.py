@@ -26,8 +26,10 @@ CHECKS = {
     "types": ["pyright"],
 }
 LONGEST = frozenset(
-    ("cli", "contract", "deploy", "evaluation", "main_job", "memory", "memory_crashes")
-    + ("mlflow_server", "prompts", "quality", "runs_crashes", "server", "vectors", "watch")
+    {
+        *("cli", "contract", "deploy", "evaluation", "main_job", "memory", "memory_crashes", "mlflow_server"),
+        *("prompts", "quality", "runs_crashes", "server", "vectors", "watch"),
+    }
 )
 """Begun first, so that none of them is left alone at the end."""
 
