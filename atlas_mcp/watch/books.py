@@ -3,8 +3,7 @@
 The addresses are those of a server, or of MLflow's own application within this process on a database: one way for both.
 Telling the same note again changes nothing: runs and series are found by the note's key in the tag `atlas.key`,
 feedback by an id made of it (told anew with another value it is corrected), and values that are there are not doubled.
-A run that somebody deleted in MLflow stays
-deleted.
+A run that somebody deleted in MLflow stays deleted.
 """
 
 from __future__ import annotations
@@ -140,7 +139,9 @@ class Books:
         path = f"{_TRACES}{note.trace_id}/assessments"
         known = self._request("GET", f"{path}/{given}")
         if known.status_code == 200:
-            if int(known.json()["assessment"].get("metadata", {}).get(_AT, 0)) >= note.at_ms:
+            there = known.json()["assessment"]
+            newer = int(there.get("metadata", {}).get(_AT, 0)) > note.at_ms
+            if newer or (there["feedback"].get("value"), there.get("rationale", "")) == (note.value, note.rationale):
                 return
             self._request("DELETE", f"{path}/{given}")  # another opinion of the same one takes its place
         at = datetime.fromtimestamp(note.at_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -159,12 +160,6 @@ class Books:
         if answer.status_code == 404:
             raise NotYet(f"the trace {note.trace_id} is not there")
         _accepted(answer)
-
-    def _correct(self, path: str, known: dict[str, Any], note: FeedbackNote) -> None:
-        if (known.get("feedback", {}).get("value"), known.get("rationale", "")) != (note.value, note.rationale):
-            wanted = {"feedback": {"value": note.value}, "rationale": note.rationale}
-            body = {"assessment": wanted, "update_mask": "feedback,rationale"}
-            _accepted(self._request("PATCH", path, json=body))
 
     # -- series
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS: Final = 15.0
 _TAG: Final = "mlflow.traceTag."
+_PROMPTS: Final = "atlas.prompts"
+_LINK: Final = "api/2.0/mlflow/traces/link-prompts"
 _REFUSALS: Final = (400, 413, 422)
 
 
@@ -59,9 +61,11 @@ class StoreSink:
     def __init__(self, home: Path, destination: Destination) -> None:
         with _store_errors():
             from mlflow.entities import Span
+            from mlflow.entities.model_registry import PromptVersion
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
             self._to_span: Any = Span.from_otel_proto
+            self._to_version: Any = PromptVersion
             self._home = home
             self._books: Books | None = None
             self._url = destination.database_url(home)
@@ -86,6 +90,9 @@ class StoreSink:
             self._store.log_spans(self.experiment_id, spans)
             for late in _late_tags(batches):
                 self._store.set_trace_tag(late.trace_id, late.key, late.value)
+            for trace_id, named in _prompts(batches).items():
+                versions = [self._to_version(name=name, version=int(number), template="") for name, number in named]
+                self._store.link_prompts_to_trace(trace_id, versions)
 
     @property
     def books(self) -> Books:
@@ -194,6 +201,9 @@ class ServerSink:
             # Its spans are there; a server that knows no tags, or has deleted the trace since, goes without.
             path = f"api/2.0/mlflow/traces/{late.trace_id}/tags"
             self._request("PATCH", path, json={"key": late.key, "value": late.value})
+        for trace_id, named in _prompts(batches).items():
+            versions = [{"name": name, "version": number} for name, number in named]
+            self._request("POST", _LINK, json={"trace_id": trace_id, "prompt_versions": versions})
 
     def _experiment(self, name: str) -> str:
         path = "api/2.0/mlflow/experiments/"
@@ -241,6 +251,17 @@ def _late_tags(batches: Sequence[Batch]) -> list[_LateTag]:
         for key, value in span["attributes"].items()
         if key.startswith(f"{_TAG}atlas.")
     ]
+
+
+def _prompts(batches: Sequence[Batch]) -> dict[str, list[tuple[str, str]]]:
+    """The prompts that turns were asked with, by trace: name and version, as MLflow's registry has them."""
+    named: dict[str, dict[tuple[str, str], None]] = {}
+    for span in (span for batch in batches for span in batch.spans):
+        for one in span["attributes"].get(_PROMPTS) or ():
+            name, _, number = str(one).rpartition("/")
+            if name and number.isdigit():
+                named.setdefault(f"tr-{span['trace']}", {})[name, number] = None
+    return {trace_id: list(pairs) for trace_id, pairs in named.items()}
 
 
 def _require_success(answer: httpx.Response) -> None:

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from atlas_mcp.watch.destination import Destination
+from atlas_mcp.watch.notes import FeedbackNote, PromptNote, RunNote, tell
 from atlas_mcp.watch.sidecar import start_ingest
-from atlas_mcp.watch.spans import span
+from atlas_mcp.watch.spans import current_trace_id, span
 from atlas_mcp.watch.spool import anything_waits, waiting
 from atlas_mcp.watch.state import IngestState, load_state, save_state
 from atlas_mcp.watch.tracing import open_tracing
 from tests.mlflow_server.conftest import Answer, MlflowServer, Proxy, wait_until
+from tests.watch.books import in_mlflow
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -137,3 +139,45 @@ def test_a_frozen_mlflow_goes_on_where_it_was(home: Path, mlflow: MlflowServer, 
     carrier.wait()
     assert ingest(home, "--tracking-uri", mlflow.address).returncode == 0
     assert arrived(mlflow, before) == [[f"call{n}", "step"] for n in range(5)]
+
+
+def test_runs_feedback_series_and_prompts_arrive_at_a_server_too(
+    home: Path, mlflow: MlflowServer, ingest: Ingest
+) -> None:
+    with open_tracing(home) as tracing:
+        with span("asked") as opened:
+            trace = str(current_trace_id())
+            opened.set_attribute("atlas.prompts", ["persona.served/1"])
+        run = RunNote(
+            key="run_served",
+            name="Serve tea",
+            status="completed",
+            started_ms=1_700_000_000_000,
+            ended_ms=1_700_000_060_000,
+            params={"goal": "Serve tea"},
+            metrics={"seconds": 60.0},
+            artifacts={"result.md": "# Tea"},
+            trace_ids=[trace],
+        )
+        good = FeedbackNote(
+            key="f-served",
+            trace_id=trace,
+            name="helpful",
+            value=True,
+            source="human",
+            source_id="u",
+            at_ms=run.ended_ms,
+        )
+        prompt = PromptNote(key="persona.served/1", name="persona.served", version=1, text="You serve.", promoted=True)
+        for _ in range(2):
+            assert all(tell(note) for note in (run, good, prompt))
+        assert tracing.flush(10)
+    # An experiment that the server made itself: it keeps the artifacts of those, and hands them out.
+    assert ingest(home, "--tracking-uri", mlflow.address, "--experiment", "served").returncode == 0
+    found = in_mlflow(mlflow.address, "served")
+    [served] = [one for one in found["runs"] if one["name"] == "Serve tea"]
+    assert (served["params"], served["metrics"]) == ({"goal": "Serve tea"}, {"seconds": 60.0})
+    assert (served["files"], served["traces"]) == ({"result.md": "# Tea"}, [trace])
+    assert [one[1:3] for one in found["feedback"] if one[0] == trace] == [["helpful", True]]
+    assert found["in use"]["persona.served"] == "You serve."
+    assert found["asked with"]["persona.served/1"] == [trace]

@@ -62,8 +62,9 @@ def test_every_kind_of_note_arrives_once_however_often_it_is_told(
 ) -> None:
     home = ready_home
     with open_tracing(home) as tracing:
-        with span("team task"):
+        with span("team task") as opened:
             trace = str(current_trace_id())
+            opened.set_attribute("atlas.prompts", ["persona.writer/1", "no prompt at all"])
         everything = (
             RUN.model_copy(update={"trace_ids": [trace]}),
             CHILD,
@@ -102,6 +103,7 @@ def test_every_kind_of_note_arrives_once_however_often_it_is_told(
     assert found["feedback"] == [[trace, "helpful", True, "It was.", "HUMAN", "user-1", HEALTH.at_ms]]
     assert found["prompts"] == {"persona.writer": ["You write."]}
     assert found["in use"] == {"persona.writer": "You write."}
+    assert found["asked with"] == {"persona.writer/1": [trace]}
 
 
 def test_feedback_waits_for_its_trace_and_is_given_up_after_a_day(
