@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from contextlib import asynccontextmanager
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from mcp import MCPError, StdioServerParameters, stdio_client
 from mcp.client import Client
@@ -14,6 +14,7 @@ from mcp.types import Implementation, TextContent
 from pydantic import BaseModel
 
 from atlas_mcp import __version__
+from atlas_mcp.cli.interrupting import innermost
 from atlas_mcp.errors import AtlasError, Unavailable
 
 if TYPE_CHECKING:
@@ -65,13 +66,7 @@ async def start_server(client_name: str, **environment: str) -> AsyncGenerator[S
             async with Client(stdio_client(parameters, errlog=log), client_info=name) as client:
                 yield Server(client)
         except (ExceptionGroup, MCPError, OSError) as failure:
-            raise _told(_innermost(failure), log) from None
-
-
-def _innermost(failure: Exception) -> Exception:
-    while isinstance(failure, ExceptionGroup):
-        failure = cast("ExceptionGroup[Exception]", failure).exceptions[0]
-    return failure
+            raise _told(innermost(failure), log) from None
 
 
 def _told(failure: Exception, log: IO[str]) -> Exception:

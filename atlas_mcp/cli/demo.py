@@ -10,6 +10,7 @@ import json
 import sys
 import tomllib
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,8 +48,9 @@ def demo(
     """Start the server, connect a client, and watch a team of agents work on a text."""
     import anyio
 
-    job = _job(goal, file)
-    if anyio.run(_show, job, rounds) != "completed":
+    from atlas_mcp.cli.interrupting import interruptible
+
+    if anyio.run(interruptible, partial(_show, _job(goal, file), rounds)) != "completed":
         raise typer.Exit(1)
 
 
