@@ -199,6 +199,8 @@ async def keep_improving(rooms: Rooms, *, pause: Pause = anyio.sleep) -> None:
             await _look_if_due(improving, rooms.record, keeper.locks, by_itself=keeper.settings.improve)
         except (AtlasError, ValueError) as error:
             log.warning("no improvements were looked for: %s", error)
+        except Exception:  # raised from here it would end the server
+            log.exception("no improvements were looked for")
         await pause(EVERY_SECONDS / 10)
 
 

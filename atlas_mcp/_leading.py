@@ -38,6 +38,8 @@ async def follow(rooms: Rooms) -> None:
             await lead_by_record(rooms)
         except AtlasError as error:
             log.warning("it is not known whether other prompts lead by now: %s", error)
+        except Exception:  # raised from here it would end the server
+            log.exception("it is not known whether other prompts lead by now")
 
 
 async def lead_by_record(rooms: Rooms) -> None:
