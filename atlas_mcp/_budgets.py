@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atlas_mcp.errors import AtlasError, BudgetSpent, ModelFailed, UnpricedModel
+from atlas_mcp.errors import AtlasError, BudgetSpent, ConfigurationError, ModelFailed, UnpricedModel
 from atlas_mcp.watch.limits import WARN_AT, money, priced
 
 if TYPE_CHECKING:
@@ -60,12 +60,11 @@ def spending_note(found: Spending | None) -> str | None:
 
 
 def failure_of(run: Run, what: str) -> AtlasError:
-    """What a turn or talk failed with whose run failed: a limit that had no room for it, or its model."""
+    """What a turn or talk failed with whose run failed: a limit without room for it, or its model."""
     failed = next((event for event in reversed(run.events) if event.type == "run_failed"), None)
     text = run.error or f"the {what} was {run.status}."
-    if failed is not None and failed.data.get("error") == BudgetSpent.__name__:
-        return BudgetSpent(text)
-    return ModelFailed(text)
+    known = {BudgetSpent.__name__: BudgetSpent, UnpricedModel.__name__: ConfigurationError}
+    return known.get(failed.data.get("error", "") if failed else "", ModelFailed)(text)
 
 
 def _unpriced(keeper: RoomsKeeper) -> list[str]:

@@ -11,7 +11,7 @@ from mcp.client import Client
 from mcp.types import TextContent
 
 from atlas_mcp.atlas import Atlas
-from atlas_mcp.errors import BudgetSpent, ModelFailed, UnpricedModel
+from atlas_mcp.errors import BudgetSpent, ConfigurationError, ModelFailed, UnpricedModel
 from atlas_mcp.model.budget import Budget
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.server import create_server
@@ -68,7 +68,7 @@ async def test_a_day_cannot_be_limited_where_a_price_is_not_known(opened: Open, 
         async with opened(daily=1, priced=False) as atlas:
             with pytest.raises(UnpricedModel, match="ATLAS_DAILY_USD"):
                 await atlas.run_team_task(atlas.local_caller(), TASK)
-            with pytest.raises(ModelFailed, match="what openai:scripted-1 costs is not known"):
+            with pytest.raises(ConfigurationError, match="what openai:scripted-1 costs is not known"):
                 await chat(atlas)
     assert model.calls == 0
 
