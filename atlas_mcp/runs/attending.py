@@ -36,7 +36,12 @@ class Attendance:
         self._patience.deadline = anyio.current_time() + seconds
         with self._patience:
             await self.over.wait()
-        if self.promised:  # it is just being handed over, and will be nowhere else
+        await self.kept()
+
+    async def kept(self) -> None:
+        """Return when no outcome is promised that was not handed over: it will be nowhere else. To be awaited last of
+        all before leaving."""
+        if self.promised:
             await self.over.wait()
 
     def let_go(self) -> None:

@@ -193,6 +193,7 @@ class Runs:
                     await attendance.wait(wait_seconds)
                     enough.set()
                     self._bells.ring(taken.run_id)
+                await attendance.kept()
         finally:
             if attendance.outcome is None and attendance.error is None:
                 with anyio.CancelScope(shield=True):

@@ -284,3 +284,27 @@ async def test_an_outcome_that_comes_at_the_last_moment_is_either_handed_over_or
                 assert (await ended(runs, me, asked.run_id)).reply == "hello"
             else:
                 assert asked.outcome.reply == "hello"
+
+
+async def test_an_outcome_that_is_promised_while_one_who_waited_too_long_is_leaving_is_handed_over(
+    opening: Any, me: Caller
+) -> None:
+    go_on = anyio.Event()
+
+    async def slow(run: RunContext) -> RunOutcome:
+        await go_on.wait()
+        return await answer(run)
+
+    async with opening(slow) as runs:
+        present = runs._runner.attendances._present  # pyright: ignore[reportPrivateUsage]
+
+        async def told(event: Event) -> None:
+            if not go_on.is_set():
+                await anyio.sleep(0.2)  # the patience of one who waits is over by then
+                async with runs._record.write():  # pyright: ignore[reportPrivateUsage]
+                    go_on.set()
+                    while not all(one.promised for one in present.values()):  # noqa: ASYNC110 - it tells nobody
+                        await anyio.sleep(0.001)
+
+        assert (await ask(runs, me, wait_seconds=0.1, on_event=told)).outcome.reply == "hello"
+        assert (await runs.list(me))[0] == []
