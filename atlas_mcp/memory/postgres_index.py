@@ -234,7 +234,7 @@ async def _forms_of(db: AsyncConnection, words: Sequence[str]) -> dict[str, str]
 async def _forms(db: AsyncConnection, words: Iterable[str]) -> dict[str, str]:
     # The dictionary is the same in every record: a word has one form, for ever.
     wanted = {word[:_LONGEST_WORD] for word in words}
-    if unknown := sorted(wanted - _known_forms.keys()):
+    if unknown := sorted(word for word in wanted if word not in _known_forms):
         if len(_known_forms) > _MOST_FORMS:
             _known_forms.clear()
             unknown = sorted(wanted)
