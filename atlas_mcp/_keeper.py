@@ -18,13 +18,9 @@ import anyio
 from atlas_mcp._chats import take_turn
 from atlas_mcp._config import alert_webhook, database, destination, model_config, stores
 from atlas_mcp._groups import GroupRuns
-from atlas_mcp._health import watch_over
-from atlas_mcp._improving import keep_improving
-from atlas_mcp._leading import follow, lead_by_record
 from atlas_mcp._quality import Quality, judge_of
 from atlas_mcp._ratings import do_rating
 from atlas_mcp._rooms import Rooms, copying
-from atlas_mcp._run_notes import tell_runs
 from atlas_mcp._team_tasks import do_team_task
 from atlas_mcp._tidying import tidy
 from atlas_mcp.constellation.agents import shown_model
@@ -54,6 +50,7 @@ if TYPE_CHECKING:
     from atlas_mcp.watch.tracing import Tracing
 
 CLOSE_SECONDS = 8.0
+_BACKGROUND = ("_health", "_improving", "_leading", "_run_notes")
 STOPPING_NOTE = "This server is being stopped: the run goes on in another one, or in the next that is started."
 log = logging.getLogger(__name__)
 
@@ -193,6 +190,11 @@ class RoomsKeeper:
                     log.exception("the rooms did not open")
                     self._settle(failure)
                     continue
+                from atlas_mcp._health import watch_over
+                from atlas_mcp._improving import keep_improving
+                from atlas_mcp._leading import follow
+                from atlas_mcp._run_notes import tell_runs
+
                 self._settle(None)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self.opened.moves.finish_all)
@@ -217,6 +219,7 @@ class RoomsKeeper:
         if self.database is None:
             self.home.prepare_databases()
         await anyio.to_thread.run_sync(_import_heavy, self.models is self.local_models)
+        from atlas_mcp._leading import lead_by_record
         from atlas_mcp.constellation.moves import Moves
         from atlas_mcp.letta.lettas import open_lettas
         from atlas_mcp.memory.hybrid import open_memory
@@ -275,6 +278,12 @@ class RoomsKeeper:
 
 def _import_heavy(embedded: bool) -> None:  # run_sync passes by position
     """Import in a thread what would hold up the event loop, so that a server that answers meanwhile stays quick."""
-    names = ["sqlalchemy.ext.asyncio", "letta_client"]
+    names = [
+        "sqlalchemy.ext.asyncio",
+        "letta_client",
+        "atlas_mcp._health",
+        "atlas_mcp._improving",
+        "atlas_mcp._run_notes",
+    ]
     for name in (*names, "fastapi", "langchain.agents") if embedded else names:
         import_module(name)

@@ -21,7 +21,6 @@ import anyio.to_thread
 
 from atlas_mcp.watch import notes
 from atlas_mcp.watch.notes import FeedbackNote
-from atlas_mcp.watch.quality import scores
 from atlas_mcp.watch.spans import current_trace_id
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from atlas_mcp.settings import Settings
     from atlas_mcp.store.home import Home
     from atlas_mcp.store.locks import Locks
+    from atlas_mcp.watch.quality import scores
     from atlas_mcp.watch.quality.judge import Judge
 
 MOST_WAITING: Final = 2_000
@@ -163,6 +163,8 @@ def notes_on(ended: Ended) -> Iterator[FeedbackNote]:
 
 
 def _scores(ended: Ended) -> list[scores.Score]:
+    from atlas_mcp.watch.quality import scores
+
     if ended.kind == "team_task" and ended.result is not None:
         return scores.of_result(ended.asked, ended.result)
     if ended.result is not None:

@@ -12,6 +12,7 @@ caller does not exist. All that is refused or fails knowingly is an AtlasError.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from atlas_mcp import __version__
@@ -22,13 +23,10 @@ from atlas_mcp._feedback import FeedbackDesk
 from atlas_mcp._forgetting import Way
 from atlas_mcp._groups import Groups
 from atlas_mcp._history import open_history
-from atlas_mcp._improving import Improving, open_improving
 from atlas_mcp._keeper import RoomsKeeper, open_rooms
-from atlas_mcp._looking import look_at
 from atlas_mcp._memories import Remembering
 from atlas_mcp._pages import letta_app, open_traces_page, prune_traces
 from atlas_mcp._portable import Portable
-from atlas_mcp._prompts import Prompts, open_prompts
 from atlas_mcp._purging import purge
 from atlas_mcp._ratings import rate_text, rating_of
 from atlas_mcp._refusing import refusing
@@ -49,6 +47,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from typing import Unpack
 
+    from atlas_mcp._improving import Improving, open_improving
+    from atlas_mcp._looking import look_at
+    from atlas_mcp._prompts import Prompts, open_prompts
     from atlas_mcp._ratings import Call
     from atlas_mcp.constellation.warming import Tell
     from atlas_mcp.model.agent import AgentInfo
@@ -84,12 +85,19 @@ __all__ = [
 ]
 
 HTTP_KEY = "http"
+_IMPROVING, _PROMPTS = ("Improving", "open_improving"), ("Prompts", "open_prompts")
+_LATER = {"look_at": "_looking", **dict.fromkeys(_IMPROVING, "_improving"), **dict.fromkeys(_PROMPTS, "_prompts")}
+
+
+def __getattr__(name: str) -> Any:  # what only some commands need is imported when asked for: the server starts sooner
+    if name in _LATER:
+        return getattr(import_module(f"atlas_mcp.{_LATER[name]}"), name)
+    raise AttributeError(name)
 
 
 @asynccontextmanager
 async def open_atlas(settings: Settings) -> AsyncGenerator[Atlas]:
     """ATLAS on the settings' home folder, until the block is left; what is unfinished then goes on at the next start.
-
     Raises UnwritableHome, BrokenRoster, UnknownModel, MissingKey or MissingPackage before anything is opened.
     """
     async with open_rooms(settings) as keeper:

