@@ -50,7 +50,7 @@ async def one_kill(home: Path, first: int, chance: random.Random, said: Said) ->
     return first + 50 * (len(writer.lines) // 2 + 2), aimed
 
 
-async def check(world: World, said: Said, chance: random.Random, *, exact: bool) -> int:
+async def check(world: World, said: Said, chance: random.Random, *, exact: bool = True) -> int:
     """All that was acknowledged is there, and is what is found; what was deleted is neither.
 
     Chroma's index is approximate: among a hundred thousand random directions it may miss one, which no kill is needed
