@@ -1,4 +1,4 @@
-"""Ctrl-C for a command that waits for somebody else's work.
+"""Ctrl-C, and being told to stop, for a command that waits for somebody else's work.
 
 By itself an interrupt cancels what is awaited, once; code that is just about to wait, or to clean up, may lose it, and
 the command goes on. Here the scope around all of the work is cancelled, and stays so until everything in it has ended.
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 async def interruptible(work: Callable[[], Awaitable[T]]) -> T:
-    """What the work gives; KeyboardInterrupt when it is interrupted, once it has been cleaned up."""
+    """What the work gives; KeyboardInterrupt when a signal says to stop, once the work has cleaned up."""
     done: list[T] = []
     try:
         async with anyio.create_task_group() as tasks:

@@ -6,29 +6,18 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from sqlalchemy import insert
 
 from atlas_mcp.store import tables
-from atlas_mcp.store.home import open_home
-from atlas_mcp.store.postgres import Postgres
-from atlas_mcp.store.record import Record, open_record
-from tests.postgres import session_postgres
+from tests.health import conftest as health
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
+    from atlas_mcp.store.record import Record
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def record(request: pytest.FixtureRequest, home: Path) -> AsyncGenerator[Record]:
-    """An empty record."""
-    database = Postgres(session_postgres().new_database()) if request.param == "postgresql" else None
-    opened = open_home(home)
-    if database is None:
-        opened.prepare_databases()
-    async with open_record(opened.path, database) as made:
-        yield made
+record = health.record
+"""The fixture: an empty record, on both databases."""
 
 
 async def tasks(
