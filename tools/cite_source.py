@@ -12,12 +12,13 @@ POOLS = ("evidence",)
 
 
 async def cite_source(run: RunDoor, claim: str, source: str, quote: str) -> str:
-    """Note that a claim of yours rests on the words of a material. Refused when those words are not in it.
+    """Note that a claim of yours rests on the words of a source. Refused when those words are not in it.
 
     Args:
         claim (str): What you claim, in a sentence of your own.
-        source (str): The name of the material it rests on.
-        quote (str): The material's words that support it, word for word.
+        source (str): The name of the material it rests on, or the address of a page or the name of a file that was
+            read in this task.
+        quote (str): The source's words that support it, word for word.
 
     Returns:
         str: What was noted.
@@ -25,6 +26,5 @@ async def cite_source(run: RunDoor, claim: str, source: str, quote: str) -> str:
     for argument, value in (("claim", claim), ("source", source), ("quote", quote)):
         if not value.strip():
             raise ValueError(f"{argument}: it is empty")
-    material = run.material(source)
-    await run.cite(claim, material.name, quote)
-    return f"Noted: {claim.strip()!r} rests on {material.name!r}."
+    name = await run.cite(claim, source, quote)
+    return f"Noted: {claim.strip()!r} rests on {name!r}."

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 KIND = "knowledge"
 POOLS = ("facts",)
+MARKS = ("keep",)
 
 
 async def relate(

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 KIND = "knowledge"
 POOLS = ("memory",)
+MARKS = ("keep",)
 
 
 async def remember(

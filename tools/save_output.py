@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 KIND = "run"
 POOLS = ("outputs", "analysis")
+MARKS = ("keep",)
 
 
 async def save_output(run: RunDoor, name: str, text: str) -> str:

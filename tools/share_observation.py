@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 KIND = "knowledge"
 POOLS = ("knowledge",)
+MARKS = ("keep",)
 
 
 async def share_observation(knowledge: Desk, title: str, text: str) -> str:

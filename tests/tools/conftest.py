@@ -10,6 +10,7 @@ import pytest
 from atlas_mcp.constellation.run_files import RunDoor
 from atlas_mcp.constellation.tool_source import read_tool
 from atlas_mcp.model.task import Material
+from atlas_mcp.reach.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,12 +29,20 @@ class Texts:
     """A run that has materials and nothing else."""
 
     run_id = "run-1"
+    folders = ()
 
-    def __init__(self, texts: dict[str, str]) -> None:
+    def __init__(self, texts: dict[str, str], given: Sequence[Source] = ()) -> None:
         self._materials = [Material(name=name, text=text) for name, text in texts.items()]
+        self.given = given
 
     def materials(self) -> list[Material]:
         return self._materials
+
+    async def sources(self, name: str) -> list[Source]:
+        return [one for one in self.given if one.name == name]
+
+    async def source_names(self) -> list[str]:
+        return [one.name for one in self.given]
 
     async def save(self, name: str, text: str) -> None: ...
 

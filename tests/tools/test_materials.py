@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atlas_mcp.constellation.run_files import RunDoor
 from atlas_mcp.errors import ToolFailed
+from atlas_mcp.reach.sources import Source
+from tests.tools.conftest import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from atlas_mcp.constellation.run_files import RunDoor
 
     Load = Callable[[str], Callable[..., Any]]
     Make = Callable[..., RunDoor]
@@ -107,21 +109,34 @@ def test_a_material_is_found_whatever_the_case_of_its_name(tool: Load, a_run: Ma
         ("cost (in $) was 5*2?", "cost (in $) was 5*2?"),
     ],
 )
-def test_a_quote_is_found_in_the_materials_own_words(tool: Load, a_run: Make, quote: str, own: str):
+@pytest.mark.anyio
+async def test_a_quote_is_found_in_the_materials_own_words(tool: Load, a_run: Make, quote: str, own: str):
     text = 'Before. It\'s "quoted" - here. Then the end of\n   a line, and cost (in $) was 5*2? After.'
-    said = json.loads(tool("quote_material")(a_run(a=text), "a", quote))
+    said = json.loads(await tool("quote_material")(a_run(a=text), "a", quote))
     assert said == {"found": True, "material": "a", "start": text.index(own), "text": own}
 
 
-def test_a_quote_that_is_not_there_comes_with_the_nearest_sentence(tool: Load, a_run: Make):
+@pytest.mark.anyio
+async def test_a_quote_that_is_not_there_comes_with_the_nearest_sentence(tool: Load, a_run: Make):
     run = a_run(a="First things first. The ship sailed early in May. It never came back.")
-    said = json.loads(tool("quote_material")(run, "a", "the ship sailed late in May"))
+    said = json.loads(await tool("quote_material")(run, "a", "the ship sailed late in May"))
     assert said["found"] is False
     assert said["nearest"]["text"] == "The ship sailed early in May."
-    assert json.loads(tool("quote_material")(run, "a", "quantum"))["nearest"] is None
+    assert json.loads(await tool("quote_material")(run, "a", "quantum"))["nearest"] is None
     with pytest.raises(ValueError, match="no words"):
-        tool("quote_material")(run, "a", " ... ")
+        await tool("quote_material")(run, "a", " ... ")
 
 
 def test_materials_are_listed_with_their_lengths(tool: Load, a_run: Make):
     assert json.loads(tool("list_materials")(a_run(a="xyz"))) == {"materials": [{"name": "a", "characters": 3}]}
+
+
+@pytest.mark.anyio
+async def test_a_quote_is_looked_up_in_what_was_given_from_outside(tool: Load):
+    page: dict[str, Any] = {"name": "https://example.org", "title": "", "at": datetime(2026, 1, 1, tzinfo=UTC)}
+    given = [Source(**page, text="It rained."), Source(**page, text="Then it snowed.")]
+    run = RunDoor(Texts({"a": "Nothing of it."}, given))
+    said = json.loads(await tool("quote_material")(run, "https://example.org", "then it snowed"))
+    assert (said["found"], said["material"], said["text"]) == (True, "https://example.org", "Then it snowed")
+    with pytest.raises(ToolFailed, match=r"There are: 'a', 'https://example\.org'"):
+        await tool("quote_material")(run, "https://example.com", "then it snowed")

@@ -1,0 +1,1 @@
+"""What agents reach outside: the web, services, files, and the tools of other MCP servers."""

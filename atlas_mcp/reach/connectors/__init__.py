@@ -1,0 +1,1 @@
+"""Connectors to services of others: each in one file, each off until the settings name its key."""

@@ -1,0 +1,1 @@
+"""The web: one way out to it, with a guard at every connection, and what is made of its pages."""
