@@ -1,0 +1,1 @@
+"""The scripted model, which answers as a file says. The door is `model.ScriptedModel`."""
