@@ -27,8 +27,20 @@ CHECKS = {
 }
 LONGEST = frozenset(
     {
-        *("cli", "contract", "deploy", "evaluation", "main_job", "memory", "memory_crashes", "mlflow_server"),
-        *("prompts", "quality", "runs_crashes", "server", "vectors", "watch"),
+        *(
+            "cli",
+            "clients",
+            "contract",
+            "deploy",
+            "docs",
+            "evaluation",
+            "hostile",
+            "main_job",
+            "memory",
+            "memory_crashes",
+            "mlflow_server",
+        ),
+        *("install", "prompts", "quality", "runs_crashes", "scenarios", "server", "vectors", "watch"),
     }
 )
 """Begun first, so that none of them is left alone at the end."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 pytest_plugins = ["tests.scripted"]
+_OURS = ("ATLAS_", "LETTA_", "MLFLOW_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "OTEL_", "TAVILY_", "FIRECRAWL_")
 
 
 @pytest.fixture
@@ -30,9 +31,7 @@ def home(tmp_path: Path) -> Path:
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the developer's settings, keys or home folder."""
     for name in list(os.environ):
-        if name.startswith(("ATLAS_", "LETTA_", "MLFLOW_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "OTEL_")) and not (
-            name.startswith(("ATLAS_TEST_", "ATLAS_NO_"))
-        ):
+        if name.startswith(_OURS) and not name.startswith(("ATLAS_TEST_", "ATLAS_NO_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ATLAS_HOME", str(tmp_path / "home"))
 

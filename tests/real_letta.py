@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -87,7 +88,8 @@ def _install(folder: Path) -> None:
         python, "-m", "pip", "download", "-q", "--no-deps", "--no-binary=letta", f"letta=={VERSION}", "-d", str(folder)
     )
     with tarfile.open(folder / f"letta-{VERSION}.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+        filtered: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python before 3.11.4 has none
+        archive.extractall(folder, **filtered)
     (folder / f"letta-{VERSION}").rename(source)
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
     export = (uv, "export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes", *extras)

@@ -161,19 +161,19 @@ class ScriptedModel:
             self.requests.clear()
             self.keys.clear()
 
-    def wait_for_calls(self, count: int, seconds: float = 10) -> None:
+    def wait_for_calls(self, count: int, seconds: float = 60) -> None:
         """Block until `count` requests have arrived; TimeoutError after `seconds`."""
         with self._changed:
             if not self._changed.wait_for(lambda: self.calls >= count, seconds):
                 raise TimeoutError(f"{self.calls} of {count} model calls arrived within {seconds} s")
 
-    def wait_for_dropped(self, count: int, seconds: float = 10) -> None:
+    def wait_for_dropped(self, count: int, seconds: float = 60) -> None:
         """Block until the connections of `count` held requests were closed from the other side; TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: self.dropped >= count, seconds):
                 raise TimeoutError(f"{self.dropped} of {count} model calls were dropped within {seconds} s")
 
-    async def arrived(self, count: int, seconds: float = 10) -> None:
+    async def arrived(self, count: int, seconds: float = 60) -> None:
         """`wait_for_calls` for async tests."""
         await anyio.to_thread.run_sync(self.wait_for_calls, count, seconds)
 

@@ -40,7 +40,7 @@ async def test_a_chat_beyond_the_day_s_dollars_is_refused_and_the_next_caller_s_
             with pytest.raises(BudgetSpent, match="Raise ATLAS_DAILY_USD and restart, or wait until 00:00 UTC"):
                 await chat(atlas)
             told = (await atlas.status(atlas.local_caller())).spending
-            assert (await chat(atlas, atlas.key_caller())).status == "completed"
+            assert (await chat(atlas, atlas.access.key_caller())).status == "completed"
     assert told is not None
     assert told.limit_usd == TURN * 1.01
     assert told.left_usd is not None

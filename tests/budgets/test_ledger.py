@@ -187,7 +187,7 @@ async def test_a_refused_turn_waits_for_others_of_its_run_and_then_ends_all(reco
         async def wait() -> None:
             told.append(await desk.ledger.room_comes("run-1", refused.value))
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 with desk.ledger.under_way(first):
                     tasks.start_soon(wait)

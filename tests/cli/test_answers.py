@@ -14,12 +14,12 @@ from atlas_mcp.model.run import Run
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.settings import load_settings
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def runs(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "atlas_mcp", "runs", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
 def asking() -> Run:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(300)
 COMMAND = [sys.executable, "-m", "atlas_mcp"]
 
 
@@ -27,7 +28,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         [*COMMAND, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
         stdin=subprocess.DEVNULL,
         env={**os.environ, "COLUMNS": "100", **environment},
@@ -127,11 +128,14 @@ def letta(home: Path) -> Iterator[tuple[str, str]]:
     command = [*COMMAND, "letta", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as process:
         assert process.stderr is not None
-        address = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
-        assert address
+        address = None
+        while address is None:
+            line = process.stderr.readline()
+            assert line, "it ended"
+            address = re.search(r"http://127\.0\.0\.1:\d+", line)
         yield address[0], (home / "keys" / "letta").read_text().strip()
         process.send_signal(signal.SIGTERM) if os.name != "nt" else process.kill()
-        assert process.wait(20) == 0 or os.name == "nt"
+        assert process.wait(90) == 0 or os.name == "nt"
 
 
 def test_the_embedded_letta_answers_its_keys_holder_only(letta: tuple[str, str]) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tests.scripted_model import Request, ScriptedModel
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -136,7 +136,7 @@ def printed(look: Look, width: int) -> str:
 
 def debug(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "atlas_mcp", "debug", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_a_real_run_is_shown_with_its_context_its_steps_its_times_and_its_costs(home: Path) -> None:

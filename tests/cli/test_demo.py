@@ -13,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(400)
 COMMAND = [sys.executable, "-m", "atlas_mcp", "demo"]
 
 
@@ -21,7 +22,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
         [*COMMAND, *arguments],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         check=False,
         stdin=subprocess.DEVNULL,
         env={**os.environ, "COLUMNS": "160"},
@@ -41,7 +42,8 @@ def test_a_new_user_sees_the_main_job_done(home: Path) -> None:
         "Ratings, round 1",
         "What librarian remembers",
         "atlas-mcp traces",
-        "mcp.json",
+        "atlas-mcp runs show run_",
+        "atlas-mcp install",
         str(home),
     ):
         assert seen in done.stdout, seen
@@ -65,6 +67,6 @@ def test_an_interrupt_ends_it_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:
         while "A chat with one" not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=90)
     assert process.returncode == 130
     assert errors.strip() == "atlas-mcp: interrupted"

@@ -26,7 +26,7 @@ def run(*arguments: str, **environment: str) -> tuple[int, str]:
         [*COMMAND, *arguments],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
         stdin=subprocess.DEVNULL,
         env={**os.environ, "COLUMNS": "140", **environment},

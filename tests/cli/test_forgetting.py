@@ -11,6 +11,7 @@ import pytest
 from atlas_mcp.atlas import open_atlas
 from atlas_mcp.settings import load_settings
 from atlas_mcp.watch.sidecar import Sidecar
+from tests.homes import contents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,8 +34,7 @@ async def test_beside_a_server_the_command_line_shows_forgets_and_purges(
         assert "Forgotten: the document" in await command("forget", document.id, "--yes")
         assert (await atlas.search_memory(me, "vault")).hits == []
         assert "1 forgotten things are gone" in await command("purge")
-        files = [path for path in home.rglob("*") if path.is_file()]
-        assert [path for path in files if MARKER.encode() in path.read_bytes()] == []
+        assert [path for path, content in contents(home) if MARKER.encode() in content] == []
 
 
 async def command(*arguments: str, code: int = 0) -> str:

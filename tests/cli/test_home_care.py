@@ -15,7 +15,7 @@ from atlas_mcp.atlas import Atlas, open_atlas
 from atlas_mcp.model.forgetting import Target
 from atlas_mcp.settings import load_settings
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
 HERON = "The heron of Overijssel nests in the alders by the old lock."
 OTTER = "The otter of Drenthe was seen below the weir in March."
 

@@ -19,7 +19,7 @@ from atlas_mcp.cli.report_html import as_html
 from atlas_mcp.cli.report_text import as_text
 from atlas_mcp.cli.turns_done import bars
 from atlas_mcp.model.plan import Plan
-from atlas_mcp.model.result import Check, Evidence, Missing, Rating, Result, Round
+from atlas_mcp.model.result import Check, Cited, Missing, Rating, Result, Round
 from atlas_mcp.model.run import Event, Run
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.model.usage import Usage
@@ -27,8 +27,6 @@ from atlas_mcp.settings import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-pytestmark = pytest.mark.timeout(120)
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOSTILE = [
@@ -68,7 +66,7 @@ def a_run(text: str = "Tea grows in Assam.", **more: Any) -> Run:
     ]
     result = Result(
         output=text,
-        evidence=[Evidence(claim=text, source=text, quote=text)],
+        evidence=[Cited(claim=text, source=text, quote=text)],
         ratings=ratings,
         rounds=2,
         best_round=2,
@@ -189,7 +187,7 @@ def test_the_page_needs_no_network_and_lets_nothing_run() -> None:
 
 def runs(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "atlas_mcp", "runs", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def warmed() -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, "warm"], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([*COMMAND, "warm"], capture_output=True, text=True, timeout=200, check=False)
 
 
 def test_every_agent_is_created_ahead_and_the_next_time_there_is_nothing_to_do(home: Path) -> None:

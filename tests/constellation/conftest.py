@@ -18,6 +18,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from atlas_mcp.constellation.constellation import Constellation
 from atlas_mcp.constellation.roster import load_roster
+from atlas_mcp.constellation.tool_turn import ToolTurn
 from atlas_mcp.embedded import StreamingASGITransport, create_app, running
 from atlas_mcp.letta.connect import open_in_process, open_server
 from atlas_mcp.model.caller import Caller
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlas_mcp.constellation.toolbox import Toolbox
+    from atlas_mcp.guard.entering import Entering
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.store.record import Record
@@ -121,6 +123,7 @@ class Echo:
     """A tool session with one tool, `echo`."""
 
     def __init__(self) -> None:
+        self.turn = ToolTurn()
         self.called: list[dict[str, Any]] = []
         self.gate: anyio.Event | None = None
         self.at_gate = anyio.Event()
@@ -129,6 +132,12 @@ class Echo:
     def specs(self) -> list[ToolSpec]:
         schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
         return [ToolSpec(name="echo", description="Says it again.", parameters=schema)]
+
+    def about(self, name: str) -> dict[str, Any]:
+        return {}
+
+    async def make(self, held: Any) -> str:
+        raise AssertionError("nothing was held")
 
     async def call(self, name: str, arguments: dict[str, Any]) -> str:
         self.called.append(arguments)
@@ -143,7 +152,7 @@ class NoTools:
 
     available: frozenset[str] = frozenset()
 
-    def session(self, agent: Any, run: Any) -> Any:
+    def session(self, agent: Any, run: Any, turn: Any = None) -> Any:
         return NoSession()
 
     def pure(self, agent: Any) -> tuple[()]:
@@ -155,6 +164,10 @@ class NoTools:
 
 class NoSession:
     specs: tuple[ToolSpec, ...] = ()
+    turn = ToolTurn()
+
+    def about(self, name: str) -> dict[str, Any]:
+        return {}
 
     async def call(self, name: str, arguments: dict[str, Any]) -> str:
         raise AssertionError("no tool was offered")
@@ -209,12 +222,14 @@ class World:
     models: FakeModels
     roster: Roster
     toolbox: Any = field(default_factory=NoTools)
+    entering: Entering | None = None
 
     def of(self, caller: str = "local:me", client: str = "", roster: Roster | None = None) -> Constellation:
         """A caller's constellation."""
         who = Caller(id=caller, client=client)
         of = roster or self.roster
-        return Constellation(who, of, self.letta, self.record, self.locks, self.models, self.toolbox)
+        given = who, of, self.letta, self.record, self.locks, self.models, self.toolbox
+        return Constellation(*given, entering=self.entering)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from atlas_mcp.model.sections import sections
 from tests.constellation.conftest import Echo, Script, open_world
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +62,7 @@ async def test_a_turn_killed_in_the_middle_is_taken_up_with_its_key(home: Path, 
     async with open_world(home, script) as world:
         assert not any(a.busy for a in await world.of().list_agents())
         turn = await world.of().take_turn("librarian", ASKED, conversation=None, key="k", tools=echo)
-        assert turn.reply == "ok: echo hi"
+        assert [one.body for one in sections(turn.reply, "result")] == ["echo hi"]
         assert echo.called == [{"text": "hi"}]
         assert script.calls == model_calls
         last = await world.of().take_turn("librarian", "and now?", conversation=None, key="next")

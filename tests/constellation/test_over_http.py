@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from atlas_mcp.errors import LettaUnavailable
 from atlas_mcp.letta.connect import open_server
+from atlas_mcp.model.sections import sections
 from atlas_mcp.store.tables import turn as turn_table
 from tests.constellation.conftest import open_world_over_http
 
@@ -33,7 +34,7 @@ async def test_a_turn_with_tools_and_memory_works_over_a_socket(world: World, ec
     me = world.of()
     asked = '@tool echo {"text": "hi"}\n@tool memory_insert {"label": "human", "new_string": "likes tea"}'
     turn = await me.take_turn("librarian", asked, conversation=None, key="k", tools=echo)
-    assert turn.reply.startswith("ok: echo hi")
+    assert [one.body for one in sections(turn.reply, "result")][:1] == ["echo hi"]
     assert [c.author for c in turn.memory_changes] == ["agent:librarian"]
     assert world.letta.kind == "server"
     async with world.record.read() as db:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from atlas_mcp.constellation import toolbox as toolbox_room
+from atlas_mcp.constellation import tool_session as session_room
 from atlas_mcp.constellation.names import tags
 from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.model.caller import Caller
@@ -239,7 +239,7 @@ async def test_an_agent_that_letta_lost_gets_its_tools_again(home: Path) -> None
 async def test_a_tool_that_fails_hangs_or_floods_costs_the_agent_an_error_message_only(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str
 ) -> None:
-    monkeypatch.setitem(toolbox_room._SECONDS, "pure", 1.0)  # the deadline as it is would only be a longer wait
+    monkeypatch.setitem(session_room.SECONDS, "pure", 1.0)  # the deadline as it is would only be a longer wait
     bad = f'def bad(day: str) -> str:\n    """Do it badly."""\n    {body}\n'
     script = Script()
     async with open_world(home, script, toolbox=toolbox(tmp_path / "tools", bad)) as world:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from atlas_mcp.constellation import sandbox as sandbox_room
-from atlas_mcp.constellation import toolbox as toolbox_room
+from atlas_mcp.constellation import tool_session as session_room
 from atlas_mcp.constellation.library import Library
 from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.constellation.sandbox import sandbox_means
@@ -24,7 +24,9 @@ from atlas_mcp.constellation.toolbox import Toolbox
 from atlas_mcp.errors import OverLimit, ToolFailed
 from atlas_mcp.model.agent import AgentSpec
 from atlas_mcp.model.caller import Caller
+from atlas_mcp.model.permissions import Permissions, approval_of
 from atlas_mcp.model.task import Material
+from atlas_mcp.reach.sources import Source
 from atlas_mcp.watch import spans
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Files:
     """A run's files in memory."""
 
     run_id = "run-1"
+    folders = ()
 
     def __init__(self) -> None:
         self.kept: dict[str, str] = {}
@@ -52,6 +55,12 @@ class Files:
 
     def materials(self) -> list[Material]:
         return [Material(name="notes.txt", text="The ship sailed in May. It came back in June.")]
+
+    async def sources(self, name: str) -> list[Source]:
+        return []
+
+    async def source_names(self) -> list[str]:
+        return []
 
     async def save(self, name: str, text: str) -> None:
         if len(text) > 100_000:
@@ -235,10 +244,10 @@ async def test_numbers_that_a_model_writes_as_text_are_understood(shipped: Toolb
 
 
 async def test_a_run_tool_that_hangs_is_given_up(shipped: Toolbox, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(toolbox_room._SECONDS, "run", 0.05)
+    monkeypatch.setitem(session_room.SECONDS, "run", 0.05)
     files = Files()
     files.stuck = True
-    with anyio.fail_after(5), pytest.raises(ToolFailed, match=r"longer than 0.05 s"):
+    with anyio.fail_after(60), pytest.raises(ToolFailed, match=r"longer than 0.05 s"):
         await shipped.session(an_agent(pools=("outputs",)), files).call("load_output", {"name": "x"})
 
 
@@ -275,7 +284,7 @@ async def test_a_users_tool_that_misbehaves_costs_an_error_only(tmp_path: Path, 
         with pytest.raises(ToolFailed, match=f"{name} failed"):
             await session.call(name, {})
     assert "a-secret" not in await session.call("leaking", {})
-    monkeypatch.setitem(toolbox_room._SECONDS, "pure", 0.3)
+    monkeypatch.setitem(session_room.SECONDS, "pure", 0.3)
     with pytest.raises(ToolFailed, match="hanging took longer"):
         await session.call("hanging", {})
 
@@ -364,3 +373,9 @@ async def test_each_call_is_a_span_with_its_arguments_answer_and_status(
     assert "notes.txt" in str((good.attributes or {})["mlflow.spanOutputs"])
     assert bad.status.status_code.name == "ERROR"
     assert "missing" in str(bad.status.description)
+
+
+def test_what_adds_to_atlas_own_memory_says_so_and_is_asked_about_only_where_the_user_wants_it() -> None:
+    marked = {tool.name: tool.approval for tool in Toolbox().known if "keep" in tool.marks}
+    assert marked == dict.fromkeys(("remember", "relate", "share_observation", "save_output"), "allow")
+    assert approval_of(Permissions(keep="ask"), ("keep",)) == "ask"

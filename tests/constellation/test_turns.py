@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from atlas_mcp.errors import InvalidInput, ModelFailed, OverLimit, UnknownAgent, UnknownConversation
+from atlas_mcp.model.sections import sections
 
 if TYPE_CHECKING:
     from tests.constellation.conftest import Echo, World
@@ -99,7 +100,7 @@ async def test_a_tool_of_ours_runs_in_the_middle_of_the_turn_and_is_told(world: 
 
     asked = '@tool echo {"text": "one"}\n@tool echo {"text": "two"}'
     turn = await world.of().take_turn("strategist", asked, conversation=None, key="k", tools=echo, on_event=on_event)
-    assert turn.reply == "ok: echo one | echo two"
+    assert [one.body for one in sections(turn.reply, "result")] == ["echo one", "echo two"]
     assert [c["text"] for c in echo.called] == ["one", "two"]
     assert told == [("strategist", "tool_called", "strategist used echo", turn.turn_id)] * 2
     assert turn.usage.input_tokens == 30
@@ -185,7 +186,7 @@ async def test_a_turn_cut_off_at_each_step_goes_on_where_it_stopped(world: World
     world.wire.cut_after_events = 1
     asked = '@tool echo {"text": "hi"}'
     turn = await me.take_turn("librarian", asked, conversation=thread, key="k", tools=echo)
-    assert turn.reply == "ok: echo hi"
+    assert [one.body for one in sections(turn.reply, "result")] == ["echo hi"]
     assert turn.usage.input_tokens == 20
     assert world.script.calls == 2
     assert echo.called == [{"text": "hi"}]

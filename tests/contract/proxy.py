@@ -122,7 +122,7 @@ class Proxy:
 
     async def until(self, match: str, count: int = 1, *, since: int = 0) -> None:
         """Wait until `count` requests that match came after the first `since` of them."""
-        with anyio.fail_after(30):
+        with anyio.fail_after(90):
             while self.sent(match) < since + count:
                 await self._news.wait()
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from letta_client import AsyncLetta, AuthenticationError
 
 from atlas_mcp.atlas import Atlas, open_atlas
 from atlas_mcp.errors import AtlasError, UnknownModel, UnusableLetta
 from atlas_mcp.letta import placement
+from atlas_mcp.letta.door import Letta
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.server import Server, server_at
 from atlas_mcp.settings import load_settings
@@ -114,6 +116,15 @@ async def test_a_secured_server_says_which_variable_is_wrong_and_takes_the_right
     monkeypatch.setenv("LETTA_API_KEY", PASSWORD)
     async with open_atlas(load_settings()) as atlas:
         assert await reply(atlas)
+
+
+async def test_a_secured_server_says_to_everybody_that_it_is_there_and_nothing_else(secured: RealLetta) -> None:
+    async with AsyncLetta(base_url=secured.url, api_key="wrong", max_retries=0) as client:
+        assert (await client.health()).version
+        with pytest.raises(AuthenticationError):
+            await client.agents.list()
+        with pytest.raises(AtlasError, match="LETTA_API_KEY"):
+            await Letta(client, kind="server").find_agents(["any"])
 
 
 async def test_constellations_live_beside_each_other_on_two_real_servers_and_the_embedded_one(

@@ -147,10 +147,10 @@ async def test_a_failing_model_is_told_as_such_and_leaves_the_thread_usable(
     house: House, status: int, transient: bool
 ) -> None:
     thread = await house.thread()
-    house.scripted.on("fails", {"status": status, "message": "out of order"})
+    house.scripted.on("fails", {"status": status, "message": "out of order, try again in 1m7.5s"})
     with pytest.raises(ModelFailed, match="out of order") as failed:
         await house.door.send(thread, "this fails", otid="t-1", run_tool=no_tool, on_run=Runs().note)
-    assert failed.value.transient == transient
+    assert (failed.value.transient, failed.value.retry_after) == (transient, 67.5)
     found = await house.found(thread, "t-1")
     assert found is None or not found.has_answer
     answer = await house.door.send(thread, "this works", otid="t-2", run_tool=no_tool, on_run=Runs().note)

@@ -91,7 +91,7 @@ async def meanwhile(letta: Any, agent_id: str, chat: ScriptedChat, call: str, ch
             outcome.append(error)
 
     try:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(turn)
                 await reached.wait()

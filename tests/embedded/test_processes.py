@@ -17,7 +17,7 @@ from tests.scripted_model import ScriptedModel
 
 KEY = "the-key"
 Start = Callable[[], tuple["subprocess.Popen[str]", Any]]
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def start(tmp_path: Path, scripted_model: ScriptedModel) -> Iterator[Start]:  # 
         processes.append(process)
         assert process.stdout
         url = process.stdout.readline().strip()
-        return process, Letta(base_url=url, api_key=KEY, max_retries=0, timeout=60)
+        return process, Letta(base_url=url, api_key=KEY, max_retries=0, timeout=120)
 
     yield run
     for process in processes:
@@ -109,7 +109,7 @@ def test_killed_in_mid_turn_it_leaves_nothing_and_the_same_otid_is_then_one_turn
         scripted_model.wait_for_calls(3)
         process.kill()
         with pytest.raises((APIConnectionError, Exception)):
-            sending.result(30)
+            sending.result(90)
     scripted_model.reset()
     _, letta = start()
     assert thread(letta, conversation) == ["first", "ok: first"]
@@ -137,7 +137,7 @@ def test_killed_while_it_waits_for_the_caller_it_goes_on_waiting_after_the_resta
         scripted_model.wait_for_calls(2)
         process.kill()
         with pytest.raises((APIConnectionError, Exception)):
-            sending.result(30)
+            sending.result(90)
     scripted_model.reset()
     _, letta = start()
     with pytest.raises(APIStatusError, match="PENDING_APPROVAL"):
@@ -156,7 +156,7 @@ def test_two_processes_on_one_file_take_turns_on_a_conversation(start: Start) ->
         sent = [pool.submit(send, letta[i % 2], conversation, f"m{i}", f"o{i}") for i in range(10)]
         doubled = [pool.submit(send, letta[(i + 1) % 2], conversation, f"m{i}", f"o{i}") for i in range(4)]
         for future in (*sent, *doubled):
-            future.result(60)
+            future.result(120)
     said = thread(letta[1], conversation)
     assert sorted(said[::2]) == [f"m{i}" for i in range(10)]
     assert said[1::2] == [f"ok: {text}" for text in said[::2]]

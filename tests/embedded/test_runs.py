@@ -10,7 +10,7 @@ import httpx
 import pytest
 from letta_client import APIStatusError, AsyncLetta, NotFoundError
 
-from atlas_mcp.embedded import StreamingASGITransport, create_app
+from atlas_mcp.embedded import StreamingASGITransport, create_app, runs
 from tests.embedded.conftest import listed, open_letta, say
 from tests.embedded.scripted_chat import ScriptedChat, Source
 
@@ -22,7 +22,7 @@ async def start(letta: Any, agent_id: str, text: str) -> Any:
 
 
 async def ended(letta: Any, run_id: str) -> Any:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while (run := await letta.runs.retrieve(run_id)).status in {"created", "running"}:
             await anyio.lowlevel.checkpoint()
     return run
@@ -34,7 +34,7 @@ async def test_a_run_in_the_background_is_created_runs_and_completes(
     chat.hold()
     run = await start(letta, agent.id, "hold")
     assert (run.status, run.background, run.agent_id) == ("created", True, agent.id)
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         await chat.reached.wait()
     assert (await letta.runs.retrieve(run.id)).status in {"created", "running"}
     assert [r.id async for r in letta.runs.list(agent_id=agent.id, active=True)] == [run.id]
@@ -63,10 +63,28 @@ async def test_a_failing_run_in_the_background_says_why(letta: Any, agent: Any) 
     assert await listed(letta, agent.id) == []
 
 
+async def test_a_beat_that_cannot_be_written_ends_neither_its_run_nor_the_server(
+    letta: Any, agent: Any, chat: ScriptedChat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(runs, "_beat", fail)
+    chat.hold()
+    run = await start(letta, agent.id, "hold")
+    with anyio.fail_after(60):
+        await chat.reached.wait()
+        while "disk is full" not in caplog.text:
+            await anyio.lowlevel.checkpoint()
+    chat.gate.set()
+    assert (await ended(letta, run.id)).status == "completed"
+    assert (await ended(letta, (await start(letta, agent.id, "and again")).id)).status == "completed"
+
+
 async def test_a_run_in_the_background_can_be_cancelled(letta: Any, agent: Any, chat: ScriptedChat) -> None:
     chat.hold()
     run = await start(letta, agent.id, "hold")
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         await chat.reached.wait()
     assert await letta.agents.messages.cancel(agent.id, run_ids=[run.id]) == {run.id: "cancelled"}
     assert (await ended(letta, run.id)).status == "cancelled"
@@ -78,7 +96,7 @@ async def test_leaving_the_app_cancels_its_background_runs_and_notes_it(database
     async with open_letta(database, Source(chat)) as letta:
         agent = await letta.agents.create(name="a")
         run = await start(letta, agent.id, "hold")
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await chat.reached.wait()
     async with open_letta(database, Source(chat)) as letta:
         assert (await letta.runs.retrieve(run.id)).status == "cancelled"

@@ -11,7 +11,15 @@ import anyio
 import pytest
 
 from atlas_mcp._attempts import HOPELESS
-from atlas_mcp.errors import InvalidInput, MissingKey, Unavailable, UnknownAgent, UnknownModel, UnpricedModel
+from atlas_mcp.errors import (
+    BudgetSpent,
+    InvalidInput,
+    MissingKey,
+    Unavailable,
+    UnknownAgent,
+    UnknownModel,
+    UnpricedModel,
+)
 from atlas_mcp.evaluating import compare, open_evaluating
 from atlas_mcp.model.evaluated import Variant
 from atlas_mcp.model.example import Baseline, Expected, Work
@@ -46,6 +54,12 @@ POOR_ONE = Variant(name="worse", prompts={"persona.librarian": WORSE})
 def count(home: Path, table: str) -> int:
     with closing(sqlite3.connect(home / "atlas.db")) as record:
         return record.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+
+def charged(home: Path) -> float:
+    """Dollars that stand in the home's ledger."""
+    with closing(sqlite3.connect(home / "atlas.db")) as record:
+        return record.execute("SELECT coalesce(sum(usd), 0) FROM ledger").fetchone()[0]
 
 
 def lines(home: Path) -> list[dict[str, Any]]:
@@ -158,6 +172,30 @@ async def test_the_budget_leaves_out_what_it_has_no_room_for_and_rates_what_was_
         [rest] = await evaluating.run(await evaluating.prepare([GOOD_ONE], names=["small"]))
     assert rest.ended_at is not None
     assert {attempt.status for attempt in rest.attempts} == {"completed"}
+
+
+async def test_an_evaluation_counts_against_its_callers_day_and_does_no_more_than_that_has_room_for(
+    home: Path, tmp_path: Path, scripted_model: ScriptedModel
+) -> None:
+    answer_by_persona(scripted_model)
+    settings = settings_on(home, scripted_model).model_copy(update={"prices": PRICES})
+    examples = [chat(n, baseline=Baseline(input_tokens=6_000, output_tokens=500)) for n in range(4)]
+    async with evaluating_on(settings, examples, tmp_path / "set.toml") as evaluating:
+        whole = (await evaluating.prepare([GOOD_ONE])).estimate.cost_usd or 0.0
+        evaluating.settings = settings.model_copy(update={"daily_usd": whole / 2})
+        [some] = await evaluating.run(await evaluating.prepare([GOOD_ONE], names=["mine"]))
+        assert {attempt.status for attempt in some.attempts} == {"completed", "cut"}
+        assert all("ATLAS_DAILY_USD" in (one.error or "") for one in some.attempts if one.status == "cut")
+        assert charged(home) == pytest.approx(some.usage.cost_usd)
+        assert 0 < charged(home) <= whole / 2
+        evaluating.settings = settings.model_copy(update={"daily_usd": charged(home)})
+        again = await evaluating.prepare([GOOD_ONE], names=["mine"])
+        with pytest.raises(BudgetSpent, match="ATLAS_DAILY_USD has no room"):
+            await evaluating.run(again)
+        evaluating.settings = settings.model_copy(update={"daily_usd": 100.0})
+        [rest] = await evaluating.run(await evaluating.prepare([GOOD_ONE], names=["mine"]))
+        assert rest.ended_at is not None
+        assert charged(home) == pytest.approx(rest.usage.cost_usd)
 
 
 async def test_a_team_task_is_given_its_share_as_a_budget_and_what_that_stops_counts_for_nothing(

@@ -10,7 +10,7 @@ from sqlalchemy import insert, update
 from atlas_mcp.errors import InvalidInput, UnknownRun
 from atlas_mcp.evaluating import open_evaluating
 from atlas_mcp.model.example import ExampleSet, Expected, Work
-from atlas_mcp.model.result import Evidence, Rating, Result
+from atlas_mcp.model.result import Cited, Rating, Result
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.settings import load_settings
 from atlas_mcp.store import tables
@@ -33,7 +33,7 @@ TASK = TeamTask(
 )
 RESULT = Result(
     output="It was lit at dusk [log.txt].",
-    evidence=[Evidence(claim="lit", source="tide.html")],
+    evidence=[Cited(claim="lit", source="tide.html")],
     ratings=[
         Rating(criterion="answers the goal", score=score, reason="", rater="r", round=number)
         for number, score in ((1, 2.0), (2, 4.5))

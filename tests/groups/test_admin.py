@@ -78,7 +78,7 @@ async def test_what_was_added_outlives_the_server_and_is_seen_by_others_on_the_s
     await call(client, "create_agent", **EDITOR)
     async with open_atlas(load_settings()) as other, Client(create_server(other, transport="stdio")) as second:
         assert "night_editor" in [a["name"] for a in (await call(second, "list_agents"))["agents"]]
-        stranger = other.key_caller()
+        stranger = other.access.key_caller()
         assert "night_editor" not in [a.name for a in await other.list_agents(stranger)]
 
 

@@ -153,7 +153,7 @@ async def test_a_task_that_was_too_long_is_in_the_status_of_its_caller_and_at_th
             run = await atlas.run_team_task(atlas.local_caller(), TeamTask(goal="How was the light kept?"))
             [got] = await receiver.messages(1)
             shown = await client.call_tool("get_status", {})
-            others = await atlas.status(atlas.key_caller())
+            others = await atlas.status(atlas.access.key_caller())
     assert got.content["data"]["run_id"] == run.run_id
     assert (got.content["data"]["trace_id"] or "").startswith("tr-")
     assert "light" not in str(got.content)

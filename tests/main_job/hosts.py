@@ -17,7 +17,7 @@ from mcp import StdioServerParameters, stdio_client
 from mcp.client import Client
 from mcp.types import Implementation, TextContent
 
-DEADLINE = 60
+DEADLINE = 120
 
 
 @dataclass

@@ -137,9 +137,9 @@ async def test_a_server_without_its_postgresql_says_so_and_goes_on_when_it_is_ba
 
 
 async def test_an_embedded_letta_beside_a_postgresql_is_refused_with_what_to_do(
-    environment: dict[str, str], tmp_path: Path
+    server: RunningPostgres, tmp_path: Path
 ):
-    alone = {"ATLAS_DATABASE_URL": environment["ATLAS_DATABASE_URL"], "ATLAS_HOME": str(tmp_path / "home")}
+    alone = {"ATLAS_DATABASE_URL": server.new_database(), "ATLAS_HOME": str(tmp_path / "home")}
     done = await anyio.run_process(
         [sys.executable, "-m", "atlas_mcp", "serve"],
         env={**os.environ, **alone},

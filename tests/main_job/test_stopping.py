@@ -34,7 +34,8 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals between processes"),
 ]
 
-END_SECONDS = 10
+END_SECONDS = 30
+PATIENT = [sys.executable, "-m", "tests.patient"]
 CHAT = {"agent": "librarian", "message": "@@say Well thought."}
 TEXT = """The keeper lit the lamp at dusk and trimmed the wick every four hours.
 
@@ -67,7 +68,7 @@ async def until_draining(client: Client, run_id: str) -> None:
 async def test_a_turn_under_way_ends_and_nothing_else_begins(model: ScriptedModel) -> None:
     model.hold()
     heard: list[dict[str, Any]] = []
-    with http_server() as (address, key, process):
+    with http_server(program=PATIENT) as (address, key, process):
         async with over_http(address, key, "/mcp", MODERN) as client, anyio.create_task_group() as group:
 
             async def chat() -> None:
@@ -95,7 +96,7 @@ async def test_a_turn_under_way_ends_and_nothing_else_begins(model: ScriptedMode
 
 async def test_a_team_task_begins_no_further_turn_and_repeats_none_that_ended(model: ScriptedModel) -> None:
     model.hold()
-    with http_server() as (address, key, process):
+    with http_server(program=PATIENT) as (address, key, process):
         async with over_http(address, key, "/mcp", MODERN) as client:
             run = await call(client, "run_team_task", goal="How was the light kept?", wait_seconds=0)
             await model.arrived(1, DEADLINE)
@@ -282,7 +283,7 @@ async def test_the_embedded_letta_alone_ends_in_time_while_a_turn_hangs(
 
 async def test_a_second_signal_ends_it_at_once(model: ScriptedModel) -> None:
     model.hold()
-    with http_server() as (address, key, process):
+    with http_server(program=PATIENT) as (address, key, process):
         async with over_http(address, key, "/mcp", MODERN) as client:
             handle = await call(client, "chat_with_agent", **CHAT, wait_seconds=0)
             await model.arrived(1, DEADLINE)

@@ -14,7 +14,7 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from tests.main_job.hosts import host, until_event
+from tests.main_job.hosts import ended, host, until_event
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
@@ -34,10 +34,14 @@ class Seen:
         return Counter(span.span_type for span in self.spans)
 
 
-def carried(home: Path, only: str | None = None) -> list[Seen]:
-    """The traces that MLflow's filter `only` finds, once the spool has been carried to MLflow's database."""
+def carry(home: Path) -> None:
+    """Carry the spool to MLflow's database."""
     ingest = [sys.executable, "-P", "-m", "atlas_mcp.watch.ingest", str(home), "--once"]
     subprocess.run(ingest, input="", text=True, check=True, timeout=120, env=dict(os.environ), capture_output=True)
+
+
+def found(home: Path, only: str | None = None) -> list[Seen]:
+    """The traces that MLflow's filter `only` finds in its database."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     import mlflow
 
@@ -61,12 +65,16 @@ async def test_each_call_is_one_whole_trace_with_agents_models_tools_and_memory(
         reply = await server.call("chat_with_agent", agent="librarian", message="Please remember: my name is Ada.")
         assert reply["memory_changes"]
         await server.call("update_agent_memory", agent="librarian", label="human", append="Likes tea.")
-        run = await server.call("run_team_task", goal="Where is tea grown?", materials=[{"name": "tea", "text": text}])
+        begun = await server.call(
+            "run_team_task", goal="Where is tea grown?", materials=[{"name": "tea", "text": text}]
+        )
+        run = await ended(server, begun["run_id"])
         assert run["status"] == "completed", run["error"]
         result = await server.client.call_tool("chat_with_agent", {"agent": "nobody", "message": "x"})
         assert result.is_error
         assert "get_status" in {tool.name for tool in (await server.client.list_tools()).tools}
-    traces = await anyio.to_thread.run_sync(carried, home)
+    await anyio.to_thread.run_sync(carry, home)
+    traces = [trace for trace in found(home) if trace.name != "get_run"]
     by_name = {(t.name, t.state): t for t in traces}
     assert sorted(by_name) == [
         ("chat_with_agent", "ERROR"),
@@ -96,9 +104,10 @@ async def test_what_became_of_a_long_task_is_found_in_mlflow_and_polling_can_be_
         run = await server.call("run_team_task", goal="Where is tea grown?", wait_seconds=0)
         await until_event(server, run["run_id"], "turn_started")
         assert (await server.call("cancel_run", run_id=run["run_id"]))["status"] == "cancelled"
-    cancelled = await anyio.to_thread.run_sync(carried, home, "tags.`atlas.status` = 'cancelled'")
+    await anyio.to_thread.run_sync(carry, home)
+    cancelled = found(home, "tags.`atlas.status` = 'cancelled'")
     assert [trace.name for trace in cancelled] == ["run_team_task"]
-    work = await anyio.to_thread.run_sync(carried, home, "tags.`atlas.kind` = 'work'")
+    work = found(home, "tags.`atlas.kind` = 'work'")
     assert {trace.name for trace in work} == {"run_team_task", "cancel_run"}
-    read = await anyio.to_thread.run_sync(carried, home, "tags.`atlas.kind` = 'read'")
+    read = found(home, "tags.`atlas.kind` = 'read'")
     assert {trace.name for trace in read} == {"get_run"}

@@ -15,7 +15,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import uvicorn
+
+from tests.connectors import loopback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -84,21 +85,14 @@ class EmbeddingServer:
         while sum(map(wanted, self.calls)) < times:
             await self._news.wait()
 
-    async def app(self, scope: Any, receive: Any, send: Any) -> None:
-        content, more = b"", True
-        while more:
-            message = await receive()
-            content, more = content + message["body"], message["more_body"]
-        headers = dict(scope["headers"])
-        key = headers.get(b"authorization", b"").decode().removeprefix("Bearer ") or None
-        call = Call(scope["path"], key, json.loads(content))
+    async def answer(self, asked: loopback.Call) -> loopback.Reply:
+        key = asked.headers.get("authorization", "").removeprefix("Bearer ") or None
+        call = Call(asked.place, key, asked.body)
         self.calls.append(call)
         news, self._news = self._news, anyio.Event()
         news.set()
         reply = await self.rule(call)
-        sent = [(name.encode(), value.encode()) for name, value in reply.headers.items()]
-        await send({"type": "http.response.start", "status": reply.status, "headers": sent})
-        await send({"type": "http.response.body", "body": _vectors(call, reply)})
+        return loopback.Reply(_vectors(call, reply), reply.status, reply.headers)
 
 
 def _vectors(call: Call, reply: Reply) -> bytes:
@@ -112,19 +106,7 @@ def _vectors(call: Call, reply: Reply) -> bytes:
 @asynccontextmanager
 async def embedding_server() -> AsyncIterator[EmbeddingServer]:
     """The server, until the block is left; whoever still waits for an answer is cut off."""
-    server: EmbeddingServer | None = None
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        assert server
-        await server.app(scope, receive, send)
-
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", timeout_graceful_shutdown=0)
-    listening = config.bind_socket()
-    server = EmbeddingServer("http://{}:{}/v1".format(*listening.getsockname()))
-    running = uvicorn.Server(config)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(running.serve, [listening])
-        try:
-            yield server
-        finally:
-            running.should_exit = running.force_exit = True
+    async with loopback.loopback() as listening:
+        server = EmbeddingServer(f"{listening.url}/v1")
+        listening.answers(server.answer)
+        yield server

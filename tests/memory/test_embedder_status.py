@@ -115,7 +115,7 @@ async def test_a_search_finds_what_means_the_same_in_other_words(server: Embeddi
     async with connected() as client:
         await call(client, "share_knowledge", name="garage", text="The automobile is red.")
         await call(client, "share_knowledge", name="kitchen", text="The tea is green.")
-        await becomes(client, "2 of 2 passages have their vector")
+        await becomes(client, "2 of 2 passages have their vector of 3 numbers.")
         hits = (await call(client, "search_memory", query="car", kinds=["knowledge"]))["hits"]
         assert hits[0]["source"] == "garage"
 

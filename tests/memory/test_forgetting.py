@@ -22,6 +22,7 @@ from atlas_mcp.store.locks import Locks
 from atlas_mcp.watch import erasing
 from atlas_mcp.watch.sidecar import LOCK, Sidecar
 from atlas_mcp.watch.spool import anything_waits
+from tests.homes import contents
 from tests.server.doors import call, refused
 
 if TYPE_CHECKING:
@@ -53,11 +54,8 @@ async def forget(atlas: Atlas, caller: Caller, **target: str) -> dict[str, int]:
 
 
 def files_with(home: Path, marker: str = MARKER) -> list[str]:
-    return [
-        path.relative_to(home).as_posix()
-        for path in sorted(home.rglob("*"))
-        if path.is_file() and marker.encode() in path.read_bytes().lower()
-    ]
+    there = (path for path, content in contents(home) if marker.encode() in content.lower())
+    return sorted(path.relative_to(home).as_posix() for path in there)
 
 
 def carry_traces(home: Path) -> None:
@@ -206,7 +204,7 @@ async def test_all_that_a_run_stored_goes_with_it(atlas: Atlas, home: Path) -> N
 
 
 async def test_another_caller_keeps_the_same_text(atlas: Atlas) -> None:
-    me, somebody = atlas.local_caller(), atlas.key_caller()
+    me, somebody = atlas.local_caller(), atlas.access.key_caller()
     mine = await atlas.share_knowledge(me, "notes", SECRET)
     theirs = await atlas.share_knowledge(somebody, "notes", SECRET)
     for caller in (me, somebody):

@@ -162,8 +162,8 @@ async def test_a_wait_beyond_the_deadline_is_told_at_once(server: EmbeddingServe
 async def test_a_caller_with_little_time_is_not_kept_waiting_by_retries(server: EmbeddingServer, home: Path):
     async with open_embedder(config(server), home) as embedder:
         assert embedder
-        server.rule = refuse_with(503, retry_after="15")
-        with pytest.raises(EmbedderFailed, match="503"), anyio.fail_after(10):
+        server.rule = refuse_with(503, retry_after="600")
+        with pytest.raises(EmbedderFailed, match="503"), anyio.fail_after(60):
             await embedder.embed(["a question"], query=True)
 
 
@@ -175,9 +175,9 @@ async def test_a_server_that_hangs_is_left_at_the_deadline(
         raise AssertionError
 
     server.rule = hang
-    monkeypatch.setattr(remote, "CALL_SECONDS", 0.2)
-    assert "did not answer within 0.2 s" in (await refused(config(server), home)).message
-    assert len(server.calls) == 1
+    monkeypatch.setattr(remote, "CALL_SECONDS", 1.0)
+    assert "did not answer within 1 s" in (await refused(config(server), home)).message
+    assert len(server.calls) <= 1, "it is not asked again"
 
 
 async def test_a_server_that_speaks_slowly_for_ever_is_left_at_the_deadline(
@@ -235,7 +235,7 @@ async def test_a_connection_that_closed_before_any_answer_is_tried_again(server:
 
 
 async def test_a_server_that_is_not_there_is_told_within_the_deadline(home: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(remote, "CALL_SECONDS", 0.5)
+    monkeypatch.setattr(remote, "CALL_SECONDS", 2.0)
     nobody = StoresConfig(
         embedder="openai-compatible", embedding_url=SecretStr("http://127.0.0.1:9/v1"), embedding_model="m"
     )

@@ -23,7 +23,6 @@ from atlas_mcp.memory.memories import Memories
 from atlas_mcp.memory.scope import Scope
 from atlas_mcp.memory.search import Found
 from atlas_mcp.memory.telling import Teller
-from atlas_mcp.memory.vector_filter import VectorFilter
 from atlas_mcp.memory.words import Query
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.fact import Triple
@@ -184,15 +183,15 @@ class Fixed:
     near: dict[int, float]
     fails: bool = False
     ranks: bool = True
-    asked: VectorFilter | None = None
+    asked: Scope | None = None
 
     async def query(self, text: str) -> Question | None:
         return Question("f", np.zeros(3, np.float32))
 
     async def nearest(
-        self, caller: Caller, fingerprint: str, vector: NDArray[np.float32], wanted: VectorFilter, limit: int
+        self, scope: Scope, fingerprint: str, vector: NDArray[np.float32], limit: int
     ) -> list[tuple[int, float]]:
-        self.asked = wanted
+        self.asked = scope
         if self.fails:
             raise StoreUnavailable("it is gone.")
         return list(self.near.items())

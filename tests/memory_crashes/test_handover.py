@@ -37,6 +37,6 @@ async def test_when_the_owner_is_killed_another_takes_over(home: Path, chroma: b
             await world.told()
             sys.stdout.write(f"\ntaken over after {taken:.1f} s, whole after {anyio.current_time() - then:.1f} s\n")
             assert world.vectors.chroma.pid not in (None, writer.chroma)
-            await check(world, said, random.Random(2))
+            await check(world, said, random.Random(2), exact=False)
     finally:
         writer.kill()

@@ -17,8 +17,8 @@ import pytest
 
 from atlas_mcp.model.caller import Caller
 from tests.memory_crashes.marked import CALLERS, direction, markers
-from tests.memory_crashes.world import Said, Writer, aim
-from tests.vectors.world import PRINT, World, numbers_of, opened
+from tests.memory_crashes.world import DEADLINE, TOLD_A_SECOND, Said, Writer, aim
+from tests.vectors.world import PRINT, World, everything, numbers_of, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,12 +63,12 @@ async def check(world: World, said: Said, chance: random.Random, *, exact: bool 
     owners = dict(there.values())
     for marker in chance.sample(sorted(said.there), min(ASKED, len(said.there))):
         number, caller = there[marker]
-        found = numbers_of(await world.vectors.nearest(Caller(id=caller), PRINT, direction(marker)))
+        found = numbers_of(await world.vectors.nearest(everything(Caller(id=caller)), PRINT, direction(marker)))
         missed += found[0] != number
         assert {owners[one] for one in found} == {caller}, "another caller's"
     for marker in chance.sample(sorted(said.gone), min(ASKED // 4, len(said.gone))):
         for caller in CALLERS:
-            found = await world.vectors.nearest(Caller(id=caller), PRINT, direction(marker), limit=3)
+            found = await world.vectors.nearest(everything(Caller(id=caller)), PRINT, direction(marker), 3)
             assert all(similarity < 0.9999 for _, similarity in found), f"deleted marker {marker}"
     assert missed <= (0 if exact else MISSED * ASKED), f"{missed} of {ASKED} are not found"
     return missed
@@ -85,7 +85,7 @@ async def test_killed_at_any_moment_nothing_acknowledged_is_lost_and_the_search_
         if hit or not left:
             async with opened(home) as world:
                 then = anyio.current_time()
-                await world.told(within=60 + 10 * KILLS)  # each kill leaves some thousands more to be told
+                await world.told(within=DEADLINE + first / TOLD_A_SECOND)
                 seconds.append(anyio.current_time() - then)
                 broken += world.vectors.chroma.rebuilt
                 missed += await check(world, said, chance, exact=False)

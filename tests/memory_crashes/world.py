@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEADLINE = 90
+TOLD_A_SECOND = 300
+"""Vectors that Chroma takes in a second, at the least, when it is made anew."""
 DELETED = 5
 """How many of those that were written in one commit are deleted in the next."""
 ROOT = Path(__file__).parents[2]
@@ -49,6 +51,7 @@ class Writer:
     def __init__(self, home: Path, first: int) -> None:
         command = [sys.executable, "-m", "tests.memory_crashes.writer", str(home), str(first)]
         self.home = home
+        self.deadline = DEADLINE + first / TOLD_A_SECOND
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, cwd=ROOT
         )
@@ -69,8 +72,8 @@ class Writer:
             return self._ended or (len(self.lines) >= lines and so_far)
 
         with self._more:
-            done = self._more.wait_for(enough, DEADLINE)
-        assert done, f"it does not get on: {self.errors}"
+            done = self._more.wait_for(enough, self.deadline)
+        assert done, f"it does not get on in {self.deadline:.0f} s: {self.errors}"
         assert not self._ended, self.errors
 
     def kill(self, *, chroma: bool = True) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import count
 from pathlib import Path
 
 import anyio
@@ -18,29 +19,34 @@ from tests.vectors.world import World, opened
 AT_ONCE = 50
 PACE = 0.05
 """What is written is as much as Chroma takes: else it would never be whole while somebody writes."""
+AHEAD = 100
+"""So many commits are written before Chroma is ready, and no more: what is anew to be told grows with each kill, and
+would soon be more than Chroma takes in while as much is written."""
 
 
 def say(**what: object) -> None:
     print(json.dumps(what), flush=True)
 
 
-async def name_chroma(world: World) -> None:
+async def name_chroma(world: World, ready: anyio.Event) -> None:
     """Say which process is Chroma's each time that there is another one, and when it is ready for the first time."""
-    chroma, known, ready = world.vectors.chroma, None, False
+    chroma, known = world.vectors.chroma, None
     while True:
         if chroma.pid not in (None, known):
             known = chroma.pid
             print(f"chroma {known}", flush=True)
-        if chroma.stage == "ready" and not ready:
-            ready = True
+        if chroma.stage == "ready" and not ready.is_set():
+            ready.set()
             print("ready", flush=True)
         await anyio.sleep(0.01)
 
 
-async def write(world: World, first: int) -> None:
+async def write(world: World, first: int, ready: anyio.Event) -> None:
     """Write and delete for ever, and say so after each commit."""
     caller = Caller(id=CALLERS[first % len(CALLERS)])
-    while True:
+    for commit in count():
+        if commit == AHEAD:
+            await ready.wait()
         markers = list(range(first, first + AT_ONCE))
         await plant(world.record, caller, markers)
         say(caller=caller.id, wrote=markers)
@@ -55,9 +61,10 @@ async def write(world: World, first: int) -> None:
 
 
 async def main(home: Path, first: int) -> None:
+    ready = anyio.Event()
     async with opened(home) as world, anyio.create_task_group() as tasks:
-        tasks.start_soon(name_chroma, world)
-        tasks.start_soon(write, world, first)
+        tasks.start_soon(name_chroma, world, ready)
+        tasks.start_soon(write, world, first, ready)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from atlas_mcp.watch.spans import span
 from atlas_mcp.watch.spool import anything_waits, read, waiting
 from atlas_mcp.watch.state import IngestState, load_state, save_state
 from atlas_mcp.watch.tracing import open_tracing
+from tests.homes import contents
 from tests.mlflow_server.collector import Collecting, collecting
 from tests.mlflow_server.conftest import wait_until
 
@@ -81,8 +82,8 @@ def test_a_collector_gets_every_span_compressed_with_its_headers_and_no_notes(
     assert (got["authorization"], got["x-project"]) == ("Basic c2VjcmV0LWtleQ==", "a,b")
     assert (got["content-type"], got["content-encoding"]) == ("application/x-protobuf", "gzip")
     assert anything_waits(home / "spool"), "what MLflow has not got was taken away"
-    kept = "".join(f.read_text(errors="replace") for f in home.rglob("*") if f.is_file())
-    assert "c2VjcmV0LWtleQ" not in kept
+    kept = b"".join(content for _, content in contents(home))
+    assert b"c2VjcmV0LWtleQ" not in kept
 
 
 @pytest.mark.parametrize("down", ["collector", "mlflow"])

@@ -135,8 +135,8 @@ def test_a_size_that_traces_alone_cannot_reach_is_told(filled: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--older-than", "3x"], "--older-than: '3x' is not an amount. Write a number and h, d or w, such as 30d."),
-        (["--older-than", "-3d"], "is not an amount"),
+        (["--older-than", "3x"], "--older-than: '3x' is not a length of time. Give a number with"),
+        (["--older-than", "-3d"], "is not a length of time"),
         (["--larger-than", "big"], "--larger-than: 'big' is not an amount. Write a number and MB or GB, such as 2GB."),
     ],
 )

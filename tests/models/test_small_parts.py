@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from atlas_mcp.model.orders import is_order
+from atlas_mcp.model.retry_after import retry_after, retry_after_said
 from atlas_mcp.model.tokens import estimate_tokens
 from atlas_mcp.models import prices
 from atlas_mcp.models.offline.passages import passages, sentences
@@ -86,6 +87,39 @@ def test_forms_of_a_word_are_one_word():
 )
 def test_orders_to_the_reader_are_told_from_statements(text: str, command: bool):
     assert is_order(text) is command
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "20"}, 20),
+        ({"retry-after": "1.5", "retry-after-ms": "300"}, 0.3),
+        ({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT", "date": "Fri, 31 Dec 1999 23:59:29 GMT"}, 30),
+        ({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT"}, 0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "inf"}, None),
+        ({}, None),
+    ],
+)
+def test_when_to_ask_again_is_read_from_an_answers_headers(headers: dict[str, str], seconds: float | None):
+    assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Rate limit reached for gpt-5 on requests per min. Please try again in 1.242s.", 1.242),
+        ("Please try again in 1m30.5s. Visit the page.", 90.5),
+        ("Please try again in 2h.", 7200),
+        ("Please try again in 6ms.", 0.006),
+        ("You exceeded your quota. Please retry in 34.07s.", 34.07),
+        ("Requests have exceeded the call rate limit. Please retry after 20 seconds.", 20),
+        ("Please try again in a minute.", None),
+        ("Try again.", None),
+    ],
+)
+def test_when_to_ask_again_is_read_from_what_a_provider_says(text: str, seconds: float | None):
+    assert retry_after_said(text) == seconds
 
 
 def test_the_scripted_model_is_driven_over_http_too():

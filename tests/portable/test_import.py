@@ -117,7 +117,7 @@ async def test_a_constellation_that_is_there_is_replaced_only_on_demand_and_kept
 async def test_another_callers_constellation_of_the_same_home_is_left_alone(tmp_path: Path) -> None:
     path, mine, theirs = (tmp_path / f"{name}.zip" for name in ("file", "mine", "theirs"))
     async with atlas_on(tmp_path / "home") as atlas:
-        me, other = atlas.local_caller("a host"), atlas.key_caller("a host")
+        me, other = atlas.local_caller("a host"), atlas.access.key_caller("a host")
         await fill(atlas)
         await atlas.portable.export(me, path)
         await atlas.portable.import_(other, path)  # every id of it is taken here
@@ -180,7 +180,7 @@ async def test_no_key_or_password_is_in_a_file(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "sk-secret-2")
     path = tmp_path / "file.zip"
     async with atlas_on(tmp_path / "home") as atlas:
-        key = atlas.http_key()
+        key = atlas.access.home_key()
         await fill(atlas)
         await atlas.portable.export(atlas.local_caller(), path)
     told = str(content(path))

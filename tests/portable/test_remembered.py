@@ -113,7 +113,7 @@ async def test_two_callers_of_one_home_import_the_same_file_and_each_has_one_of_
         await fill(here)
         await here.portable.export(here.local_caller(), file)
     async with atlas_on(tmp_path / "b") as there:
-        me, other = there.local_caller(), there.key_caller()
+        me, other = there.local_caller(), there.access.key_caller()
         for caller in (me, other):
             await there.portable.import_(caller, file)
         assert await state(there, me) == await state(there, other)

@@ -72,11 +72,13 @@ async def test_each_turn_names_its_versions_and_the_registry_is_told_of_them_onc
         await atlas.chat(caller, AGENT, "hello")
         await atlas.chat(caller, AGENT, "hello again")
         await task_done(atlas)
+        await atlas.groups.chat(caller, "sounding_board", "Is tea good?")
     named = of_turns(spooled())
     assert named[AGENT][:2] == ["persona.strategist/1", "persona.strategist/1"]
     assert {"persona.global_supervisor/1", "task.plan/1"} <= set(named["global_supervisor"])
     every = {name for names in named.values() for name in names}
     assert {"task.delegation/1", "task.findings/1", "task.merging/1", "task.write/1", "task.verdict/1"} <= every
+    assert any(name.startswith("task.group_") for name in every), "what opens a question in a group is a version too"
     notes = told()
     assert sorted(f"{note['name']}/{note['version']}" for note in notes) == sorted(every)
     assert next(n["text"] for n in notes if n["name"] == "task.plan") == leads.filed()["task.plan"]

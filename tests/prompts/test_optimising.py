@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
+import sqlite3
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from atlas_mcp.atlas import open_atlas, open_prompts
-from atlas_mcp.errors import ConfigurationError, InvalidInput, Unavailable, UnpricedModel
+from atlas_mcp.errors import BudgetSpent, ConfigurationError, InvalidInput, Unavailable, UnpricedModel
 from atlas_mcp.evaluating import open_evaluating
 from atlas_mcp.model.example import ExampleSet
 from atlas_mcp.model.feedback import Subject
@@ -53,7 +54,7 @@ def asked(model: ScriptedModel) -> list[dict[str, Any]]:
 async def talk(settings: Settings, message: str, said: str | None, *, key: bool = False) -> None:
     """A chat with the librarian, and what its caller found bad of it."""
     async with open_atlas(settings) as atlas:
-        caller = atlas.key_caller("test") if key else atlas.local_caller("test")
+        caller = atlas.access.key_caller("test") if key else atlas.local_caller("test")
         reply = await atlas.chat(caller, AGENT, message)
         assert reply.trace_id
         if said is not None:
@@ -82,6 +83,12 @@ async def with_examples(settings: Settings, tmp_path: Path, count: int = 6) -> A
         yield prompts
 
 
+def charged(home: Path, what: str) -> float:
+    """Dollars that stand in the home's ledger for that."""
+    with closing(sqlite3.connect(home / "atlas.db")) as record:
+        return record.execute("SELECT coalesce(sum(usd), 0) FROM ledger WHERE run_id LIKE ?", (what,)).fetchone()[0]
+
+
 async def leads(prompts: Prompts) -> tuple[str, int | None]:
     found = {one.name: one for one in await prompts.list()}[NAME]
     return found.leads, found.version
@@ -108,6 +115,8 @@ async def test_a_version_that_does_better_on_examples_it_never_saw_leads_until_i
     assert found.evidence["compared"]["examples"] == 6
     assert found.evidence["usage"]["input_tokens"] == done.usage.input_tokens > 0
     assert done.usage.cost_usd == pytest.approx((done.usage.input_tokens + done.usage.output_tokens) / 1e6)
+    assert charged(home, f"optimize {NAME}") == pytest.approx(done.usage.cost_usd)
+    assert charged(home, "evaluation %") > 0
     (request,) = asked(scripted_model)
     prompt = last_user_text(request)
     assert "Where is the oil kept?" in prompt
@@ -188,6 +197,9 @@ async def test_what_cannot_come_to_anything_is_refused_before_any_model_is_asked
     await talk(settings, "Where is the oil kept?", "It does not answer at all.")
     async with open_prompts(load_settings()) as prompts:
         with pytest.raises(ConfigurationError, match=r"the offline model is none.*Set ATLAS_MODEL"):
+            await prompts.optimize(AGENT)
+    async with open_prompts(settings.model_copy(update={"prices": PRICES, "daily_usd": 0.001})) as prompts:
+        with pytest.raises(BudgetSpent, match=r"the day's limit of \$0.001 has no room.*ATLAS_DAILY_USD"):
             await prompts.optimize(AGENT)
     async with with_examples(settings, tmp_path, count=3) as prompts:
         with pytest.raises(InvalidInput, match=r"has 3 examples; under 6 nothing can be told from chance"):

@@ -11,7 +11,11 @@ import pytest
 
 from atlas_mcp.atlas import open_atlas
 from atlas_mcp.errors import MissingKey, UnknownModel
+from atlas_mcp.model.caller import Caller
 from atlas_mcp.settings import load_settings
+from atlas_mcp.store.record import open_record
+from atlas_mcp.watch.charging import Charging
+from atlas_mcp.watch.ledger import Ledger
 from atlas_mcp.watch.quality import judge as judging
 from atlas_mcp.watch.quality.judge import Judge, JudgeState, Means, save, today
 
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 DEADLINE = 180
+ME = Caller(id="me")
 
 
 @pytest.fixture
@@ -64,7 +69,8 @@ async def test_a_judges_verdicts_become_feedback_and_their_cost_is_shown(
         me = atlas.local_caller()
         reply = await atlas.chat(me, "librarian", "What makes the tides?")
         notes = await until_judged(atlas, home, 2)
-        rooms = {room.name: room for room in (await atlas.status(me)).rooms}
+        status = await atlas.status(me)
+        rooms = {room.name: room for room in status.rooms}
     assert today(home).error is None
     assert {note["name"]: note["value"] for note in notes} == {"relevance_to_query": False, "safety": True}
     assert {note["rationale"] for note in notes} == {"It is about soup.", "Nothing in it harms."}
@@ -75,8 +81,31 @@ async def test_a_judges_verdicts_become_feedback_and_their_cost_is_shown(
     assert (state.calls, state.failed) == (2, 0)
     assert state.input_tokens > 0
     assert state.usd == state.input_tokens + state.output_tokens  # a dollar a token
+    assert status.spending is not None
+    assert status.spending.usd == state.usd  # the caller's, whose chat with the offline model cost nothing
     assert f"2 of 200 calls today, ${state.usd:.2f}" in rooms["judge"].text
     assert "sk-judge" not in json.dumps(notes)
+
+
+@pytest.mark.usefixtures("_judged")
+async def test_an_answer_is_not_judged_for_which_its_callers_day_has_no_room(
+    home: Path, monkeypatch: pytest.MonkeyPatch, scripted_model: ScriptedModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ATLAS_DAILY_USD", "5")  # a judge's verdict costs hundreds here
+    async with open_atlas(load_settings()) as atlas:
+        me = atlas.local_caller()
+        await atlas.chat(me, "librarian", "What makes the tides?")
+        with anyio.fail_after(DEADLINE):
+            while True:
+                if "is not judged" in caplog.text:
+                    break
+                await anyio.sleep(0.05)
+        status = await atlas.status(me)
+    (room,) = [room for room in status.rooms if room.name == "judge"]
+    assert "1 answers were not judged since the start: their callers' days had no room" in room.text
+    assert status.spending is not None
+    assert status.spending.usd == 0
+    assert scripted_model.requests == []
 
 
 @pytest.mark.usefixtures("_judged")
@@ -111,12 +140,12 @@ class _Counting(Judge):
 
     asked: int = 0
 
-    async def _judge(self, some: Any) -> None:
-        await super()._judge(some)
+    async def _judge(self, some: Any, charging: Any) -> None:
+        await super()._judge(some, charging)
         if not self._waiting:
             self.over.set()
 
-    async def _ask(self, order: Any, runs: Any) -> None:
+    async def _ask(self, order: Any, hear: Any) -> None:
         self.asked += len(order.pieces)
 
     @cached_property
@@ -139,11 +168,11 @@ def traces(count: int) -> list[str]:
 
 async def test_no_more_is_asked_than_the_days_calls_allow_over_all_processes(home: Path) -> None:
     first, second = a_judge(home, calls=10), a_judge(home, calls=10)
-    async with anyio.create_task_group() as tasks:
+    async with open_record(home) as record, anyio.create_task_group() as tasks:
         for one in (first, second):
             for trace in traces(4):
-                one.consider("run", trace, "What?", "That.")
-            tasks.start_soon(one.work)
+                one.consider(ME, "run", trace, "What?", "That.")
+            tasks.start_soon(one.work, Charging(record, Ledger()))
         with anyio.fail_after(60):
             await first.over.wait()
             await second.over.wait()
@@ -162,8 +191,8 @@ async def test_the_share_is_kept_and_the_same_traces_are_chosen_everywhere(home:
     def chosen() -> list[str]:
         one = a_judge(home, share=0.1)
         for trace in traces(2_000):
-            one.consider("run", trace, "What?", "That.")
-        return [piece.key for _, piece in one._waiting]  # pyright: ignore[reportPrivateUsage]
+            one.consider(ME, "run", trace, "What?", "That.")
+        return [chosen.piece.key for chosen in one._waiting]  # pyright: ignore[reportPrivateUsage]
 
     first = chosen()
     assert 140 <= len(first) <= 200  # at most 200 wait
@@ -172,7 +201,7 @@ async def test_the_share_is_kept_and_the_same_traces_are_chosen_everywhere(home:
 
 async def test_an_answer_that_is_empty_is_not_judged(home: Path) -> None:
     one = a_judge(home)
-    one.consider("run", traces(1)[0], "What?", "  ")
+    one.consider(ME, "run", traces(1)[0], "What?", "  ")
     assert not one._waiting  # pyright: ignore[reportPrivateUsage]
 
 

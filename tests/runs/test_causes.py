@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from atlas_mcp.runs.context import RunContext
 
 pytestmark = pytest.mark.anyio
-DEADLINE = 20
+DEADLINE = 60
 
 
 async def test_an_event_names_the_one_that_led_to_it_also_in_a_later_attempt(opening: Any, me: Caller) -> None:

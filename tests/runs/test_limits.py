@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from atlas_mcp.errors import LimitReached
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.runs import RunOutcome, open_runs
-from atlas_mcp.runs.admission import Limits
+from atlas_mcp.runs.admission import Limits, admitted
+from atlas_mcp.runs.rows import Load
+from atlas_mcp.runs.runner import MAX_TURNS, TURNS_OF_ONE
 from atlas_mcp.store.locks import Locks
 
 if TYPE_CHECKING:
@@ -125,3 +128,75 @@ async def test_a_waiting_run_can_be_cancelled_and_never_begins(runs: Runs, shop:
     shop.let_go("fourth")
     assert {(await ended(runs, ANN, run_id)).status for run_id in (*first, fourth)} == {"completed"}
     assert shop.begun[2:] == ["fourth"]
+
+
+async def test_whoever_has_fewest_turns_at_work_has_the_next(runs: Runs, shop: Shop) -> None:
+    anns = [await submit(runs, ANN, f"ann{n}", "turn") for n in range(TURNS_OF_ONE + 4)]
+    await shop.until_begun(TURNS_OF_ONE)
+    bob = await submit(runs, BOB, "bob", "turn")
+    await shop.until_begun(TURNS_OF_ONE + 1)
+    assert shop.begun[-1] == "bob", "there is room for others, whatever one has under way"
+    cats = [await submit(runs, CAT, f"cat{n}", "turn") for n in range(MAX_TURNS - TURNS_OF_ONE)]
+    await shop.until_begun(MAX_TURNS)
+    shop.let_go("ann0")
+    await shop.until_begun(MAX_TURNS + 1)
+    assert shop.begun[-1] == f"cat{len(cats) - 1}", "who has fewer at work goes before who asked before"
+    with anyio.fail_after(DEADLINE):
+        for name in [*shop.inside]:
+            shop.let_go(name)
+        await shop.until_begun(TURNS_OF_ONE + 4 + 1 + len(cats))
+        for name in [*shop.inside]:
+            shop.let_go(name)
+    made = [(ANN, each) for each in anns] + [(BOB, bob)] + [(CAT, each) for each in cats]
+    assert {(await ended(runs, caller, run_id)).status for caller, run_id in made} == {"completed"}
+
+
+async def test_a_caller_with_hundreds_of_waiting_runs_keeps_nobody_waiting(runs: Runs, shop: Shop) -> None:
+    for n in range(300):
+        await submit(runs, ANN, f"ann{n}")
+    await shop.until_begun(2)
+    await submit(runs, BOB, "bob")
+    await shop.until_begun(3)
+    assert shop.begun[-1] == "bob"
+    await submit(runs, CAT, "cat")
+    shop.let_go("ann0")
+    await shop.until_begun(4)
+    assert shop.begun[-1] == "cat"
+    shop.let_go("bob")
+    await shop.until_begun(5)
+    assert shop.begun[-1] == "ann2", "nor is the greedy one forgotten"
+
+
+async def test_a_caller_may_have_so_many_open_runs_and_is_told_when_there_is_room_again(
+    opened_home: Home, record: Record, shop: Shop
+) -> None:
+    few = Limits(3, 2, open_of=lambda caller: 4 if caller == ANN.id else 1_000)
+    kinds: Any = {"team_task": shop, "turn": shop}
+    async with open_runs(opened_home, record, Locks(opened_home.locks), kinds, limits=few) as runs:
+        refused: list[LimitReached] = []
+
+        async def one(n: int) -> None:
+            try:
+                await submit(runs, ANN, f"ann{n}")
+            except LimitReached as error:
+                refused.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for n in range(10):
+                tasks.start_soon(one, n)
+        assert len(refused) == 6
+        assert "you have 4 runs that have not ended, and may have 4" in str(refused[0])
+        assert "Try again in 30 seconds" in str(refused[0])
+        assert refused[0].retry_after == 30
+        await submit(runs, BOB, "bob")
+        listed, _ = await runs.list(ANN)
+        await runs.cancel(ANN, next(run.run_id for run in listed if run.status == "queued"))
+        await submit(runs, ANN, "again")
+
+
+def test_a_new_run_begins_at_once_where_it_would_be_chosen_first() -> None:
+    limits = Limits(3, 2)
+    assert admitted(Load({ANN.id: 1}, {ANN.id: 300}), BOB.id, limits), "whoever has fewer at work goes first"
+    assert not admitted(Load({ANN.id: 1}, {ANN.id: 300}), ANN.id, limits), "not before one's own that wait"
+    assert not admitted(Load({ANN.id: 1, BOB.id: 1}, {ANN.id: 300}), BOB.id, limits), "who waits goes first"
+    assert not admitted(Load({ANN.id: 2, CAT.id: 1}, {}), BOB.id, limits), "there is no room"

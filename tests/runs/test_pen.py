@@ -62,7 +62,7 @@ async def test_what_comes_while_a_step_is_under_way_goes_into_the_next_one_and_e
     async def write(text: str) -> None:
         got[text] = [e.text for e in await pen.write(said(text))]
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(write, "first")
             await takes.begun.wait()
@@ -81,7 +81,7 @@ async def test_what_is_told_is_stored_though_nobody_waits_for_it():
     pen = Pen("run", takes.take)
     pen.tell(said("a"))
     pen.tell(said("b"))
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await takes.begun.wait()
         await pen.flush()
     assert takes.steps == [["a", "b"]]
@@ -108,7 +108,7 @@ async def test_one_who_comes_while_a_step_fails_is_served_with_what_was_told_bef
         with pytest.raises(LockTimeout):
             await pen.write(said("refused"))
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             pen.tell(said("told"))
             group.start_soon(fail)
@@ -133,7 +133,7 @@ async def test_a_cancelled_run_takes_in_what_was_done_and_tells_only_those_who_w
 async def test_one_who_is_cancelled_while_waiting_costs_the_others_nothing():
     takes = Takes()
     pen = Pen("run", takes.take)
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             with anyio.CancelScope() as scope:
                 group.start_soon(pen.write, said("other"))
@@ -148,7 +148,7 @@ async def test_one_who_is_cancelled_while_waiting_costs_the_others_nothing():
 async def test_nothing_to_write_asks_the_record_for_nothing():
     takes = Takes()
     pen = Pen("run", takes.take)
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await pen.flush()
         assert await pen.write() == []
     assert takes.steps == []

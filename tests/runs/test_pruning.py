@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from atlas_mcp.store.record import Record
 
 pytestmark = pytest.mark.anyio
-DEADLINE = 20
+DEADLINE = 60
 OTHER = Caller(id="key:other")
 TEXT = "ünï" * 1000
 DAY = timedelta(days=1)

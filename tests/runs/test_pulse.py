@@ -9,7 +9,7 @@ from atlas_mcp.runs import pulse
 from atlas_mcp.runs.pulse import Onlooker
 
 pytestmark = pytest.mark.anyio
-DEADLINE = 20
+DEADLINE = 60
 
 
 @pytest.fixture(autouse=True)

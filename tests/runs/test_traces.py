@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode, format_trace_id
 
-from atlas_mcp.errors import ModelFailed
+from atlas_mcp.errors import ModelFailed, Waiting
 from atlas_mcp.model.question import Asking
-from atlas_mcp.runs import RunOutcome
+from atlas_mcp.runs import RunOutcome, rows
 from atlas_mcp.watch._provider import join_provider
 from atlas_mcp.watch.spans import span
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from atlas_mcp.runs.context import RunContext
 
 pytestmark = pytest.mark.anyio
-DEADLINE = 20
+DEADLINE = 60
 
 
 class Taken(list[Any]):
@@ -103,3 +104,37 @@ async def test_an_attempt_that_waits_for_an_answer_did_not_fail(opening: Any, me
     assert ['"awaiting_answer"' in str((s.attributes or {})["mlflow.spanOutputs"]) for s in attempts] == [True, False]
     steps = [s for s in spans.get_finished_spans() if s.name == "a step"]
     assert [s.status.status_code for s in steps] == [StatusCode.OK, StatusCode.OK]
+
+
+async def test_an_attempt_whose_run_waits_is_not_stopped_while_it_winds_down(
+    opening: Any, me: Caller, spans: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    not_ours = rows.not_ours
+
+    async def counted(*given: Any) -> list[str]:
+        nonlocal looks
+        found = await not_ours(*given)
+        looks += bool(found)
+        return found
+
+    async def leaves_slowly(run: RunContext) -> RunOutcome:
+        try:
+            with span("a step"):
+                return await executor(run)
+        except Waiting:
+            with span("winding down"):
+                while looks < 2:
+                    await anyio.lowlevel.checkpoint()
+            raise
+
+    monkeypatch.setattr(rows, "not_ours", counted)
+    async with opening(leaves_slowly) as runs:
+        run_id = await runs.submit(me, "turn", "to ask", {"do": "ask"})
+        with anyio.fail_after(DEADLINE):
+            while not (done := [s for s in spans.get_finished_spans() if s.name == "run turn"]):
+                await runs.get(me, run_id, since=99, wait_seconds=0.1)
+    assert looks >= 2, "the watch saw that the run is nobody's while its executor was at work"
+    codes = {s.name: s.status.status_code for s in spans.get_finished_spans()}
+    assert codes["a step"] == codes["winding down"] == codes["run turn"] == StatusCode.OK
+    assert '"awaiting_answer"' in str(done[0].attributes["mlflow.spanOutputs"])

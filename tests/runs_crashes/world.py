@@ -35,7 +35,7 @@ from tests.runs.means import locks_beside
 from tests.scripted_model import ScriptedModel, last_user_text
 from tests.teamwork.house import TASK, good_answer
 
-DEADLINE = 180
+DEADLINE = 300
 ME = Caller(id="local:me", client="test")
 PARTS = [
     {"id": "facts", "team": "research", "task": "find out how the light was kept"},

@@ -18,7 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import TextContent
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from mcp.types import CallToolResult
 
@@ -68,19 +68,19 @@ async def refused(client: Client, tool: str, **arguments: Any) -> str:
 
 
 @asynccontextmanager
-async def over_stdio(era: str, **environment: str) -> AsyncIterator[Client]:
+async def over_stdio(era: str, *options: str, **environment: str) -> AsyncIterator[Client]:
     """A client on a server subprocess."""
     parameters = StdioServerParameters(
-        command=COMMAND[0], args=[*COMMAND[1:], "serve"], env={**os.environ, **environment}
+        command=COMMAND[0], args=[*COMMAND[1:], "serve", *options], env={**os.environ, **environment}
     )
     async with Client(stdio_client(parameters), mode=ERAS[era]) as client:
         yield client
 
 
 @contextmanager
-def http_server(*options: str) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
+def http_server(*options: str, program: Sequence[str] = COMMAND) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
     """`serve --http` on a free port: its address on loopback, its key and its process."""
-    command = [*COMMAND, "serve", "--http", "--port", "0", *options]
+    command = [*program, "serve", "--http", "--port", "0", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     try:
         assert process.stderr is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from mcp.client import Client
-from mcp.types import ListRootsResult, Root
+from mcp.types import INTERNAL_ERROR, ErrorData, ListRootsResult, Root
 from pydantic import FileUrl
 
 from atlas_mcp.atlas import open_atlas
@@ -15,7 +15,7 @@ from atlas_mcp.errors import InvalidInput
 from atlas_mcp.server import create_server
 from atlas_mcp.server.materials import MaterialInput, read_materials
 from atlas_mcp.settings import load_settings
-from tests.server.doors import ERAS, call, refused
+from tests.server.doors import ERAS, LEGACY, call, refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -110,3 +110,18 @@ async def test_the_clients_own_roots_are_allowed(folder: Path, era: str) -> None
         assert run["run_id"]
         outside = {"name": "note", "path": str(folder.parent / "secret.md")}
         assert "outside" in await refused(client, "run_team_task", goal="x", materials=[outside], wait_seconds=0)
+
+
+async def test_a_client_that_fails_to_tell_its_roots_is_served_without_them() -> None:
+    """In the older protocol ATLAS asks by itself; in the newer one the client gives up its own call."""
+
+    async def roots(context: ClientRequestContext) -> ErrorData:
+        return ErrorData(code=INTERNAL_ERROR, message="not today")
+
+    async with (
+        open_atlas(load_settings()) as atlas,
+        Client(create_server(atlas, transport="stdio"), mode=ERAS[LEGACY], list_roots_callback=roots) as client,
+    ):
+        assert (await call(client, "run_team_task", goal="Where is tea grown?", wait_seconds=0))["run_id"]
+        material = {"name": "note", "path": "note.md"}
+        assert "no folder is allowed" in await refused(client, "run_team_task", goal="x", materials=[material])

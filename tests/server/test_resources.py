@@ -1,4 +1,4 @@
-"""Runs as resources: read by their caller, and heard of while they go on, in each protocol era."""
+"""Resources: read by their caller alone, and heard of when they change, in each protocol era."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from mcp.server.subscriptions import ResourceUpdated
 from mcp.types import ResourceUpdatedNotification, TextResourceContents
 
 from atlas_mcp.atlas import Atlas, open_atlas
-from atlas_mcp.server import create_server
+from atlas_mcp.errors import StoreUnavailable
+from atlas_mcp.server import create_server, subscriptions
 from atlas_mcp.settings import load_settings
 from tests.server.doors import ERAS, LEGACY, MODERN, call, http_server, over_http, over_stdio, until_ended
 
@@ -38,6 +39,19 @@ NOT_FOUND = -32602
 
 def addresses(run: dict[str, Any]) -> tuple[str, str]:
     return f"atlas://runs/{run['run_id']}", f"atlas://runs/{run['run_id']}/result"
+
+
+async def asking(client: Client) -> dict[str, Any]:
+    """A run that waits for its plan's approval: nothing happens to it until somebody is listening."""
+    run = await call(client, "run_team_task", **TASK, approve_plan=True)
+    with anyio.fail_after(90):
+        while run["status"] != "awaiting_answer":
+            run = await call(client, "get_run", run_id=run["run_id"], since=9_999, wait_seconds=10)
+    return run
+
+
+async def approve(client: Client, run: dict[str, Any]) -> None:
+    await call(client, "answer_run", run_id=run["run_id"], answer="approve")
 
 
 async def read(client: Client, address: str) -> dict[str, Any]:
@@ -88,9 +102,10 @@ async def test_a_run_and_its_result_are_read_as_json(client_of_each_era: Client)
     client = client_of_each_era
     templates = (await client.list_resource_templates()).resource_templates
     assert {t.uri_template for t in templates} >= {"atlas://runs/{run_id}", "atlas://runs/{run_id}/result"}
-    run = await call(client, "run_team_task", **TASK, wait_seconds=0)
+    run = await asking(client)
     whole, result = addresses(run)
     assert (await read(client, result))["result"] is None
+    await approve(client, run)
     ended = await until_ended(client, run)
     assert await read(client, whole) == await call(client, "get_run", run_id=run["run_id"])
     assert await read(client, result) == {key: ended[key] for key in ("run_id", "status", "result", "reply", "error")}
@@ -107,10 +122,11 @@ async def test_a_run_of_another_caller_is_no_resource(client: Client, atlas: Atl
 
 
 async def test_a_listening_client_hears_until_the_run_has_ended(client: Client) -> None:
-    run = await call(client, "run_team_task", **TASK, wait_seconds=0)
+    run = await asking(client)
     whole, result = addresses(run)
     heard: list[str] = []
     async with client.listen(resource_subscriptions=[whole, result]) as stream:
+        await approve(client, run)
         with anyio.fail_after(90):
             async for event in stream:
                 assert isinstance(event, ResourceUpdated)
@@ -121,29 +137,52 @@ async def test_a_listening_client_hears_until_the_run_has_ended(client: Client) 
     assert len(heard) > 1
 
 
+async def test_who_listens_goes_on_hearing_after_the_record_was_gone_for_a_moment(
+    atlas: Atlas, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "AGAIN_SECONDS", 0.01)
+    run, there, gone = await asking(client), atlas.get_run, anyio.Event()
+
+    async def get_run(*given: Any, **more: Any) -> Any:
+        if more["wait_seconds"] and not gone.is_set():
+            gone.set()
+            raise StoreUnavailable("the record does not answer.")
+        return await there(*given, **more)
+
+    monkeypatch.setattr(atlas, "get_run", get_run)
+    async with client.listen(resource_subscriptions=[addresses(run)[0]]) as stream:
+        with anyio.fail_after(90):
+            await gone.wait()
+            await approve(client, run)
+            assert isinstance(await anext(stream), ResourceUpdated)
+    await call(client, "cancel_run", run_id=run["run_id"])
+
+
 async def test_a_subscribed_client_of_the_older_era_hears_too(atlas: Atlas) -> None:
     heard = Heard()
     async with older(atlas, heard) as client:
-        run = await call(client, "run_team_task", **TASK, wait_seconds=0)
+        run = await asking(client)
         whole, result = addresses(run)
         await subscribe(client, whole)
         await subscribe(client, result)
         await subscribe(client, result)  # once is enough
+        await approve(client, run)
         await until_ended(client, run)
         await heard.until(whole)
         await heard.until(result)
-    assert heard.addresses.count(whole) > 2
+    assert heard.addresses.count(whole) > 1
 
 
 async def test_what_ended_or_is_none_of_yours_is_never_heard_of(client: Client, atlas: Atlas) -> None:
-    done = await call(client, "run_team_task", **TASK)
-    run = await call(client, "run_team_task", **TASK, wait_seconds=0)
-    strange = [*addresses(run), "atlas://runs/run_of_nobody", "atlas://agents"]
+    done = await until_ended(client, await call(client, "run_team_task", **TASK))
+    run = await asking(client)
+    strange = [*addresses(run), "atlas://runs/run_of_nobody", "atlas://agents/nobody"]
     async with (
         Client(create_server(atlas, transport="http")) as other,  # the key's holder
         other.listen(resource_subscriptions=strange) as silent,
         client.listen(resource_subscriptions=[*addresses(done), *addresses(run)]) as telling,
     ):
+        await approve(client, run)
         with anyio.fail_after(90):
             async for event in telling:
                 assert isinstance(event, ResourceUpdated)
@@ -181,15 +220,16 @@ async def test_nobody_listens_any_more_when_the_client_has_gone(monkeypatch: pyt
 
 
 async def _until(atlas: Atlas, count: int) -> None:
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while followers(atlas) != count:  # noqa: ASYNC110  # nothing tells when somebody has stopped listening
             await anyio.sleep(0.01)
 
 
 async def test_listeners_hear_over_stdio() -> None:
     async with over_stdio(MODERN) as client:
-        run = await call(client, "run_team_task", **TASK, wait_seconds=0)
+        run = await asking(client)
         async with client.listen(resource_subscriptions=[addresses(run)[0]]) as stream:
+            await approve(client, run)
             with anyio.fail_after(60):
                 event = await anext(stream)
         assert isinstance(event, ResourceUpdated)
@@ -204,9 +244,9 @@ async def test_who_listens_is_told_that_the_server_stops() -> None:
             client.listen(resource_subscriptions=["atlas://runs/run_of_nobody"]) as stream,
         ):
             process.send_signal(signal.SIGTERM)
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 assert [event async for event in stream] == []  # the stream was ended, and not lost
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/sse"])
@@ -218,8 +258,9 @@ async def test_a_client_of_the_older_era_hears_over_http(path: str) -> None:
             streamable = streamable_http_client(f"{address}/mcp", http_client=http)
             transport = streamable if path == "/mcp" else sse_client(f"{address}/sse", headers=headers)
             async with Client(transport, mode=ERAS[LEGACY], message_handler=heard) as client:
-                run = await call(client, "run_team_task", **TASK, wait_seconds=0)
+                run = await asking(client)
                 await subscribe(client, addresses(run)[0])
+                await approve(client, run)
                 await until_ended(client, run)
                 await heard.until(addresses(run)[0])
 
@@ -228,8 +269,9 @@ async def test_a_client_of_the_older_era_hears_over_http(path: str) -> None:
 async def test_listeners_hear_over_http(path: str) -> None:
     with http_server() as (address, key, _):
         async with over_http(address, key, path, MODERN) as client:
-            run = await call(client, "run_team_task", **TASK, wait_seconds=0)
+            run = await asking(client)
             async with client.listen(resource_subscriptions=[addresses(run)[0]]) as stream:
+                await approve(client, run)
                 with anyio.fail_after(60):
                     assert isinstance(await anext(stream), ResourceUpdated)
             await until_ended(client, run)

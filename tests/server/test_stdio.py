@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-END_SECONDS = 10
+END_SECONDS = 60
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,

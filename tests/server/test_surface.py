@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from base64 import b64decode
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
 
 import pytest
+from mcp.client import Client
 
-from atlas_mcp.server.app import core_tools
+from atlas_mcp.server import create_server
 from atlas_mcp.server.schemas import input_schema, output_schema
 from atlas_mcp.server.table import tool_table
-from tests.server.doors import MODERN, TOOLS, over_stdio
+from atlas_mcp.server.toolsets import core_tools, tools_of
+from tests.server.doors import COMMAND, ERAS, MODERN, TOOLS, http_server, over_http, over_stdio
 
 if TYPE_CHECKING:
-    from mcp.client import Client
     from mcp.types import Tool
 
     from atlas_mcp.atlas import Atlas
@@ -96,11 +100,85 @@ async def test_unknown_arguments_are_refused_by_the_schema_too(client: Client) -
     assert all(tool.input_schema["additionalProperties"] is False for tool in (await client.list_tools()).tools)
 
 
-async def test_the_server_says_who_it_is_and_how_to_use_it(client: Client) -> None:
+async def test_the_server_says_who_it_is_and_how_to_use_it(client_of_each_era: Client) -> None:
+    client = client_of_each_era
     assert client.server_info is not None
     assert client.server_info.name == "atlas"
+    assert client.server_info.icons
+    [icon] = client.server_info.icons
+    assert ET.fromstring(b64decode(icon.src.removeprefix("data:image/svg+xml;base64,"))).tag.endswith("svg")
     assert client.instructions is not None
     assert all(name in client.instructions for name in ("list_agents", "run_team_task", "get_run", "get_status"))
+    assert tokens(client.instructions) < 300
+
+
+async def test_only_who_connects_is_told_more_of_the_server_than_its_name(client: Client) -> None:
+    result = await client.call_tool("list_agents", {})
+    assert result.meta is not None
+    assert result.meta["io.modelcontextprotocol/serverInfo"].keys() == {"name", "version"}
+
+
+async def test_listings_may_be_kept_for_minutes_and_by_nobody_else(client: Client) -> None:
+    listings = (
+        await client.list_tools(),
+        await client.list_prompts(),
+        await client.list_resources(),
+        await client.list_resource_templates(),
+    )
+    assert {(one.ttl_ms, one.cache_scope) for one in listings} == {(300_000, "private")}
+    assert not (await client.read_resource("atlas://agents")).ttl_ms
+
+
+CHOSEN = ("get_run", "list_agents", "remember")
+
+
+async def check_chosen(client: Client) -> None:
+    assert {tool.name for tool in (await client.list_tools()).tools} == {*CHOSEN}
+    assert (await client.list_prompts()).prompts == []
+    refused = await client.call_tool("get_status", {})
+    assert refused.is_error
+
+
+@pytest.mark.parametrize("era", list(ERAS))
+async def test_exactly_the_tools_that_are_named_are_offered(era: str) -> None:
+    named = ("--tools", ", ".join(CHOSEN))
+    async with over_stdio(era, *named) as client:
+        await check_chosen(client)
+    with http_server(*named) as (address, key, _):
+        async with over_http(address, key, "/mcp", era) as client:
+            await check_chosen(client)
+
+
+async def test_instructions_speak_only_of_tools_that_are_offered(atlas: Atlas) -> None:
+    known = {tool.name for tool in tools_of(atlas, "stdio", "all")}
+    for offer in ("core", "all", CHOSEN, ("run_team_task",)):
+        offered = {tool.name for tool in tools_of(atlas, "stdio", offer)}
+        async with Client(create_server(atlas, transport="stdio", toolset=offer)) as client:
+            assert client.instructions is not None
+            assert {*re.findall(r"[a-z]+(?:_[a-z]+)+", client.instructions)} & known <= offered
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--tools", "list_agent,get_run"], "there is no tool 'list_agent'. Did you mean 'list_agents'? There are: "),
+        (["--tools", " ,"], "no tool is named. There are: list_agents, chat_with_agent,"),
+        (["--tools", "get_run", "--toolset", "all"], "--tools: it was given with --toolset. Give one of the two."),
+        (["--http", "--port", "0", "--tools", "get_runs,nope"], "there is no tool 'get_runs'. Did you mean 'get_run'?"),
+    ],
+)
+def test_a_tool_that_there_is_not_is_refused_with_those_that_there_are(options: list[str], why: str) -> None:
+    done = subprocess.run(
+        [*COMMAND, "serve", *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert why in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 async def test_the_tool_table_names_every_tool_and_argument(atlas: Atlas) -> None:

@@ -152,10 +152,10 @@ async def test_a_slow_turn_becomes_a_run_whose_reply_is_found(monkeypatch: pytes
 
 
 async def test_a_run_is_cancelled_and_keeps_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATLAS_OFFLINE_DELAY", "5")
+    monkeypatch.setenv("ATLAS_OFFLINE_DELAY", "60")
     async with open_atlas(load_settings()) as slow, connected(slow) as client:
         run = await call(client, "run_team_task", goal="When?", materials=[{"name": "h", "text": TEXT}], wait_seconds=1)
-        with anyio.fail_after(10):
+        with anyio.fail_after(50):
             cancelled = await call(client, "cancel_run", run_id=run["run_id"])
         assert cancelled["status"] == "cancelled"
         assert cancelled["events"] or (await call(client, "get_run", run_id=run["run_id"]))["events"]

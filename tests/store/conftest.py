@@ -8,6 +8,7 @@ import pytest
 
 from atlas_mcp.store.postgres import Postgres
 from tests.postgres import session_postgres
+from tests.store.doors import DOORS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,3 +30,9 @@ def database(request: pytest.FixtureRequest) -> Postgres | None:
 def home(tmp_path: Path) -> Path:
     """An existing home folder."""
     return tmp_path
+
+
+@pytest.fixture(params=DOORS)
+def door(request: pytest.FixtureRequest) -> str:
+    """By which door the record is written."""
+    return request.param

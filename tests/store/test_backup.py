@@ -128,9 +128,11 @@ def test_what_is_put_back_is_what_was_there_and_what_was_there_is_kept(home: Hom
 def test_a_new_home_gets_everything_and_no_key_is_in_the_file(home: Home, tmp_path: Path) -> None:
     step(home, 1)
     (home.path / "roster.toml").write_text('name = "mine"\n')
+    home.servers.write_text('{"mcpServers": {"far": {"url": "https://far.example/mcp"}}}')
     file = tmp_path / "one.atlas"
     about = back_up(load_settings(), file)
-    assert {part.name for part in about.parts} == {"atlas.db", "letta.db", "id", "settings.toml", "roster.toml"}
+    texts = {"id", "settings.toml", "roster.toml", "mcp_servers.json"}
+    assert {part.name for part in about.parts} == {"atlas.db", "letta.db", *texts}
     assert oct(file.stat().st_mode)[-3:] == "600"
     with zipfile.ZipFile(file) as package:
         assert not [name for name in package.namelist() if KEY.encode() in package.read(name)]
@@ -139,6 +141,7 @@ def test_a_new_home_gets_everything_and_no_key_is_in_the_file(home: Home, tmp_pa
     assert open_home(other.path).local_id == home.local_id
     assert "daily_usd = 2.5" in (other.path / "settings.toml").read_text()
     assert (other.path / "roster.toml").read_text() == 'name = "mine"\n'
+    assert other.servers.read_text() == home.servers.read_text()
     assert steps(other.record) == 1
 
 

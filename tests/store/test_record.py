@@ -17,6 +17,7 @@ from atlas_mcp.store import _schema
 from atlas_mcp.store import sqlite as record_room
 from atlas_mcp.store.record import Record, open_record
 from atlas_mcp.store.tables import block, metadata
+from tests.store.doors import writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,9 +56,9 @@ async def test_a_record_that_another_keeps_to_itself_is_an_error_that_says_so(
 
 
 async def test_a_full_disk_is_a_clear_error_that_loses_nothing_and_service_resumes(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, monkeypatch: pytest.MonkeyPatch, door: str
 ):
-    async with open_record(home) as record, record.write() as connection:
+    async with open_record(home) as record, writing(record, door) as connection:
         await put(connection, "before")
     pages = (home / "atlas.db").stat().st_size // 4096
     with monkeypatch.context() as narrow:
@@ -65,7 +66,7 @@ async def test_a_full_disk_is_a_clear_error_that_loses_nothing_and_service_resum
         async with open_record(home) as record:
 
             async def fill() -> None:
-                async with record.write() as connection:
+                async with writing(record, door) as connection:
                     await put(connection, "first")
                     await put(connection, "x" * 100_000)
 
@@ -73,19 +74,19 @@ async def test_a_full_disk_is_a_clear_error_that_loses_nothing_and_service_resum
                 await fill()
             assert "Make room" in str(refused.value)
             assert await labels(record) == ["before"]
-            async with record.write() as connection:
+            async with writing(record, door) as connection:
                 await put(connection, "small")
     async with open_record(home) as record:
-        async with record.write() as connection:
+        async with writing(record, door) as connection:
             await put(connection, "x" * 100_000)
         assert await labels(record) == ["before", "small", "x" * 100_000]
 
 
-async def test_a_write_waits_for_a_record_that_another_keeps_for_a_while(home: Path):
+async def test_a_write_waits_for_a_record_that_another_keeps_for_a_while(home: Path, door: str):
     async with open_record(home) as record:
 
         async def write() -> None:
-            async with record.write() as connection:
+            async with writing(record, door) as connection:
                 await put(connection, "waited")
 
         with closing(sqlite3.connect(home / "atlas.db", isolation_level=None)) as other:
@@ -169,6 +170,17 @@ async def test_one_who_looks_all_the_time_keeps_nobody_from_going_on(home: Path)
                     async with record.look() as connection:
                         _ = (await connection.execute(select(block.c.label))).all()
         assert await labels(record) == ["written"]
+
+
+async def test_the_log_is_carried_into_the_file_also_when_there_are_only_jots(home: Path):
+    log, sizes = home / "atlas.db-wal", list[int]()
+    async with open_record(home) as record:
+        for n in range(300):
+            async with record.jot() as connection:
+                await put(connection, f"{n:03}" + "x" * 20_000)
+            sizes.append(log.stat().st_size)
+        assert max(sizes) < 10_000_000, "of thirty million bytes: 20,000 a row, and once more in its key, and the pages"
+        assert len(await labels(record)) == 300
 
 
 async def write_and_tell(record: Record, written: anyio.Event) -> None:

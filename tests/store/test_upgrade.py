@@ -13,7 +13,9 @@ from atlas_mcp.memory.search import Scope, search
 from atlas_mcp.memory.words import Query
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.store import _schema
+from atlas_mcp.store.postgres import SCHEMA, Postgres
 from atlas_mcp.store.record import open_record
+from tests.postgres import session_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,18 +30,22 @@ FIRST = {
 }
 
 
-def at_schema(path: Path, version: str) -> None:
-    """A record as that version made it."""
+def at_schema(where: Path | Postgres, version: str, *also: str) -> None:
+    """A record as that version made it, in which these statements were executed."""
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import create_engine
 
     config = Config()
     config.set_main_option("script_location", _schema.MIGRATIONS)
-    engine = create_engine(f"sqlite:///{path}")
+    engine = where.engine() if isinstance(where, Postgres) else create_engine(f"sqlite:///{where}")
     with engine.begin() as connection:
+        if isinstance(where, Postgres):
+            connection.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
         config.attributes["connection"] = connection
         command.upgrade(config, version)
+        for statement in also:
+            connection.exec_driver_sql(statement)
     engine.dispose()
 
 
@@ -134,3 +140,19 @@ async def test_what_runs_had_taught_is_remembered_found_and_undone_like_any_memo
     with closing(sqlite3.connect(path)) as record:
         assert record.execute("SELECT count(*) FROM sqlite_master WHERE name = 'learning'").fetchone() == (0,)
         assert record.execute("SELECT count(*) FROM memory WHERE id = 'lrn-4'").fetchone() == (1,)
+
+
+async def test_on_postgresql_what_was_indexed_before_is_found_by_words_and_by_letters(tmp_path: Path) -> None:
+    database, me = Postgres(session_postgres().new_database()), Caller(id="c1")
+    row = PASSAGE | {"id": 1, "caller": me.id, "kind": "long_term", "source": "mem-1", "text": "Two keepers."}
+    at_schema(
+        database,
+        "0016",
+        f"INSERT INTO passage ({', '.join(row)}) VALUES ({', '.join(repr(value) for value in row.values())})",
+        "INSERT INTO passage_words (id, words, size, folded, parts)"
+        " VALUES (1, $$'two':2D 'keeper':3D$$, 3, 'two keepers', '{kee,eep,epe,per,ers,two}')",
+    )
+    async with open_record(tmp_path, database) as record, record.read() as db:
+        for asked, found_by in (("keeper", "words"), ("eeper", "letters")):
+            [hit] = await search(db, Scope(me, ("long_term",)), Query(asked), 5)
+            assert (hit.text, set(hit.why)) == ("Two keepers.", {found_by})

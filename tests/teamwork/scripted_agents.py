@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 
 from atlas_mcp.constellation.names import turn_id
+from atlas_mcp.constellation.tool_turn import ToolTurn
 from atlas_mcp.errors import Waiting
 from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
 from atlas_mcp.model.caller import Caller
@@ -27,6 +28,7 @@ from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.model.usage import Usage
+from atlas_mcp.reach.sources import Source, SourceName, plain
 from atlas_mcp.runs.changes import Change, Entry, Kept, Spent
 from atlas_mcp.teamwork import fitness
 from atlas_mcp.teamwork.heard import OnlyAsking
@@ -83,7 +85,7 @@ class Tools:
 
     available = frozenset({"search_materials"})
 
-    def session(self, agent: AgentSpec, run: Any) -> Any:
+    def session(self, agent: AgentSpec, run: Any, turn: Any = None) -> Any:
         return Session(run)
 
     def lacks(self, agent: AgentSpec) -> list[Lack]:
@@ -96,6 +98,7 @@ class Tools:
 
 class Session:
     specs = ()
+    turn = ToolTurn()
 
     def __init__(self, run: Any) -> None:
         self.run = run
@@ -142,6 +145,20 @@ class ScriptedMemory:
         self.judged += [one for one in judged if one.learning.id not in known]
 
 
+class ScriptedSources:
+    """What agents were given from outside, in a list."""
+
+    def __init__(self) -> None:
+        self.given: list[Source] = []
+
+    async def named(self, run_id: str, names: Iterable[str]) -> list[Source]:
+        wanted = {plain(name) for name in names}
+        return [one for one in self.given if plain(one.name) in wanted]
+
+    async def listed(self, run_id: str) -> list[SourceName]:
+        return [*self.given]
+
+
 class ScriptedAgents:
     """Answers by rules: `on(agent, title, answer)` where answer is an object, a text, an exception, a list of those in
     turn (the last one stays), or a function of (agent, prompt). Without a rule everybody does a decent job."""
@@ -156,6 +173,7 @@ class ScriptedAgents:
         self.seen: Counter[str] = Counter()
         self.pause: Callable[[str, str], Awaitable[None]] | None = None
         self.learnings = self.remembered = ScriptedMemory()
+        self.sources = ScriptedSources()
         self.blocks: list[Block] = []
         self.hosted: list[AgentSpec] = []
         self.dismissed: list[tuple[str, bool]] = []
@@ -371,7 +389,7 @@ async def do(
 ) -> tuple[Result, MemoryRun]:
     """The whole task, under a deadline."""
     run = run or MemoryRun()
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         outcome = await run_team_task(run, agents, given or task())
     assert outcome.result is not None
     return outcome.result, run

@@ -137,7 +137,7 @@ async def test_orders_that_stand_in_a_memory_stay_data_and_cannot_end_their_sect
     assert shown.body == evil
     assert [one.body for one in sections(prompt, "goal")] == ["Tell how the light was kept"]
     assert len(sections(prompt, "task")) == 1
-    assert re.search(r'<recalled id="evil" [^>]*mark="[0-9a-f]{8}">', prompt)
+    assert re.search(r'<recalled id="evil" [^>]*mark="[0-9a-f]{16}">', prompt)
     assert "<recalled>" in prompt.split("<goal", 1)[0], "it is said to be data before it comes"
 
 

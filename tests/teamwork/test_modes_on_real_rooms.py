@@ -32,7 +32,7 @@ def answer(prompt: str) -> dict[str, Any]:
             return {"points": ["The lamp is to be lit at dusk.", "One keeper is enough."]}
         case "Statement":
             stands = ["agree", "agree" if "You are The Saver" in prompt else "disagree"]
-            votes = [{"point": n, "stand": s} for n, s in enumerate(stands, 1)] if "<points>" in prompt else []
+            votes = [{"point": n, "stand": s} for n, s in enumerate(stands, 1)] if "<points " in prompt else []
             evidence = [{"claim": "lit at dusk", "source": "log.txt", "quote": QUOTE}]
             return {"text": "Light it at dusk.", "evidence": evidence, "votes": votes}
         case _:

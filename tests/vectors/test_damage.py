@@ -119,11 +119,12 @@ async def test_files_that_somebody_ended_over_are_not_touched_again(home: Path) 
 async def test_files_deleted_under_it_are_filled_anew(home: Path) -> None:
     async with opened(home) as world:
         await world.told()
+        first = world.vectors.chroma.pid
         shutil.rmtree(home / "chroma" / "files")
         (new,) = await plant(world.record, directions(1, seed=50), source="new")
         assert (await world.nearest(directions(1, seed=50)[0]))[0] == new
         await right(world)
-        await eventually(lambda: world.vectors.chroma.stage != "ready", world.vectors.room)
+        await eventually(lambda: world.vectors.chroma.pid not in (None, first), world.vectors.room)
         await chroma_right(world)
         assert await world.asked_chroma(directions(1, seed=50)[0], 1) == [new]
 

@@ -10,13 +10,12 @@ import pytest
 from sqlalchemy import delete, update
 
 from atlas_mcp.memory.exact import ExactSearch
-from atlas_mcp.memory.vector_filter import VectorFilter
 from atlas_mcp.memory.vector_rows import Asked
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.memory_tables import vector
 from atlas_mcp.store.record import Record, open_record
 from atlas_mcp.store.tables import passage
-from tests.vectors.world import DIMENSION, ME, OTHER, PRINT, best, directions, numbers_of, plant
+from tests.vectors.world import DIMENSION, ME, OTHER, PRINT, best, directions, everything, numbers_of, plant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.postgres import Postgres
 
 pytestmark = pytest.mark.anyio
@@ -37,8 +37,8 @@ async def record(home: Path, database: Postgres | None) -> AsyncIterator[Record]
         yield opened
 
 
-def ask(query: NDArray[np.float32], limit: int = 10, wanted: VectorFilter | None = None, caller: str = ME.id) -> Asked:
-    return Asked(caller, PRINT, query, wanted or VectorFilter(), limit)
+def ask(query: NDArray[np.float32], limit: int = 10, caller: Caller = ME, **narrowed: Any) -> Asked:
+    return Asked(everything(caller, **narrowed), PRINT, query, limit)
 
 
 async def test_the_nearest_are_found_with_their_similarity_best_first(record: Record) -> None:
@@ -63,17 +63,19 @@ async def test_nobody_finds_what_is_anothers_or_of_another_embedder(record: Reco
 @pytest.mark.parametrize(
     ("wanted", "own"),
     [
-        (VectorFilter(kinds=("archive", "fact")), {"kind": "archive"}),
-        (VectorFilter(scopes=("agent:a", "team:t")), {"scope": "team:t"}),
-        (VectorFilter(project="p"), {"project": "p"}),
-        (VectorFilter(project=""), {}),
-        (VectorFilter(author="agent:a"), {"author": "agent:a"}),
-        (VectorFilter(since=NOW - timedelta(days=9), until=NOW - timedelta(days=8)), {"at": NOW - timedelta(days=9)}),
-        (VectorFilter(min_trust=1.0), {"trust": 1.0}),
+        ({"kinds": ("archive", "fact")}, {"kind": "archive"}),
+        ({"scopes": ("agent:a", "team:t")}, {"scope": "team:t"}),
+        ({"project": "p"}, {"project": "p"}),
+        ({"project": ""}, {}),
+        ({"author": "agent:a"}, {"author": "agent:a"}),
+        ({"agent": "a"}, {"author": "agent:a"}),
+        ({"agent": "a"}, {"scope": "agent:a"}),
+        ({"since": NOW - timedelta(days=9), "until": NOW - timedelta(days=8)}, {"at": NOW - timedelta(days=9)}),
+        ({"min_trust": 1.0}, {"trust": 1.0}),
     ],
 )
 async def test_a_filter_leaves_the_nearest_of_those_that_fulfil_it(
-    record: Record, wanted: VectorFilter, own: dict[str, Any]
+    record: Record, wanted: dict[str, Any], own: dict[str, Any]
 ) -> None:
     others: dict[str, Any] = {
         "kind": "episodic",
@@ -86,7 +88,7 @@ async def test_a_filter_leaves_the_nearest_of_those_that_fulfil_it(
     near, far = directions(200, seed=3), directions(30, seed=4)
     await plant(record, near, ME, source="near", **others)
     chosen = await plant(record, far, ME, source="far", **{**others, "project": "", **own})
-    found = await ExactSearch(record).nearest(ask(near[0], 10, wanted))
+    found = await ExactSearch(record).nearest(ask(near[0], **wanted))
     assert numbers_of(found) == best(near[0], chosen, far)
 
 
@@ -133,7 +135,7 @@ async def test_memory_is_bounded_and_the_answer_the_same_with_more_than_fits(rec
     for query in directions(3, seed=7):
         assert numbers_of(await small.nearest(ask(query))) == best(query, ids, vectors)
         assert small.bytes == 0, "more than fits is not kept"
-    assert numbers_of(await small.nearest(ask(vectors[0], caller=OTHER.id))) == best(vectors[0], others, vectors[:100])
+    assert numbers_of(await small.nearest(ask(vectors[0], caller=OTHER))) == best(vectors[0], others, vectors[:100])
     assert 0 < small.bytes <= 200 * (DIMENSION * 4 + 8)
 
 

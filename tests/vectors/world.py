@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import insert, select
 
 from atlas_mcp.memory.documents import write_passages
+from atlas_mcp.memory.scope import Scope
 from atlas_mcp.memory.vectors import Vectors
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.stores import StoresConfig
@@ -84,6 +85,12 @@ def best(query: NDArray[np.float32], ids: Sequence[int], vectors: NDArray[np.flo
     return [ids[n] for n in np.argsort(-(vectors @ query), kind="stable")[:limit]]
 
 
+def everything(caller: Caller = ME, **narrowed: Any) -> Scope:
+    """All of the caller's passages, or those that fulfil what else is given."""
+    wanted: dict[str, Any] = {"kinds": ("knowledge", "archive", "episodic", "fact")} | narrowed
+    return Scope(caller, **wanted)
+
+
 def numbers_of(found: Sequence[tuple[int, float]]) -> list[int]:
     return [number for number, _ in found]
 
@@ -116,13 +123,14 @@ class World:
         async with self.record.read() as db:
             return len((await db.execute(select(outbox.c.seq).where(outbox.c.topic == "vector"))).all())
 
-    async def nearest(self, query: NDArray[np.float32], caller: Caller = ME, **given: Any) -> list[int]:
-        return numbers_of(await self.vectors.nearest(caller, PRINT, query, **given))
+    async def nearest(self, query: NDArray[np.float32], caller: Caller = ME, **narrowed: Any) -> list[int]:
+        return numbers_of(await self.vectors.nearest(everything(caller, **narrowed), PRINT, query))
 
     async def asked_chroma(self, query: NDArray[np.float32], most: int = 10) -> list[int]:
-        """What Chroma itself has nearest, whosever it is."""
-        found = await self.vectors.chroma.nearest(PRINT, query, most)
-        assert found is not None
+        """What Chroma itself has nearest, whosever it is. It is asked again when it was slow, as on a busy machine."""
+        with anyio.fail_after(DEADLINE):
+            while (found := await self.vectors.chroma.nearest(PRINT, query, most)) is None:  # noqa: ASYNC110
+                await anyio.sleep(0.02)
         return numbers_of(found)
 
 

@@ -13,6 +13,7 @@ from atlas_mcp.watch.calls import hashed_caller
 from atlas_mcp.watch.erasing import erase_traces
 from atlas_mcp.watch.notes import RunNote, tell
 from atlas_mcp.watch.tracing import open_tracing
+from tests.homes import contents
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -41,7 +42,7 @@ def mend(value: Any, beside: bool) -> Any:
 
 
 def files_with_it(home: Path) -> list[str]:
-    return sorted(file.name for file in home.rglob("*") if file.is_file() and MARKER.encode() in file.read_bytes())
+    return sorted(file.name for file, content in contents(home) if MARKER.encode() in content)
 
 
 def test_a_purge_reaches_runs_their_artifacts_and_notes_that_wait(
