@@ -9,18 +9,25 @@ from __future__ import annotations
 import os
 import sys
 
+_COMPLETING = "_ATLAS_MCP_COMPLETE"
+"""What a shell sets that asks how a line may go on: then nobody wants a server."""
+
 
 def main() -> None:
     """Run the command line; exits with 0, with 2 and one line on stderr for what the user can mend, or with 130."""
     os.umask(0o077)  # what the databases under the home hold is nobody else's to read
     arguments = sys.argv[1:]
-    if arguments == ["serve"] or (not arguments and not _at_terminal()):
+    if arguments == ["serve"] or not (arguments or _at_terminal() or _COMPLETING in os.environ):
         from atlas_mcp.cli.stdio import run_stdio
 
         sys.exit(run_stdio())
-    from atlas_mcp.cli.app import run
+    try:
+        from atlas_mcp.cli.app import run
 
-    sys.exit(run(arguments))
+        sys.exit(run(arguments))
+    except KeyboardInterrupt:  # while that was still being imported
+        sys.stderr.write("atlas-mcp: interrupted\n")
+        sys.exit(130)
 
 
 def _at_terminal() -> bool:

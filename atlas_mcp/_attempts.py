@@ -61,14 +61,14 @@ async def attempt_all(
                 return
             nonlocal left
             try:
-                share = purse.take(key, plan, example, left)
+                share = await purse.take(key, plan, example, left, name)
             except BudgetSpent as spent:
                 await done(Attempt(example=example.id, repeat=repeat, status="cut", error=spent.message))
                 return
             finally:
                 left -= 1
             made = await _attempt(atlas, example, repeat, share)
-            purse.attempted(key, made.usage.cost_usd or 0.0, rate=made.status == "completed")
+            await purse.attempted(key, made.usage, rate=made.status == "completed")
             outcomes.append(made)
             await done(made)
 
@@ -95,11 +95,13 @@ async def rate_all(
     async def one(example: Example, attempt: Attempt) -> None:
         key = f"{name} {example.id} {attempt.repeat}"
         async with limit:
-            if not purse.may_rate(key, example):
-                await done(attempt.model_copy(update={"unrated": "the evaluation's budget has no room for it"}))
+            try:
+                await purse.take_rating(key, example, name)
+            except BudgetSpent as spent:
+                await done(attempt.model_copy(update={"unrated": spent.message}))
                 return
             rated = await _rated(keeper, name, example, attempt)
-            purse.rated(key, rated.rating_usage.cost_usd or 0.0)
+            await purse.rated(key, rated.rating_usage)
             await done(rated)
 
     async with anyio.create_task_group() as tasks:

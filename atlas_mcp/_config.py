@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atlas_mcp.access.limits import Limiter
 from atlas_mcp.errors import ConfigurationError
+from atlas_mcp.model.access import LoginRules, resource_url
 from atlas_mcp.model.stores import StoresConfig
 from atlas_mcp.models.config import ModelConfig
 from atlas_mcp.store.postgres import Postgres
@@ -38,6 +40,15 @@ def model_config(settings: Settings, roster: Roster) -> ModelConfig:
         offline_delay=settings.offline_delay,
         keys=settings.provider_keys,
         own=tuple(sorted({agent.model for agent in roster.agents if agent.model})),
+    )
+
+
+def limiter(settings: Settings) -> Limiter:
+    """How much each caller may ask for by the settings."""
+    return Limiter(
+        requests_per_minute=settings.max_requests_per_minute,
+        turns=settings.max_turns_per_caller,
+        open_runs=settings.max_open_runs_per_caller,
     )
 
 
@@ -100,4 +111,30 @@ def stores(settings: Settings) -> StoresConfig:
         chroma_url=settings.chroma_url,
         redis_url=settings.redis_url,
         neo4j_url=settings.neo4j_url,
+    )
+
+
+def login_rules(settings: Settings) -> LoginRules | None:
+    """Whose logins are accepted; None where there is no identity provider. ConfigurationError for half of it."""
+    for setting in ("public_url", "oauth_issuer", "oauth_jwks_url"):
+        if address := getattr(settings, setting):
+            from atlas_mcp.access.provider import check_address
+
+            check_address(address, f"ATLAS_{setting.upper()}")
+    if settings.oauth_issuer is None:
+        return None
+    if settings.public_url is None:
+        raise ConfigurationError(
+            "clients that log in must be told the address that they log in for.",
+            argument="ATLAS_PUBLIC_URL",
+            next_step="Set it beside ATLAS_OAUTH_ISSUER: https://atlas.example.com, without /mcp.",
+        )
+    resource = resource_url(settings.public_url)
+    return LoginRules(
+        issuer=settings.oauth_issuer,
+        resource=resource,
+        audience=settings.oauth_audience or resource,
+        jwks_url=settings.oauth_jwks_url,
+        scope_claim=settings.oauth_scope_claim,
+        client_id=settings.oauth_client_id,
     )

@@ -18,11 +18,14 @@ import anyio.to_thread
 
 from atlas_mcp._attempts import attempt_all, rate_all
 from atlas_mcp._config import destination
-from atlas_mcp._purse import Purse, Tokens, attempt_tokens, cost, rating_tokens
+from atlas_mcp._purse import DAY_SPENT, SPENT, Purse, Tokens, attempt_tokens, cost, rating_tokens
 from atlas_mcp._variants import Plan, open_house
-from atlas_mcp.errors import IllegalChange
+from atlas_mcp.errors import BudgetSpent, IllegalChange
 from atlas_mcp.model.evaluated import Attempt, Estimate, Evaluation
+from atlas_mcp.watch.charging import Charging
 from atlas_mcp.watch.evaluation import kept, scoring, telling
+from atlas_mcp.watch.ledger import Ledger
+from atlas_mcp.watch.spending import spending
 from atlas_mcp.watch.tracing import open_tracing
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atlas_mcp._keeper import RoomsKeeper
+    from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.example import Example
     from atlas_mcp.settings import Settings
     from atlas_mcp.store.locks import Locks
@@ -66,9 +70,11 @@ def estimate(plan: Plan, judge: Plan, evaluation: Evaluation) -> Estimate:
     )
 
 
-async def perform(settings: Settings, record: Record, locks: Locks, job: Job, tell: Tell) -> list[Evaluation]:
+async def perform(
+    settings: Settings, record: Record, locks: Locks, caller: Caller, job: Job, tell: Tell
+) -> list[Evaluation]:
     """See `Evaluating.run`."""
-    work = _Work(settings, record, job, tell)
+    work = _Work(settings, record, job, tell, await _purse(settings, record, caller, job))
     with _held(locks, [one.name for one in job.evaluations]):
         for number, plan in enumerate(job.plans):
             await work.attempt(number, plan)
@@ -87,14 +93,13 @@ def sweep(home: Path, locks: Locks) -> None:
 class _Work:
     """The evaluations of a job while they are being made."""
 
-    def __init__(self, settings: Settings, record: Record, job: Job, tell: Tell) -> None:
+    def __init__(self, settings: Settings, record: Record, job: Job, tell: Tell, purse: Purse) -> None:
         self.made = list(job.evaluations)
         self._settings = settings
         self._record = record
         self._job = job
         self._tell = tell
-        spent = sum(one.usage.cost_usd or 0.0 for one in job.evaluations)
-        self._purse = Purse(job.budget_usd, job.judge, spent)
+        self._purse = purse
 
     async def attempt(self, number: int, plan: Plan) -> None:
         """Have the variant do what it has not done yet."""
@@ -161,6 +166,21 @@ class _Work:
                 yield keeper
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+
+async def _purse(settings: Settings, record: Record, caller: Caller, job: Job) -> Purse:
+    """The job's budget, or what the caller's day still holds where that is less. BudgetSpent where that is nothing."""
+    spent = sum(one.usage.cost_usd or 0.0 for one in job.evaluations)
+    purse = Purse(job.budget_usd, job.judge, Charging(record, Ledger(settings.daily_usd)), caller, spent)
+    if settings.daily_usd is None or job.estimate.free:
+        return purse
+    async with record.look() as db:
+        left = (await spending(db, caller, settings.daily_usd)).left_usd or 0.0
+    if left <= 0:
+        raise BudgetSpent(f"{DAY_SPENT}.", limit="day")
+    own = job.budget_usd is not None and job.budget_usd <= spent + left
+    purse.usd, purse.refusal = (job.budget_usd, SPENT) if own else (spent + left, DAY_SPENT)
+    return purse
 
 
 def _unrated(evaluation: Evaluation) -> list[tuple[Example, Attempt]]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from atlas_mcp._outputs import mend_outputs
 from atlas_mcp.errors import AtlasError, ConfigurationError, LettaUnavailable, UnknownRun
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.forgetting import Forgotten, Place
@@ -83,6 +84,8 @@ class Way:
             await self._delete(gone)
             self._rooms.copier.wanted(self._caller)
         counts += await take_out(self._rooms, self._caller, self._letta, redactor, self._unreached, dry=not confirm)
+        if confirm:
+            await self._mend_files()
         if confirm and not self._unreached:
             async with record.write(self._caller.id) as db:
                 await tombstones.finished(db, self._caller, [one.whole for one in gone], sorted(counts))
@@ -93,6 +96,12 @@ class Way:
             remaining=self._remaining(redactor, alike),
             next_step=_PURGE if confirm else "Nothing was changed. Call again with confirm=true to forget it.",
         )
+
+    async def _mend_files(self) -> None:
+        try:
+            await mend_outputs(self._rooms, self._caller)
+        except OSError as error:
+            self._unreached.append(f"Files of runs in the home were not made anew: {error}")
 
     async def _named(self, target: Target) -> list[Item]:
         from atlas_mcp.memory import forgetting

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from atlas_mcp._budgets import failure_of
 from atlas_mcp._waiting import deadline_of, follow
 from atlas_mcp.constellation.agents import describe_agents
-from atlas_mcp.constellation.any_additions import has_additions
+from atlas_mcp.constellation.any_additions import AnyAdditions
 from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.group import GroupInfo, GroupReply
@@ -35,11 +35,12 @@ class Groups:
 
     def __init__(self, keeper: RoomsKeeper) -> None:
         self._keeper = keeper
+        self._added = AnyAdditions(keeper.home.record)
 
     async def roster(self, caller: Caller) -> Roster:
         """The caller's roster: the home's, and what they added. Opens no room where nobody added anything."""
         k = self._keeper
-        if k.opened is None and k.database is None and not has_additions(k.home.record):
+        if k.opened is None and k.database is None and not self._added.there():
             return self._keeper.roster
         rooms = await self._keeper.rooms()
         return await rooms.additions(caller).roster()
@@ -189,6 +190,7 @@ class GroupRuns:
 
     async def execute(self, run: RunContext) -> RunOutcome:
         """One message to a group, or the turns of its background agents."""
+        from atlas_mcp.teamwork import leads
         from atlas_mcp.teamwork.groups.talk import GroupOrder, House, run_group
 
         rooms, order = self._rooms, GroupOrder.model_validate(run.input)
@@ -197,11 +199,14 @@ class GroupRuns:
 
         async def submit(further: GroupOrder) -> str:
             goal, given = f"{further.group.name} tends its memory", further.model_dump(mode="json")
-            return await rooms.runs.submit(caller, "group", goal, given, needs=rooms.keeper.models.providers())
+            needs = rooms.keeper.models.providers()
+            return await rooms.runs.submit(caller, "group", goal, given, needs=needs, counted=False)
 
         by_model = rooms.keeper.settings.summaries == "model"
-        house = House(agents, rooms.record, rooms.keeper.locks, submit, summaries_by_model=by_model)
-        return await run_group(run, order, house)
+        k = rooms.keeper
+        house = House(agents, rooms.record, k.locks, submit, summaries_by_model=by_model, guard=k.guard.leaving)
+        with leads.leading(rooms.openings):
+            return await run_group(run, order, house)
 
 
 def _shown(group: GroupSpec) -> GroupInfo:

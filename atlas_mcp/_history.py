@@ -14,12 +14,13 @@ from atlas_mcp.model.run import ENDED, RunStatus
 from atlas_mcp.store.home import open_home
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from datetime import date, datetime, timedelta
 
     from atlas_mcp.model.agent import Roster
     from atlas_mcp.model.costs import Costs, CostsBy
     from atlas_mcp.model.house_state import HouseState
+    from atlas_mcp.model.permissions import Consent
     from atlas_mcp.model.run import Run
     from atlas_mcp.runs.closely import Kept
     from atlas_mcp.runs.pruning import Pruned
@@ -100,6 +101,33 @@ class History:
         if given.goes_on:
             return "Answered: it goes on in the server that runs, or in the next that is started."
         return given.note or "Answered. It asks more, or goes on without having waited."
+
+    async def consents(self) -> Sequence[Consent]:
+        """What this caller consented to, oldest first: tools that may be called without asking again."""
+        from atlas_mcp.reach import consents
+
+        async with self._record.read() as connection:
+            return await consents.listed(connection, self._caller.id)
+
+    async def revoke(self, named: str) -> Sequence[Consent]:
+        """Take back the consent of that id, or all to the tool of that name; servers at work ask again at once.
+
+        Gives what was taken back. InvalidInput where there is none.
+        """
+        from atlas_mcp.reach import consents
+
+        given = await self.consents()
+        gone = [one for one in given if named in (one.id, one.tool)]
+        if not gone:
+            raise InvalidInput(
+                f"there is no consent {named!r}, and none to a tool of that name.",
+                argument="ID",
+                allowed=[one.id for one in given],
+                next_step="`atlas-mcp tools consents list` shows those there are.",
+            )
+        async with self._record.write() as connection:
+            await consents.revoke(connection, [one.id for one in gone])
+        return gone
 
     async def prune(self, older_than: timedelta, *, keep: int = 0) -> Pruned:
         """Delete every caller's runs that ended longer ago than that, but for the newest `keep` of each."""

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from atlas_mcp._chats import take_turn
-from atlas_mcp._config import alert_webhook, database, destination, model_config, stores
-from atlas_mcp._groups import GroupRuns
+from atlas_mcp._auditing import open_log
+from atlas_mcp._config import alert_webhook, database, destination, limiter, model_config, stores
+from atlas_mcp._guard import Guard
+from atlas_mcp._news import News
 from atlas_mcp._quality import Quality, judge_of
-from atlas_mcp._ratings import do_rating
-from atlas_mcp._rooms import Rooms, copying
-from atlas_mcp._team_tasks import do_team_task
-from atlas_mcp._tidying import tidy
+from atlas_mcp._reach import Reach
 from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.gate import Gate
 from atlas_mcp.constellation.move_marks import bring_done, has_marks
@@ -43,6 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from httpx import AsyncBaseTransport
+
+    from atlas_mcp._rooms import Rooms
+    from atlas_mcp.embedded.transport import ASGIApp
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.model.run import Run, RunKind
     from atlas_mcp.runs import Executor
@@ -56,12 +58,15 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_rooms(settings: Settings, *, traced_in: Path | None = None) -> AsyncGenerator[RoomsKeeper]:
+async def open_rooms(
+    settings: Settings, *, traced_in: Path | None = None, keeper: RoomsKeeper | None = None
+) -> AsyncGenerator[RoomsKeeper]:
     """The keeper of the home's rooms, with tracing on; everything is closed when the block is left.
 
-    Traces go with those of the home `traced_in`, if that is given: a passing home keeps none.
+    Traces go with those of the home `traced_in`, if that is given: a passing home keeps none. A `keeper` that is given
+    has these settings, and opens the rooms in a way of its own.
     """
-    keeper = RoomsKeeper(settings)
+    keeper = keeper or RoomsKeeper(settings)
     failure: Exception | None = None
     with (
         keeper.home.in_use(),
@@ -111,15 +116,20 @@ class RoomsKeeper:
         self.destination = destination(settings)
         alert_webhook(settings)  # judged now, not when there is something to tell
         self.quality = Quality(judge_of(settings, self.home, self.home_locks))
+        self.guard = Guard(settings, self.home)
         self.tracing: Tracing | None = None
         self.folders = ToolFolders(self.home.temporary, self.home_locks)
-        self.toolbox = Toolbox(settings.tools, self.folders)
+        self.reach = Reach(settings, self.home.path)
+        self.toolbox = Toolbox(settings.tools, self.folders, self.reach, self.guard.entering, self.guard.calls)
+        self.news = News(self)
         self.opened: Rooms | None = None
         self.failure: Exception | None = None
         self._attempt = _Attempt()
         self._wanted = anyio.Event()
         self._closing = anyio.Event()
         self.gate = Gate()
+        self.audit = open_log(self)
+        self.limiter = limiter(settings)
         self.draining = False
         if self.database or has_unfinished(self.home.record) or has_marks(self.home.moves):
             self._wanted.set()
@@ -179,6 +189,12 @@ class RoomsKeeper:
         First of all, what tools of a process that was killed left behind is taken away.
         """
         await anyio.to_thread.run_sync(self.folders.sweep)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.audit.write_on)
+            await self._keep_rooms()
+            tasks.cancel_scope.cancel()
+
+    async def _keep_rooms(self) -> None:
         while True:
             await self._wanted.wait()
             if self._closing.is_set():
@@ -194,10 +210,12 @@ class RoomsKeeper:
                 from atlas_mcp._improving import keep_improving
                 from atlas_mcp._leading import follow
                 from atlas_mcp._run_notes import tell_runs
+                from atlas_mcp._tidying import tidy
 
                 self._settle(None)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self.opened.moves.finish_all)
+                    tasks.start_soon(self.news.look_on)
                     tasks.start_soon(tidy, self.opened)
                     tasks.start_soon(watch_over, self.opened)
                     tasks.start_soon(follow, self.opened)
@@ -205,6 +223,7 @@ class RoomsKeeper:
                     tasks.start_soon(keep_improving, self.opened)
                     await self._closing.wait()
                     tasks.cancel_scope.cancel()
+                await self.audit.flush()
                 self.opened = None
 
     def _settle(self, failure: Exception | None) -> None:
@@ -219,13 +238,19 @@ class RoomsKeeper:
         if self.database is None:
             self.home.prepare_databases()
         await anyio.to_thread.run_sync(_import_heavy, self.models is self.local_models)
+        from atlas_mcp._chats import take_turn
+        from atlas_mcp._groups import GroupRuns
         from atlas_mcp._leading import lead_by_record
+        from atlas_mcp._ratings import do_rating
+        from atlas_mcp._rooms import Rooms, copying
+        from atlas_mcp._team_tasks import do_team_task
         from atlas_mcp.constellation.moves import Moves
         from atlas_mcp.letta.lettas import open_lettas
         from atlas_mcp.memory.hybrid import open_memory
         from atlas_mcp.runs import open_runs
         from atlas_mcp.runs.admission import Limits
         from atlas_mcp.store.record import open_record
+        from atlas_mcp.watch.charging import Charging
         from atlas_mcp.watch.ledger import Ledger
 
         if self.advisory_locks is not None:
@@ -239,6 +264,8 @@ class RoomsKeeper:
             open_memory(record, self.home.path, self.home_locks, stores(self.settings), shared=self.locks)
         )
         rooms = Rooms(record, lettas, self, Ledger(self.settings.daily_usd), memory)
+        await stack.enter_async_context(self.reach.opened(record, rooms.ledger))
+        await stack.enter_async_context(self.guard.opened(record, rooms.ledger))
         await lead_by_record(rooms)
         rooms.moves = Moves(self.home.moves, record, self.locks, lettas.named)
         await stack.enter_async_context(copying(rooms))
@@ -255,9 +282,9 @@ class RoomsKeeper:
             self.quality.over(executors),
             providers=self.models.providers(),
             answer_hours=self.settings.answer_hours,
-            limits=Limits(self.settings.max_runs, self.settings.max_runs_per_caller),
+            limits=Limits(self.settings.max_runs, self.settings.max_runs_per_caller, self.limiter.open_runs),
         )
-        await stack.enter_async_context(self.quality.at_work())
+        await stack.enter_async_context(self.quality.at_work(Charging(record, rooms.ledger)))
         rooms.runs = await stack.enter_async_context(runs)
         if memory.redis is not None:
             memory.redis.bells.heard = rooms.runs.ring_far_too(memory.redis.bells.ring)
@@ -268,12 +295,24 @@ class RoomsKeeper:
 
     @asynccontextmanager
     async def _open_embedded(self) -> AsyncGenerator[Letta]:
-        from atlas_mcp.embedded import StreamingASGITransport, create_app, running
+        from atlas_mcp.embedded import create_app, running
         from atlas_mcp.letta.connect import open_in_process
 
-        app = create_app(self.home.letta, self.local_models, lock=self.home_locks.hold, run_tool=self.toolbox.run)
-        async with running(app), open_in_process(StreamingASGITransport(app)) as letta:
+        app = create_app(
+            self.home.letta,
+            self.local_models,
+            lock=self.home_locks.hold,
+            run_tool=self.toolbox.run,
+            check_memory=self.guard.entering.unkept if self.guard.entering else None,
+        )
+        async with running(app), open_in_process(self.transport(app)) as letta:
             yield letta
+
+    def transport(self, app: ASGIApp) -> AsyncBaseTransport:
+        """The way to the embedded Letta."""
+        from atlas_mcp.embedded import StreamingASGITransport
+
+        return StreamingASGITransport(app)
 
 
 def _import_heavy(embedded: bool) -> None:  # run_sync passes by position
@@ -283,7 +322,10 @@ def _import_heavy(embedded: bool) -> None:  # run_sync passes by position
         "letta_client",
         "atlas_mcp._health",
         "atlas_mcp._improving",
+        "atlas_mcp._ratings",
+        "atlas_mcp._rooms",
         "atlas_mcp._run_notes",
+        "atlas_mcp._talking",
     ]
     for name in (*names, "fastapi", "langchain.agents") if embedded else names:
         import_module(name)

@@ -18,7 +18,9 @@ from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.prompt import PERSONA, TASK, Optimised, PromptVersion
 from atlas_mcp.model.usage import Usage
 from atlas_mcp.models.chat import Models
+from atlas_mcp.watch.charging import Charging
 from atlas_mcp.watch.evaluation.paired import ALPHA
+from atlas_mcp.watch.ledger import Ledger
 from atlas_mcp.watch.prompts import evidence, optimising, rows
 from atlas_mcp.watch.prompts import versions as told
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.evaluation import Comparison
     from atlas_mcp.settings import Settings
     from atlas_mcp.watch.prompts.evidence import Piece
+    from atlas_mcp.watch.prompts.optimiser import Order, Proposal
     from atlas_mcp.watch.prompts.optimising import Budget
 
     Tell = Callable[[str], None]
@@ -65,7 +68,8 @@ async def optimize(
     examples of `suite`; without one it stays a version. `tell` hears of what begins.
 
     ConfigurationError without a model; InvalidInput for a name that is none, where nothing speaks against the prompt,
-    for too few examples and for too small a budget; UnpricedModel; Unavailable when the optimiser or all examples fail.
+    for too few examples and for too small a budget; UnpricedModel; BudgetSpent where the day has no room for it;
+    Unavailable when the optimiser or all examples fail.
     """
     name, models = prompts.named(role), Models(model_config(settings, prompts.roster))
     if models.offline:
@@ -90,9 +94,7 @@ async def optimize(
     if suite is not None:
         await _affordable(settings, present, present.text, suite, budget)
     tell(f"{handle.replace('/', ':', 1)} reads {len(pieces)} of {turns} turns, and proposes a better {name}.")
-    made = await optimising.propose(order)
-    cost = models.cost(handle, made.input_tokens, made.output_tokens)
-    used = Usage(turns=made.calls, input_tokens=made.input_tokens, output_tokens=made.output_tokens, cost_usd=cost)
+    made, used = await _proposed(prompts, settings, order, handle, models)
     outcome = Optimised(name=name, present=present.version, version=None, pieces=len(pieces), usage=used, text="")
     if problem := made.problem or misfit(name, made.text or "", prompts.roster):
         text = f"Nothing usable was proposed: {problem}. {name} stays as it is. Try again, or with another model."
@@ -106,6 +108,24 @@ async def optimize(
     tell(f"Version {version.version} was proposed; it and version {present.version} do the examples of {suite}.")
     found = await _compared(settings, present, version, suite, _left(budget, used), tell)
     return await _decided(prompts, outcome, present, version, suite, found)
+
+
+async def _proposed(
+    prompts: Prompts, settings: Settings, order: Order, handle: str, models: Models
+) -> tuple[Proposal, Usage]:
+    """What the optimiser comes to, and what that took of the day of the home's own caller. BudgetSpent."""
+
+    def usage(calls: int, taken: int, given: int) -> Usage:
+        cost = models.cost(handle, taken, given)
+        return Usage(turns=calls, input_tokens=taken, output_tokens=given, cost_usd=cost)
+
+    charging, me = Charging(prompts.record, Ledger(settings.daily_usd)), Caller(id=prompts.owner)
+    most = usage(order.tries, order.tries * order.input_tokens, order.tries * order.output_tokens)
+    reserved = await charging.reserve(me, work="optimize", run_id=f"optimize {order.name}", model=handle, estimate=most)
+    made = await optimising.propose(order)
+    used = usage(made.calls, made.input_tokens, made.output_tokens)
+    await charging.settle(reserved, used)
+    return made, used
 
 
 async def _kept(prompts: Prompts, present: PromptVersion, text: str, basis: dict[str, Any]) -> PromptVersion:

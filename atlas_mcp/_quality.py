@@ -26,6 +26,7 @@ from atlas_mcp.watch.spans import current_trace_id
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
+    from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.result import Result
     from atlas_mcp.model.run import RunKind
     from atlas_mcp.runs import Executor, RunOutcome
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from atlas_mcp.settings import Settings
     from atlas_mcp.store.home import Home
     from atlas_mcp.store.locks import Locks
+    from atlas_mcp.watch.charging import Charging
     from atlas_mcp.watch.quality import scores
     from atlas_mcp.watch.quality.judge import Judge
 
@@ -50,6 +52,7 @@ class Ended:
     """Work that has ended well: what was asked, what it came to, and in which trace it is seen."""
 
     run_id: str
+    caller: Caller
     kind: RunKind
     trace_id: str
     asked: str
@@ -70,12 +73,12 @@ class Quality:
         return {kind: partial(self._execute, kind, executor) for kind, executor in executors.items()}
 
     @asynccontextmanager
-    async def at_work(self) -> AsyncGenerator[None]:
-        """Look at what ends while the body runs, and then at what is left."""
+    async def at_work(self, charging: Charging) -> AsyncGenerator[None]:
+        """Look at what ends while the body runs, and then at what is left; a judge is paid by `charging`."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._work)
             if self.judge is not None:
-                tasks.start_soon(self.judge.work)
+                tasks.start_soon(self.judge.work, charging)
             yield
             tasks.cancel_scope.cancel()
         end = time.monotonic() + _REST_SECONDS
@@ -90,14 +93,14 @@ class Quality:
                 ended = self._ended.popleft()
                 await anyio.to_thread.run_sync(self._look_at, ended)
                 if self.judge is not None and ended.asked and ended.kind != "rating":
-                    self.judge.consider(ended.run_id, ended.trace_id, ended.asked, ended.answer)
+                    self.judge.consider(ended.caller, ended.run_id, ended.trace_id, ended.asked, ended.answer)
 
     async def _execute(self, kind: RunKind, executor: Executor, run: RunContext) -> RunOutcome:
         outcome = await executor(run)
         if trace_id := current_trace_id():
             asked = str(run.input.get("message") or run.input.get("goal") or "")
             answer = outcome.result.output if outcome.result else outcome.reply or ""
-            self._take(Ended(run.run_id, kind, trace_id, asked, answer, outcome.result))
+            self._take(Ended(run.run_id, run.caller, kind, trace_id, asked, answer, outcome.result))
         return outcome
 
     def _take(self, ended: Ended) -> None:

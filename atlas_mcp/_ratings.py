@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from pydantic import ValidationError
 
 from atlas_mcp._budgets import failure_of
+from atlas_mcp._entering import enter_materials
 from atlas_mcp._waiting import MAX_WAIT_SECONDS, deadline_of, follow
 from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.model.rating import MAX_TEXT, TEXT_CRITERIA, TextRating, TextTask
@@ -82,8 +83,9 @@ async def do_rating(rooms: Rooms, run: RunContext) -> RunOutcome:
     from atlas_mcp.teamwork.text_rating import run_text_rating
 
     agents, task = await rooms.constellation(run.caller), TextTask.model_validate(run.input)
+    task = task.model_copy(update={"materials": await enter_materials(rooms.keeper, run, task.materials)})
     with leads.leading(rooms.openings):
-        return await run_text_rating(run, agents, task)
+        return await run_text_rating(run, agents, task, rooms.keeper.guard.leaving)
 
 
 def _task(text: str, criteria: Sequence[str] | None) -> TextTask:

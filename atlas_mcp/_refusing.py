@@ -9,6 +9,8 @@ from atlas_mcp.model.caller import Caller
 from atlas_mcp.watch.calls import CallTracing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from atlas_mcp.atlas import Atlas
     from atlas_mcp.errors import ConfigurationError
 
@@ -26,15 +28,29 @@ class _Refusing:
 
     def __init__(self, reason: ConfigurationError) -> None:
         self._reason = reason
+        self.audit = _NoRecord()
 
     def local_caller(self, client: str = "") -> Caller:
         return Caller(id="local:", client=client)
 
-    def tracing_of(self, caller: Caller) -> CallTracing:
-        return CallTracing(lambda _: caller.id)
+    def tracing_of(self, caller_id: Callable[[Any], str]) -> CallTracing:
+        return CallTracing(caller_id)
 
     async def drain(self, seconds: float) -> None:
         return
 
     def __getattr__(self, name: str) -> Any:
         raise self._reason
+
+
+class _NoRecord:
+    """In the place of the audit log: what cannot be opened cannot be written into, and a call must hear why."""
+
+    def entry(self, *_: Any, **__: Any) -> None:
+        return
+
+    def note(self, _: None) -> None:
+        return
+
+    async def keep(self, _: None) -> None:
+        return

@@ -39,8 +39,10 @@ class Reminders:
     def __init__(self) -> None:
         self._given: OrderedDict[str, set[str]] = OrderedDict()
 
-    async def with_message(self, agents: Constellation, agent: str, conversation: str | None, message: str) -> str:
-        """The message as the agent gets it."""
+    async def with_message(
+        self, agents: Constellation, agent: str, conversation: str | None, message: str
+    ) -> tuple[str, list[ContextItem]]:
+        """The message as the agent gets it, and what of it the guard found something in."""
         found: list[ContextItem] = []
         try:
             with anyio.move_on_after(PATIENCE):
@@ -49,15 +51,16 @@ class Reminders:
             _log.warning("%s is not reminded of anything: %s", agent, failure)
         given = self._of(agents, conversation)
         if not (found := [one for one in found if one.id not in given]):
-            return message
+            return message, []
         with span(f"context of {agent}", kind="RETRIEVER") as opened:
             context = await _chosen(agents, agent, message, found)
             outputs(opened, context.told())
         shown = as_sections(context)
         if not shown or len(message) + len(shown) + 2 > MAX_MESSAGE:
-            return message
-        given.update(one.id for one in context.of(*REMEMBERED))
-        return f"{message}\n\n{shown}"
+            return message, []
+        shown_items = context.of(*REMEMBERED)
+        given.update(one.id for one in shown_items)
+        return f"{message}\n\n{shown}", [one for one in shown_items if one.findings]
 
     def _of(self, agents: Constellation, conversation: str | None) -> set[str]:
         if conversation in {None, "new"}:

@@ -1,13 +1,14 @@
 """The heavy rooms behind Atlas, open: whose constellation is where, and what it shares.
 
-A caller's constellation is made once for each client and Letta, and anew when its roster has changed.
+A caller's constellation is made once for each client and Letta, and anew when its roster has changed or when it was
+not needed for long: how many callers and clients there are is theirs to say.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from atlas_mcp.store.record import Record
     from atlas_mcp.watch.ledger import Ledger
     from atlas_mcp.watch.prompts.versions import Versions
+
+MOST_KEPT = 1_000
+"""Constellations, and what callers added to the roster, that are kept at hand."""
+_T = TypeVar("_T")
 
 
 @dataclass
@@ -76,9 +81,8 @@ class Rooms:
         """What this caller added to the roster."""
         from atlas_mcp.constellation.additions import Additions
 
-        if caller.id not in self._additions:
-            self._additions[caller.id] = Additions(caller, self.keeper.roster, self.record)
-        return self._additions[caller.id]
+        known = self._additions.get(caller.id) or Additions(caller, self.keeper.roster, self.record)
+        return _kept(self._additions, caller.id, known)
 
     async def constellation(self, caller: Caller) -> Constellation:
         """This caller's constellation, on the Letta that it was placed on.
@@ -100,6 +104,7 @@ class Rooms:
         """
         from atlas_mcp.constellation.visits import visiting
 
+        await self.keeper.reach.met()
         async with visiting(caller, self.keeper.locks):
             yield self.lent.get(run_id or "") or await self.constellation(caller)
 
@@ -111,9 +116,10 @@ class Rooms:
         from atlas_mcp.constellation.constellation import Constellation
 
         key = f"{letta.name}\n{caller.id}\n{caller.client}"
-        if key not in self._constellations or self._constellations[key].roster is not roster:
+        known = self._constellations.get(key)
+        if known is None or known.roster is not roster:
             k, models = self.keeper, await self.models_of(letta)
-            self._constellations[key] = Constellation(
+            known = Constellation(
                 caller,
                 roster,
                 letta,
@@ -126,8 +132,9 @@ class Rooms:
                 gate=k.gate,
                 ledger=self.ledger,
                 versions=self.versions,
+                entering=k.guard.entering,
             )
-        return self._constellations[key]
+        return _kept(self._constellations, key, known)
 
     def library(self, caller: Caller) -> Library:
         """What this caller shares with the agents; no Letta is asked for it."""
@@ -167,6 +174,15 @@ class Rooms:
         served = ServedModels(k.model_config, k.settings.letta_model, handles, self.lettas.servers[letta.name].shown)
         served.check()
         return served
+
+
+def _kept(among: dict[str, _T], key: str, value: _T) -> _T:
+    """The value, kept as the one that was needed last; the one that was not needed for longest makes room for it."""
+    among.pop(key, None)
+    among[key] = value
+    if len(among) > MOST_KEPT:
+        among.pop(next(iter(among)))
+    return value
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from atlas_mcp import __version__
+from atlas_mcp._auditing import describe_audit
 from atlas_mcp._budgets import describe_spending, price_note, spending_note
 from atlas_mcp._survey import survey
 from atlas_mcp.constellation.sandbox import sandbox_means
@@ -51,7 +52,14 @@ async def describe_status(keeper: RoomsKeeper, caller: Caller) -> Status:
         *await _memory(keeper, record),
     ]
     judge = [keeper.quality.judge.room()] if keeper.quality.judge else []
-    rooms = [*house, _tools(keeper), _sandbox(), *_tracing(keeper), *judge]
+    tools = [
+        _tools(keeper),
+        *keeper.reach.door_rooms(),
+        *keeper.reach.server_rooms(),
+        _sandbox(),
+        *keeper.guard.rooms(),
+    ]
+    rooms = [*house, *tools, *_tracing(keeper), *judge, *describe_audit(keeper.audit)]
     spent = await describe_spending(keeper, caller) if record.health != "failing" else None
     notes = [note for note in (keeper.model_note, price_note(keeper), spending_note(spent)) if note]
     notes += keeper.lacks()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from atlas_mcp._budgets import check_prices
+from atlas_mcp._entering import check_materials, enter_materials
 from atlas_mcp.errors import AtlasError, InvalidInput
 from atlas_mcp.model.task import TeamTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from atlas_mcp._keeper import RoomsKeeper
     from atlas_mcp._rooms import Rooms
     from atlas_mcp.constellation.constellation import Constellation
     from atlas_mcp.model.agent import Roster
-    from atlas_mcp.model.result import Result
+    from atlas_mcp.model.result import Output, Result
     from atlas_mcp.runs import RunOutcome
     from atlas_mcp.runs.context import RunContext
 
@@ -37,6 +40,13 @@ def check_teams(roster: Roster, teams: Sequence[str]) -> None:
             )
 
 
+def check_task(keeper: RoomsKeeper, task: TeamTask) -> None:
+    """Raises what keeps the task from being begun; see `Atlas.run_team_task`."""
+    check_teams(keeper.roster, task.teams)
+    check_prices(keeper, task.budget)
+    check_materials(keeper, task.materials)
+
+
 async def do_team_task(rooms: Rooms, run: RunContext) -> RunOutcome:
     """Execute a run that is a team task."""
     from atlas_mcp.runs.worked import seconds_worked
@@ -44,15 +54,28 @@ async def do_team_task(rooms: Rooms, run: RunContext) -> RunOutcome:
     from atlas_mcp.teamwork.task import run_team_task
 
     agents, task = await rooms.constellation(run.caller), TeamTask.model_validate(run.input)
+    task = task.model_copy(update={"materials": await enter_materials(rooms.keeper, run, task.materials)})
     before = 0.0
     if task.budget.seconds is not None:
         async with rooms.record.read() as db:
             before = await seconds_worked(db, run.run_id)
     with rooms.ledger.account(run.run_id, task.budget, before), leads.leading(rooms.openings):
-        outcome = await run_team_task(run, agents, task)
+        outcome = await run_team_task(run, agents, task, rooms.keeper.guard.leaving)
     if outcome.result is not None:
         await _remember(run, agents, task.goal, outcome.result)
+        files = await _saved(rooms, run)
+        outcome = outcome.model_copy(update={"result": outcome.result.model_copy(update={"files": files})})
     return outcome
+
+
+async def _saved(rooms: Rooms, run: RunContext) -> list[Output]:
+    from atlas_mcp._outputs import keep_outputs
+
+    try:
+        return await keep_outputs(rooms, run.caller, run.run_id)
+    except OSError as error:  # a full disk: the record has the texts
+        log.warning("what run %s saved was not written as files: %s", run.run_id, error)
+        return []
 
 
 async def _remember(run: RunContext, agents: Constellation, goal: str, result: Result) -> None:

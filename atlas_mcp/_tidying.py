@@ -1,4 +1,5 @@
-"""What is put in order when the rooms open, while others work already: guests of runs.
+"""What is put in order when the rooms open, while others work already: guests of runs, and files of runs that
+are gone.
 
 A run whose process died and that was cancelled afterwards may have left agents that existed for it alone. What cannot
 be put in order now is at the next start.
@@ -10,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from atlas_mcp._forgetting import finish_forgetting
+from atlas_mcp._outputs import sweep_outputs
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.caller import Caller
 
@@ -25,8 +27,9 @@ async def tidy(rooms: Rooms) -> None:
 
     try:
         await finish_forgetting(rooms)
+        await sweep_outputs(rooms)
         left = await left_behind(rooms.record)
-    except AtlasError as error:
+    except (AtlasError, OSError) as error:
         log.warning("nothing was put in order: %s", error)
         return
     for run_id, caller in left:

@@ -16,31 +16,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from atlas_mcp import __version__
-from atlas_mcp._budgets import check_prices
-from atlas_mcp._chats import ask_turn, replied, reply_of
+from atlas_mcp._access import Access
+from atlas_mcp._auditing import Auditing
 from atlas_mcp._facts import Facts
 from atlas_mcp._feedback import FeedbackDesk
-from atlas_mcp._forgetting import Way
 from atlas_mcp._groups import Groups
 from atlas_mcp._history import open_history
 from atlas_mcp._keeper import RoomsKeeper, open_rooms
 from atlas_mcp._memories import Remembering
+from atlas_mcp._naming import Names
+from atlas_mcp._outputs import Outputs
 from atlas_mcp._pages import letta_app, open_traces_page, prune_traces
-from atlas_mcp._portable import Portable
-from atlas_mcp._purging import purge
-from atlas_mcp._ratings import rate_text, rating_of
 from atlas_mcp._refusing import refusing
-from atlas_mcp._status import describe_status
-from atlas_mcp._survey import counted, survey
-from atlas_mcp._team_tasks import check_teams
-from atlas_mcp._waiting import MAX_WAIT_SECONDS, bounded, deadline_of, each, follow, left, noted
+from atlas_mcp._team_tasks import check_task
+from atlas_mcp._waiting import MAX_WAIT_SECONDS, bounded, deadline_of, follow, noted
 from atlas_mcp.constellation.agents import describe_agents
 from atlas_mcp.constellation.warming import warm_all
-from atlas_mcp.errors import InvalidInput, OverLimit
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.run import ENDED, Event, Run
-from atlas_mcp.model.task import MAX_MESSAGE
-from atlas_mcp.model.turn import ChatReply
 from atlas_mcp.watch.calls import CallTracing
 
 if TYPE_CHECKING:
@@ -49,6 +42,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp._improving import Improving, open_improving
     from atlas_mcp._looking import look_at
+    from atlas_mcp._portable import Portable
     from atlas_mcp._prompts import Prompts, open_prompts
     from atlas_mcp._ratings import Call
     from atlas_mcp.constellation.warming import Tell
@@ -62,6 +56,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.server import ServerInfo
     from atlas_mcp.model.status import Status
     from atlas_mcp.model.task import TeamTask
+    from atlas_mcp.model.turn import ChatReply
     from atlas_mcp.settings import Settings
 
     OnEvent = Callable[[Event], Awaitable[None]]
@@ -84,7 +79,6 @@ __all__ = [
     "refusing",
 ]
 
-HTTP_KEY = "http"
 _IMPROVING, _PROMPTS = ("Improving", "open_improving"), ("Prompts", "open_prompts")
 _LATER = {"look_at": "_looking", **dict.fromkeys(_IMPROVING, "_improving"), **dict.fromkeys(_PROMPTS, "_prompts")}
 
@@ -98,6 +92,7 @@ def __getattr__(name: str) -> Any:  # what only some commands need is imported w
 @asynccontextmanager
 async def open_atlas(settings: Settings) -> AsyncGenerator[Atlas]:
     """ATLAS on the settings' home folder, until the block is left; what is unfinished then goes on at the next start.
+
     Raises UnwritableHome, BrokenRoster, UnknownModel, MissingKey or MissingPackage before anything is opened.
     """
     async with open_rooms(settings) as keeper:
@@ -111,10 +106,15 @@ class Atlas:
         self.settings = settings
         self._keeper = keeper
         self.version = __version__
+        self.access = Access(keeper)
+        self.audit = Auditing(keeper)
         self.groups = Groups(keeper)
+        self.names = Names(keeper, self.groups)
+        self.news = keeper.news
         self.memories = Remembering(keeper, self.groups)
         self.facts = Facts(keeper)
         self.feedback = FeedbackDesk(keeper)
+        self.outputs = Outputs(keeper)
 
     # -- who is asking
 
@@ -122,17 +122,9 @@ class Atlas:
         """The home's own caller: whoever can start ATLAS on this home folder."""
         return Caller(id=f"local:{self._keeper.home.local_id}", kind="local", client=client)
 
-    def key_caller(self, client: str = "") -> Caller:
-        """The holder of the key that the home keeps for loopback HTTP."""
-        return Caller(id=f"key:{HTTP_KEY}", kind="key", client=client)
-
-    def http_key(self) -> str:
-        """The bearer key for loopback HTTP; created (0600) at the first call."""
-        return self._keeper.home.key(HTTP_KEY)
-
-    def tracing_of(self, caller: Caller) -> CallTracing:
-        """What a server runs each of this caller's requests through: every tool call becomes a trace."""
-        return CallTracing(lambda _: caller.id)
+    def tracing_of(self, caller_id: Callable[[Any], str]) -> CallTracing:
+        """What a server runs each request through: every tool call becomes a trace of its caller's."""
+        return CallTracing(caller_id)
 
     # -- agents
 
@@ -164,35 +156,19 @@ class Atlas:
         BudgetSpent when the caller's day has no room for it.
         `on_event` is told what happens, `on_run` as for `run_team_task`.
         """
+        from atlas_mcp._talking import talk
+
         await self.groups.check_agent(caller, agent)
-        if not message.strip():
-            raise InvalidInput("the message is empty.", argument="message", next_step="Say what the agent should do.")
-        if len(message) > MAX_MESSAGE:
-            raise OverLimit(
-                "message", len(message), MAX_MESSAGE, next_step="Hand long texts to run_team_task as materials."
-            )
-        deadline = deadline_of(wait_seconds)
-        rooms = await self._keeper.rooms()
-        async with rooms.visit(caller) as agents:
-            thread = await agents.thread(agent, conversation)
-            done = await ask_turn(
-                rooms, agents, agent, message, thread, wait_seconds=left(deadline), on_event=on_event, on_run=on_run
-            )
-        if done.outcome is not None:
-            return replied(rooms, done.outcome.kept("turn"), done.trace_id)
-        run = await follow(rooms, caller, done.run_id, deadline, each(on_event))
-        if run.status not in ENDED:
-            return ChatReply(
-                status="working",
-                agent=agent,
-                conversation=thread,
-                run_id=run.run_id,
-                trace_id=run.trace_id,
-                note=run.note,
-            )
-        reply = await reply_of(rooms, caller, run)
-        await rooms.runs.forget(caller, run.run_id)
-        return reply
+        return await talk(
+            self._keeper,
+            caller,
+            agent,
+            message,
+            conversation=conversation,
+            wait_seconds=wait_seconds,
+            on_event=on_event,
+            on_run=on_run,
+        )
 
     # -- memory
 
@@ -243,10 +219,14 @@ class Atlas:
         Raises InvalidInput, UnknownRun, UnknownAgent, UnknownBlock, IllegalChange for a run that goes on, and
         LettaUnavailable for what Letta alone has; then nothing was changed.
         """
+        from atlas_mcp._forgetting import Way
+
         return await Way(await self._keeper.rooms(), caller).go(target, confirm=confirm)
 
     async def purge_forgotten(self) -> Purged:
         """Take what was forgotten from the disk of this home and out of its traces, of all its callers."""
+        from atlas_mcp._purging import purge
+
         return await purge(await self._keeper.rooms())
 
     # -- knowledge
@@ -273,6 +253,8 @@ class Atlas:
     @property
     def portable(self) -> Portable:
         """What carries constellations and single agents to files, from files, and from one Letta to another."""
+        from atlas_mcp._portable import Portable
+
         return Portable(self._keeper)
 
     # -- runs
@@ -289,15 +271,15 @@ class Atlas:
     ) -> Run:
         """Set teams to work: the finished run, or after `wait_seconds` the run as it stands.
 
-        UnknownTeam; UnpricedModel for a limit in dollars that cannot be kept, since a model's price is not known.
+        UnknownTeam; UnpricedModel for a limit in dollars that cannot be kept, since a model's price is not known;
+        InvalidInput for a material that the guard refuses.
 
         `on_news` is given the run with its new events, as they come; `on_run` its id, before anything is stored. One
         who is cancelled while waiting stops only the waiting; to stop the run as well, call `cancel_run` with that id.
         A run that waits for an answer is given at once, unless `patient`: then somebody may be about to answer it.
         """
         deadline = deadline_of(wait_seconds)
-        check_teams(self._keeper.roster, task.teams)
-        check_prices(self._keeper, task.budget)
+        check_task(self._keeper, task)
         rooms = await self._keeper.rooms()
         run_id = await rooms.runs.submit(
             caller,
@@ -316,6 +298,8 @@ class Atlas:
 
         Raises InvalidInput for an empty text or unfit criteria, OverLimit, and ModelFailed when the run failed.
         """
+        from atlas_mcp._ratings import rate_text
+
         return await rate_text(self._keeper, caller, text, criteria, **call)
 
     async def get_run(self, caller: Caller, run_id: str, *, since: int = 0, wait_seconds: float = 30.0) -> Run:
@@ -362,6 +346,9 @@ class Atlas:
 
     async def outcome(self, caller: Caller, run_id: str) -> Run | ChatReply | GroupReply | TextRating:
         """What the call that began the run gives once it has ended. UnknownRun, and ModelFailed for a failed turn."""
+        from atlas_mcp._chats import reply_of
+        from atlas_mcp._ratings import rating_of
+
         run = await self.get_run(caller, run_id, wait_seconds=0)
         if run.status not in ENDED or run.kind == "team_task":
             return run
@@ -390,6 +377,8 @@ class Atlas:
 
     async def status(self, caller: Caller) -> Status:
         """What works and what does not, and what to do about it."""
+        from atlas_mcp._status import describe_status
+
         return await describe_status(self._keeper, caller)
 
     async def servers(self) -> list[ServerInfo]:
@@ -397,4 +386,6 @@ class Atlas:
 
         The models there are listed, and what keeps ATLAS from using one is told; nothing is raised for that.
         """
+        from atlas_mcp._survey import counted, survey
+
         return await counted(self._keeper, await survey(self._keeper))

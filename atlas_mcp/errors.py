@@ -2,30 +2,15 @@
 
     AtlasError
     ├── InvalidInput            an argument that cannot be used
-    │   ├── UnknownAgent
-    │   ├── UnknownTeam
-    │   ├── UnknownGroup
-    │   ├── UnknownBlock
-    │   ├── UnknownConversation
-    │   ├── UnknownRun
-    │   ├── UnknownMemory
-    │   ├── OverLimit
-    │   ├── StaleRevision
-    │   ├── BrokenPackage
-    │   ├── UnknownRevision
-    │   ├── ReadOnlyBlock
-    │   └── IllegalChange
+    │   ├── UnknownAgent, UnknownTeam, UnknownGroup, UnknownBlock, UnknownConversation
+    │   ├── UnknownRun, UnknownMemory, UnknownRevision
+    │   ├── OverLimit, StaleRevision, ReadOnlyBlock, IllegalChange
+    │   └── BrokenPackage
     ├── ConfigurationError      a setting, file or key that must be mended first
-    │   ├── BrokenRoster
-    │   ├── UnknownModel
-    │   ├── MissingKey
-    │   ├── MissingPackage
-    │   ├── UnwritableHome
-    │   ├── NewerRecord
-    │   ├── BrokenStore
-    │   ├── UnusableLetta
-    │   ├── UnpricedModel
-    │   └── PortInUse
+    │   ├── BrokenRoster, UnwritableHome, NewerRecord, BrokenStore
+    │   ├── UnknownModel, UnpricedModel, MissingKey, MissingPackage
+    │   └── UnusableLetta, PortInUse
+    ├── NotAllowed              the caller's key or login does not cover what was asked
     ├── Unavailable             something outside does not answer; trying again may help
     │   ├── LettaUnavailable
     │   │   └── LettaLost
@@ -34,7 +19,8 @@
     │   ├── ConstellationMoving
     │   ├── LockTimeout
     │   ├── LockLost
-    │   └── StoreUnavailable
+    │   ├── StoreUnavailable
+    │   └── LimitReached        the caller asks more than it may for now; says when to try again
     ├── BudgetSpent             a turn was refused: it would go beyond a limit; never tried again by itself
     ├── UnusableAnswer          an agent's answer that could not be read, also after asking again
     ├── RunLost                 the run is no longer this executor's: it ended, or another process has it
@@ -49,6 +35,7 @@ Each carries what a person or a model needs to go on: the message says what is w
 from __future__ import annotations
 
 from difflib import get_close_matches
+from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -298,6 +285,10 @@ class PortInUse(ConfigurationError):
         )
 
 
+class NotAllowed(AtlasError):
+    """Raised when the caller's key or login does not cover what was asked; nothing was done."""
+
+
 class Unavailable(AtlasError):
     """Raised when something outside ATLAS does not answer as it should; the call may be tried again."""
 
@@ -311,11 +302,12 @@ class LettaLost(LettaUnavailable):
 
 
 class ModelFailed(Unavailable):
-    """Raised when a model call failed; `transient` tells whether trying again may help.
+    """Raised when a model call failed; `transient` tells whether trying again may help, `retry_after` in which time.
 
     `tokens` are those that its turn had taken until then, in and out, and `usd` what they cost, as far as is known.
     """
 
+    retry_after: float | None = None
     tokens: tuple[int, int] = (0, 0)
     usd: float | None = None
 
@@ -356,6 +348,14 @@ class StoreUnavailable(Unavailable):
 
     Only where the connection broke while a change was being stored, it is not known whether it was.
     """
+
+
+class LimitReached(Unavailable):
+    """Raised when a caller asks more than its limits allow for now; `retry_after` says in how many seconds it may."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message, next_step=f"Try again in {ceil(retry_after)} seconds.")
+        self.retry_after = retry_after
 
 
 class BudgetSpent(AtlasError):

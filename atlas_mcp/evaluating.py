@@ -26,6 +26,7 @@ from atlas_mcp._evaluations import Job, estimate, perform, sweep
 from atlas_mcp._team_tasks import check_teams
 from atlas_mcp._variants import Plan, make_plan
 from atlas_mcp.errors import InvalidInput, UnpricedModel
+from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.evaluated import Evaluation, Variant
 from atlas_mcp.model.example import DEFAULT_SET, SET_NAME, Example, ExampleSet, Expected
 from atlas_mcp.store.home import open_home
@@ -165,7 +166,9 @@ class Evaluating:
         for plan in plans:
             _check_examples(plan, found)
         if budget_usd is not None:
-            _check_prices((*plans, judge))
+            _check_prices((*plans, judge), "--budget-usd", "Leave it out")
+        if self.settings.daily_usd is not None:
+            _check_prices((*plans, judge), "ATLAS_DAILY_USD", "Unset it")
         began = datetime.now(UTC)
         default = [f"{suite}-{variant.name}-{began:%Y%m%d-%H%M%S}" for variant in variants]
         wanted = [*names[: len(default)], *default[len(names) :]]
@@ -181,10 +184,12 @@ class Evaluating:
     async def run(self, job: Job, tell: Tell = lambda text, done, total: None) -> list[Evaluation]:
         """Do what was prepared: the evaluations, scored and kept; `tell` hears of each attempt that ended.
 
-        IllegalChange where another process is at one of them; Unavailable where the first attempts all failed. Who is
-        cancelled finds what was done so far kept, and goes on with it by `prepare` with the same names.
+        What it takes counts against the caller's day. BudgetSpent where that is spent; IllegalChange where another
+        process is at one of them; Unavailable where the first attempts all failed. Who is cancelled finds what was done
+        so far kept, and goes on with it by `prepare` with the same names.
         """
-        return await perform(self.settings, self._record, self._locks, job, tell)
+        me = Caller(id=self._caller, client="atlas-mcp eval")
+        return await perform(self.settings, self._record, self._locks, me, job, tell)
 
     async def _of(self, suite: str, only: Collection[str] | None = None) -> list[Example]:
         _check_set(suite)
@@ -251,6 +256,6 @@ def _check_examples(plan: Plan, examples: Sequence[Example]) -> None:
         check_teams(plan.roster, example.work.teams)
 
 
-def _check_prices(plans: Sequence[Plan]) -> None:
+def _check_prices(plans: Sequence[Plan], limit: str, instead: str) -> None:
     if unknown := {priced(h) for plan in plans for h in plan.handles if plan.models.cost(h, 1, 1) is None}:
-        raise UnpricedModel(sorted(unknown), "--budget-usd", instead="Leave it out")
+        raise UnpricedModel(sorted(unknown), limit, instead=instead)

@@ -1,8 +1,9 @@
-"""What is done to a home as a whole, for the command line: written to a file, taken from one, its memory compared."""
+"""What is done to a home as a whole, for the command line: written to a file, taken from one, its memory compared, the
+keys to it made and taken back, its audit log read."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -10,14 +11,18 @@ import anyio
 from atlas_mcp import __version__
 from atlas_mcp._config import database, stores
 from atlas_mcp.errors import ConfigurationError
+from atlas_mcp.model.caller import Caller
 from atlas_mcp.settings import settings_without_keys
 from atlas_mcp.store import backup
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.restore import restore as put_back
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from atlas_mcp._auditing import AuditTrail
+    from atlas_mcp.access.keys import Keys
     from atlas_mcp.memory.hybrid import HybridMemory
     from atlas_mcp.model.checked import MemoryCheck
     from atlas_mcp.settings import Settings
@@ -71,6 +76,33 @@ async def check_memory(settings: Settings, *, repair: bool = False) -> MemoryChe
         memory = await stack.enter_async_context(opening)
         await _settled(memory)
         return await check(memory, repair=repair)
+
+
+@asynccontextmanager
+async def open_keys(settings: Settings) -> AsyncGenerator[Keys]:
+    """The keys of the record, and nothing else of ATLAS: to make, list and revoke them beside servers at work."""
+    from atlas_mcp.access.keys import Keys
+    from atlas_mcp.store.record import open_record
+
+    home, elsewhere = open_home(settings.home), database(settings)
+    if elsewhere is None:
+        home.prepare_databases()
+    with home.in_use():
+        async with open_record(home.path, elsewhere) as record:
+            yield Keys(record)
+
+
+@asynccontextmanager
+async def open_audit(settings: Settings) -> AsyncGenerator[AuditTrail]:
+    """The audit log of the record, and nothing else of ATLAS."""
+    from atlas_mcp._auditing import AuditTrail
+    from atlas_mcp.store.record import open_record
+
+    home, elsewhere = open_home(settings.home), database(settings)
+    if elsewhere is None:
+        home.prepare_databases()
+    async with open_record(home.path, elsewhere) as record:
+        yield AuditTrail(record, Caller(id=f"local:{home.local_id}", client="atlas-mcp"))
 
 
 async def _settled(memory: HybridMemory) -> None:

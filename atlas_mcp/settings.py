@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from atlas_mcp.errors import ConfigurationError
 from atlas_mcp.model.database import check_address
 from atlas_mcp.model.price import Price
+from atlas_mcp.model.reaching import REACH_SECRETS, Reaching
 from atlas_mcp.model.server import CLOUD, EMBEDDED, Server, checked_address, server_at
 
 PROVIDER_VARIABLES = (
@@ -29,20 +30,24 @@ PROVIDER_VARIABLES = (
     "GEMINI_API_KEY",
     "OLLAMA_HOST",
 )
-_SECRETS = {name for name in PROVIDER_VARIABLES if name.endswith("_KEY")} | {
-    "mlflow_tracking_password",
-    "mlflow_tracking_token",
-    "letta_api_key",
-    "database_url",
-    "embedding_url",
-    "embedding_key",
-    "chroma_url",
-    "redis_url",
-    "neo4j_url",
-    "otlp_headers",
-    "webhook_url",
-    "webhook_secret",
-}
+_SECRETS = (
+    {name for name in PROVIDER_VARIABLES if name.endswith("_KEY")}
+    | REACH_SECRETS
+    | {
+        "mlflow_tracking_password",
+        "mlflow_tracking_token",
+        "letta_api_key",
+        "database_url",
+        "embedding_url",
+        "embedding_key",
+        "chroma_url",
+        "redis_url",
+        "neo4j_url",
+        "otlp_headers",
+        "webhook_url",
+        "webhook_secret",
+    }
+)
 
 _OFF = ("none", "off")
 _EMBEDDERS = ("auto", "none", "hash", "openai-compatible", "voyage")
@@ -53,7 +58,7 @@ def default_home() -> Path:
     return Path(platformdirs.user_data_dir("atlas", appauthor=False))
 
 
-class Settings(BaseSettings):
+class Settings(Reaching, BaseSettings):
     """All that can be set. Each field's variable is `ATLAS_` and its name in capitals, unless it says otherwise."""
 
     model_config = SettingsConfigDict(env_prefix="ATLAS_", extra="forbid", frozen=True)
@@ -97,6 +102,15 @@ class Settings(BaseSettings):
     )
     max_runs: int = Field(default=16, ge=1, description="Runs at work at once, in all; single turns apart.")
     max_runs_per_caller: int = Field(default=8, ge=1, description="Of those, how many of one caller.")
+    max_open_runs_per_caller: int = Field(
+        default=1_000, ge=1, description="Runs of one caller that have not ended, those that wait among them."
+    )
+    max_requests_per_minute: int | None = Field(
+        default=None, ge=0, description="Requests of one caller in a minute, over HTTP; 0 for no limit."
+    )
+    max_turns_per_caller: int | None = Field(
+        default=None, ge=0, description="Turns of one caller under way at once, over HTTP; 0 for no limit."
+    )
     embedder: str = Field(
         default="auto", description="What makes vectors: auto, none, hash, local:PATH, openai-compatible or voyage."
     )
@@ -167,6 +181,20 @@ class Settings(BaseSettings):
     improve: bool = Field(default=False, description="Whether safe improvements are applied by themselves.")
     webhook_url: SecretStr | None = Field(default=None, description="An address that is told of alerts.")
     webhook_secret: SecretStr | None = Field(default=None, description="What the messages to it are signed with.")
+    public_url: str | None = Field(
+        default=None, description="The address by which clients of other machines come: https://atlas.example.com."
+    )
+    oauth_issuer: str | None = Field(
+        default=None, description="The identity provider whose logins are accepted: its issuer, as its tokens have it."
+    )
+    oauth_audience: str | None = Field(
+        default=None, description="For whom its tokens must be made; else for ATLAS_PUBLIC_URL with /mcp."
+    )
+    oauth_client_id: str | None = Field(
+        default=None, description="The name by which it knows the run board; then people sign in there."
+    )
+    oauth_jwks_url: str | None = Field(default=None, description="Where its keys lie; else its own metadata says so.")
+    oauth_scope_claim: str = Field(default="scope", description="The claim of its tokens that names the scopes.")
     provider_keys: dict[str, SecretStr] = Field(
         default_factory=dict[str, SecretStr], description="The providers' own variables, as far as they are set."
     )
@@ -275,6 +303,11 @@ def load_settings(**command_line: Any) -> Settings:
             argument=_place(first["loc"]),
             next_step="See the configuration table in the README.",
         ) from None
+
+
+def foreign(*names: str) -> dict[str, str]:
+    """Variables that are set, of those names: such as say where other programs keep their files."""
+    return {name: value for name in names if (value := os.environ.get(name))}
 
 
 def exposed_settings(home: Path) -> Path | None:

@@ -22,14 +22,12 @@ from typing import Annotated, Any, TypedDict
 
 import anyio
 from _machine import machine_line
-from team_task import ANSWERS, TASK, InstantAgents, NoTools
+from team_task import REPLIES, TASK, InstantAgents, NoTools
 
 from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
 from atlas_mcp.model.caller import Caller
-from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import TeamTask
 from atlas_mcp.model.turn import TurnResult
-from atlas_mcp.model.usage import Usage
 from atlas_mcp.runs import open_runs
 from atlas_mcp.runs.context import RunContext
 from atlas_mcp.runs.outcome import RunOutcome
@@ -52,17 +50,15 @@ class Crowd(InstantAgents):
         names = tuple(f"worker_{n}" for n in range(workers))
         self.roster = _roster(names)
         assigned = [{"worker": name, "task": "look"} for name in names]
-        self.answers = ANSWERS | {"Delegation": {"assignments": assigned}}
+        self.replies = REPLIES | {"task.delegation": json.dumps({"assignments": assigned})}
 
-    def session(self, agent: AgentSpec, run: Any) -> Any:
+    def session(self, agent: AgentSpec, run: Any, turn: Any = None) -> Any:
         return NoTools()
 
-    async def take_turn(self, agent: str, message: str, *, key: str, **_: Any) -> TurnResult:
+    async def take_turn(self, agent: str, message: str, **given: Any) -> TurnResult:
         if agent.startswith("worker_"):
             await anyio.sleep(SECONDS)
-        self.turns += 1
-        reply = json.dumps(self.answers[sections(message, "answer_schema")[0].attributes["title"]])
-        return TurnResult(turn_id=key, agent=agent, conversation=agent, reply=reply, usage=Usage(turns=1))
+        return await super().take_turn(agent, message, **given)
 
 
 def _roster(names: tuple[str, ...]) -> Roster:

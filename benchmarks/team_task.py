@@ -21,9 +21,9 @@ from typing import Annotated, Any, TypedDict
 import anyio
 from _machine import machine_line, summary
 
+from atlas_mcp.constellation.tool_turn import ToolTurn
 from atlas_mcp.model.agent import AgentSpec, Roster, TeamSpec
 from atlas_mcp.model.caller import Caller
-from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import Material, TeamTask
 from atlas_mcp.model.turn import TurnResult
 from atlas_mcp.model.usage import Usage
@@ -40,11 +40,13 @@ WORKERS = ("reader", "checker", "thinker")
 TASK = TeamTask(goal="Tell how the light was kept", materials=(Material(name="log", text="The lamp was lit."),))
 FOUND = {"text": "It was lit.", "evidence": [{"claim": "lit", "source": "log", "quote": "The lamp was lit."}]}
 ANSWERS = {
-    "Plan": {"parts": [{"id": "facts", "team": "research", "task": "find out"}]},
-    "Delegation": {"assignments": [{"worker": w, "task": "look"} for w in WORKERS]},
-    "Findings": FOUND,
-    "Proposals": {"learnings": []},
+    "task.plan": {"parts": [{"id": "facts", "team": "research", "task": "find out"}]},
+    "task.delegation": {"assignments": [{"worker": w, "task": "look"} for w in WORKERS]},
+    "task.findings": FOUND,
+    "task.merging": FOUND,
+    "task.learning": {"learnings": []},
 }
+REPLIES = {part: json.dumps(answer) for part, answer in ANSWERS.items()}
 
 
 def roster() -> Roster:
@@ -69,6 +71,7 @@ class InstantAgents:
     def __init__(self) -> None:
         self.roster = roster()
         self.toolbox = self
+        self.replies = REPLIES
         self.turns = 0
 
     @property
@@ -96,6 +99,17 @@ class InstantAgents:
     async def keep(self, judged: Any) -> None:
         raise LookupError("nothing is proposed")
 
+    @property
+    def sources(self) -> InstantAgents:
+        """Nothing was given from outside."""
+        return self
+
+    async def named(self, run_id: str, names: Any) -> list[Any]:
+        return []
+
+    async def listed(self, run_id: str) -> list[Any]:
+        return []
+
     async def get_memory(self, agent: str) -> list[Any]:
         return []
 
@@ -105,15 +119,15 @@ class InstantAgents:
     async def dismiss(self, run_id: str, *, ended: bool) -> bool:
         return True
 
-    def session(self, agent: AgentSpec, run: Any) -> Any:
+    def session(self, agent: AgentSpec, run: Any, turn: Any = None) -> Any:
         return NoTools()
 
     def lacks(self, agent: AgentSpec) -> list[Any]:
         return []
 
-    async def take_turn(self, agent: str, message: str, *, key: str, **_: Any) -> TurnResult:
+    async def take_turn(self, agent: str, message: str, *, key: str, asked_by: tuple[str, str], **_: Any) -> TurnResult:
         self.turns += 1
-        reply = json.dumps(ANSWERS[sections(message, "answer_schema")[0].attributes["title"]])
+        reply = self.replies[asked_by[0]]
         return TurnResult(turn_id=key, agent=agent, conversation=agent, reply=reply, usage=Usage(turns=1))
 
 
@@ -121,6 +135,7 @@ class NoTools:
     """No tools."""
 
     specs = ()
+    turn = ToolTurn()
 
     async def call(self, name: str, arguments: dict[str, Any]) -> str:
         raise LookupError(name)

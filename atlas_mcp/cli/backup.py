@@ -24,7 +24,8 @@ def backup(
     about = back_up(load_settings(), file)
     size = sum(part.bytes for part in about.parts)
     typer.echo(f"Wrote {file}: {', '.join(part.name for part in about.parts)} ({size:,} bytes), read again and whole.")
-    typer.echo("No key is in it. It has all else that is remembered: keep it as you keep the home.")
+    but = " but those that you wrote into mcp_servers.json" if about.has_servers else ""
+    typer.echo(f"No key is in it{but}. It has all else that is remembered: keep it as you keep the home.")
 
 
 def restore(file: _File) -> None:
@@ -38,4 +39,4 @@ def restore(file: _File) -> None:
     if aside is not None:
         typer.echo(f"What was there is in {aside}: delete it when you need it no more.")
         typer.echo("What was forgotten since stays out of the record. Agents' own blocks and talks may say it again.")
-    typer.echo("Keys are not in a backup: set them as before.")
+    typer.echo("Keys and logins with other servers are not in a backup: set them, and log in, as before.")

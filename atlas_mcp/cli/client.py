@@ -36,6 +36,12 @@ class Server:
         """The protocol revision that client and server agreed on."""
         return self._client.protocol_version
 
+    @property
+    def version(self) -> str:
+        """What the server says its version is."""
+        known = self._client.server_info
+        return known.version if known else ""
+
     async def tools(self) -> list[str]:
         """The names of the tools it offers."""
         return [tool.name for tool in (await self._client.list_tools()).tools]
@@ -55,12 +61,19 @@ async def start_server(client_name: str, **environment: str) -> AsyncGenerator[S
 
     Raises Unavailable with the server's last words when it does not come up.
     """
+    parameters = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "atlas_mcp", "serve"],
+        env={**os.environ, **environment},  # handed on unread: the server reads its own settings
+    )
+    async with open_server(client_name, parameters) as server:
+        yield server
+
+
+@asynccontextmanager
+async def open_server(client_name: str, parameters: StdioServerParameters) -> AsyncGenerator[Server]:
+    """Start a server as a host would, and connect to it. Raises Unavailable as `start_server` does."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
-        parameters = StdioServerParameters(
-            command=sys.executable,
-            args=["-m", "atlas_mcp", "serve"],
-            env={**os.environ, **environment},  # handed on unread: the server reads its own settings
-        )
         name = Implementation(name=client_name, version=__version__)
         try:
             async with Client(stdio_client(parameters, errlog=log), client_info=name) as client:

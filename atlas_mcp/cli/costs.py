@@ -67,7 +67,8 @@ def _table(found: Costs, span: str) -> Table:
 
     goals = any(line.goal for line in found.lines)
     unpriced = found.total.unpriced_tokens > 0
-    table = Table(title=f"Costs by {found.by}, {span}", title_justify="left", box=None, pad_edge=False)
+    title = Text(f"Costs by {found.by}, {span}", no_wrap=True, overflow="ignore")  # else as narrow as its table
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column(found.by, overflow="fold")
     for name in ("turns", "tokens", "dollars", *(["tokens of unknown price"] if unpriced else [])):
         table.add_column(name, justify="right")

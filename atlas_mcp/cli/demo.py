@@ -6,8 +6,6 @@ folder. It works without a terminal too, and without a key; then it says that th
 
 from __future__ import annotations
 
-import json
-import sys
 import tomllib
 from dataclasses import dataclass
 from functools import partial
@@ -184,17 +182,17 @@ async def _remembered(console: Console, server: Server) -> None:
 
 def _farewell(console: Console, run: Run) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     from atlas_mcp.settings import load_settings
 
     settings = load_settings()
     ways = Table.grid(padding=(0, 2))
+    ways.add_row("read it again", f"[cyan]atlas-mcp runs show {run.run_id}[/]")
     if run.trace_id:
-        ways.add_row("see every step of it", f"[cyan]atlas-mcp traces[/]  (this run: trace {run.trace_id})")
+        ways.add_row("see every step of it", f"[cyan]atlas-mcp traces[/]  (trace {run.trace_id})")
+    ways.add_row("talk to one of them", f"[cyan]atlas-mcp chat {AGENT}[/]")
     ways.add_row("ask your own", '[cyan]atlas-mcp demo --goal "..." --file notes.md[/]')
-    ways.add_row("use it in a host", "give it [cyan]mcp.json[/]; where it does not see your PATH:")
-    ways.add_row("", Text(json.dumps({"command": sys.executable, "args": ["-m", "atlas_mcp", "serve"]}), "cyan"))
+    ways.add_row("use it in a host", "[cyan]atlas-mcp install claude-desktop[/] (or claude-code, cursor, vscode)")
     if settings.model is None:
         ways.add_row("use a real model", "set [cyan]ATLAS_MODEL[/]=provider:name and the provider's key")
     ways.add_row("find everything kept", str(settings.home))

@@ -1,11 +1,14 @@
-"""`atlas-mcp doctor`: every part and every Letta looked at, and for what is not well the setting or command that mends.
+"""`atlas-mcp doctor`: every part and Letta is looked at; for what is not well, the setting or command that mends it.
 
-It runs also where nothing else does: a setting, a key or a file that keeps ATLAS from opening is told like the rest.
+Hosts' entries are started, as their hosts do. Models are called only when that is asked for: it costs something. It
+runs also where nothing else does: a setting, a key or a file that keeps ATLAS from opening is told like the rest.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import platform
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,14 +21,18 @@ if TYPE_CHECKING:
     from atlas_mcp.settings import Settings
 
 
-def doctor() -> None:
-    """Look at every part, and say what to do about what is not well. Exit code 1 when something is failing."""
+def doctor(
+    call_model: Annotated[
+        bool, typer.Option("--call-model", help="Ask each model one small question; say what it took and cost.")
+    ] = False,
+) -> None:
+    """Look at every part, and say what mends what is not well. Exit code 1 when something is failing."""
     import anyio
     from rich.console import Console
 
     from atlas_mcp.cli.server_pages import checks_page, server_page
 
-    checks, servers = anyio.run(_examine)
+    checks, servers = anyio.run(_examine, call_model)
     console = Console()
     console.print(checks_page(checks))
     for server in servers:
@@ -34,21 +41,31 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-async def _examine() -> tuple[list[Room], list[ServerInfo]]:
-    """What was looked at, in order, and the Lettas; it ends with the first thing that keeps ATLAS from opening."""
+async def _examine(call_model: bool) -> tuple[list[Room], list[ServerInfo]]:  # anyio.run passes by position
+    """What was looked at, in order, and the Lettas; also where something keeps ATLAS from opening."""
+    from atlas_mcp.checkup import call_models, home_checks
+    from atlas_mcp.cli.doctor_hosts import host_checks
     from atlas_mcp.settings import load_settings
 
+    checks, servers = [_python()], []
     try:
         settings = load_settings()
     except AtlasError as error:
-        return [_failing("settings", error)], []
-    checks = [Room(name="settings", health="ok", text=f"Home folder {settings.home}.")]
+        return [*checks, _failing("settings", error), *await host_checks()], []
+    checks.append(Room(name="settings", health="ok", text=f"Home folder {settings.home}."))
     try:
-        status, servers = await _look(settings)
+        checks += home_checks(settings)
+        if checks[-1].name != "home" or checks[-1].health != "failing":
+            status, servers = await _look(settings)
+            checks += [*status.rooms, *(Room(name="note", health="warning", text=note) for note in status.notes)]
+            checks += await call_models(settings) if call_model else []
     except AtlasError as error:
-        return [*checks, _failing("opening", error)], []
-    notes = [Room(name="note", health="warning", text=note) for note in status.notes]
-    return [*checks, *status.rooms, *notes], servers
+        checks.append(_failing("opening", error))
+    return [*checks, *await host_checks()], servers
+
+
+def _python() -> Room:
+    return Room(name="python", health="ok", text=f"Python {platform.python_version()} at {sys.executable}.")
 
 
 async def _look(settings: Settings) -> tuple[Status, list[ServerInfo]]:

@@ -45,7 +45,7 @@ def list_proposals(
         console.print(line, markup=False)
     rows = tuple(_row(one) for one in found if everything or one.status in _SHOWN)
     if not rows:
-        console.print("Nothing: the record of the last 30 days shows no more than is said in docs/observing.md.")
+        console.print("Nothing: the record of the last 30 days shows no more than is said in docs/improving.md.")
         return
     columns = ("id", "status", "sure", "safe", "risk", "saves", "what")
     console.print(grid(Grid(columns=columns, rows=rows), whole=2))

@@ -114,7 +114,7 @@ def _console() -> Console:
 
 
 def _caller(atlas: Atlas, http: bool) -> Caller:
-    return atlas.key_caller("atlas-mcp memory") if http else atlas.local_caller("atlas-mcp memory")
+    return atlas.access.key_caller("atlas-mcp memory") if http else atlas.local_caller("atlas-mcp memory")
 
 
 async def _check(repair: bool) -> MemoryCheck:  # anyio.run passes by position
@@ -137,12 +137,17 @@ async def _forget(target: Target, confirm: bool, http: bool) -> Forgotten:
     from atlas_mcp.settings import load_settings
 
     async with open_atlas(load_settings()) as atlas:
-        return await atlas.forget(_caller(atlas, http), target, confirm=confirm)
+        caller = _caller(atlas, http)
+        if not confirm:
+            return await atlas.forget(caller, target)
+        named = " ".join(f"{name}={value}" for name, value in target.model_dump(exclude_none=True).items())
+        async with atlas.audit.command(caller, "memory forget", named):
+            return await atlas.forget(caller, target, confirm=True)
 
 
 async def _purge() -> Purged:
     from atlas_mcp.atlas import open_atlas
     from atlas_mcp.settings import load_settings
 
-    async with open_atlas(load_settings()) as atlas:
+    async with open_atlas(load_settings()) as atlas, atlas.audit.command(_caller(atlas, http=False), "memory purge"):
         return await atlas.purge_forgotten()

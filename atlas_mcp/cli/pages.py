@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.budget import Spending
     from atlas_mcp.model.memory import Block, MemoryChange
     from atlas_mcp.model.plan import Plan
-    from atlas_mcp.model.result import Evidence, Missing, Rating, Result
+    from atlas_mcp.model.result import Cited, Missing, Rating, Result
     from atlas_mcp.model.status import Status
 
 HEALTH = {"ok": ("●", "green"), "warning": ("●", "yellow"), "failing": ("●", "red"), "idle": ("○", "dim")}
@@ -86,7 +86,7 @@ def plan_page(plan: Plan) -> RenderableType:
     table = _table("part", "team", "task", "after", title=plan.summary or None)
     for part in plan.parts:
         table.add_row(part.id, Text(part.team, "cyan"), Text(_short(part.task, 200)), ", ".join(part.depends_on))
-    lacks = [Text(f"! {lack.what}: {lack.why} {lack.how_to_add}".rstrip(), "yellow") for lack in plan.lacks]
+    lacks = [Text(f"! {lack.what}: {lack.why}. {lack.how_to_add}".rstrip(), "yellow") for lack in plan.lacks]
     return Group(table, *lacks)
 
 
@@ -100,6 +100,7 @@ def result_page(result: Result) -> RenderableType:
     if result.evidence:
         parts.append(_evidence(result.evidence))
     parts += [_ratings(result.ratings, number) for number in sorted({r.round for r in result.ratings})]
+    parts += [Text(f"saved: {one.name} ({one.chars:,} characters) {one.path}") for one in result.files]
     parts += [Text(f"! {result.stopped}", "yellow")] if result.stopped else []
     parts += [Text(f"! unmet: {criterion}", "yellow") for criterion in result.unmet]
     parts += [Text(f"! missing from {agents}: {why}", "yellow") for why, agents in _by_reason(result.missing).items()]
@@ -107,16 +108,24 @@ def result_page(result: Result) -> RenderableType:
     return Group(*parts)
 
 
-def _evidence(evidence: Sequence[Evidence]) -> RenderableType:
+def _evidence(evidence: Sequence[Cited]) -> RenderableType:
     table = _table("what is claimed, and the source's words for it", "source", title=f"Evidence ({len(evidence)})")
     for one in evidence[:_QUOTES_SHOWN]:
         words = Text(f"“{_short(one.quote or one.claim, 200)}”", "italic")
         if one.quote and one.claim != one.quote:
             words = Text(f"{_short(one.claim, 160)}\n").append(words)
-        table.add_row(words, Text(one.source, "cyan"))
+        table.add_row(words, Text(_source(one), "cyan"))
     if len(evidence) > _QUOTES_SHOWN:
         table.add_row(Text(f"and {len(evidence) - _QUOTES_SHOWN} more", "dim"), "")
     return table
+
+
+def _source(one: Cited) -> str:
+    """The source, and of a page or a file when an agent was given it."""
+    if one.verified is None or one.verified.fetched_at is None:
+        return one.source
+    title = f"{_short(one.verified.title, 80)}, " if one.verified.title else ""
+    return f"{title}{one.source}, read {one.verified.fetched_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _ratings(ratings: Sequence[Rating], number: int) -> RenderableType:

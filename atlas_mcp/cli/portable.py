@@ -59,9 +59,10 @@ async def _export(file: Path, agent: str | None) -> Carried:  # anyio.run passes
 
     async with open_atlas(load_settings()) as atlas:
         me = atlas.local_caller("atlas-mcp export")
-        if agent is not None:
-            return await atlas.portable.export_agent(me, agent, file)
-        return await atlas.portable.export(me, file)
+        async with atlas.audit.command(me, "export", file.name):
+            if agent is not None:
+                return await atlas.portable.export_agent(me, agent, file)
+            return await atlas.portable.export(me, file)
 
 
 async def _import(file: Path, agent: str | None, replace: bool, allow_tools: bool) -> Carried:
@@ -70,9 +71,10 @@ async def _import(file: Path, agent: str | None, replace: bool, allow_tools: boo
 
     async with open_atlas(load_settings()) as atlas:
         me = atlas.local_caller("atlas-mcp import")
-        if file.suffix == AGENT_FILE:
-            return await atlas.portable.import_agent(me, file, name=agent, replace=replace)
-        return await atlas.portable.import_(me, file, replace=replace, allow_tools=allow_tools)
+        async with atlas.audit.command(me, "import", f"{file.name}{' replace' * replace}"):
+            if file.suffix == AGENT_FILE:
+                return await atlas.portable.import_agent(me, file, name=agent, replace=replace)
+            return await atlas.portable.import_(me, file, replace=replace, allow_tools=allow_tools)
 
 
 def _tell(done: str, file: Path, carried: Carried) -> None:

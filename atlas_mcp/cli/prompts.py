@@ -24,7 +24,7 @@ prompts = typer.Typer(
     add_completion=False,
 )
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The prompt as list shows it; an agent's name will do.")]
-Number = Annotated[int, typer.Argument(metavar="VERSION", min=1)]
+Number = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version, as list shows it.")]
 
 
 @prompts.command("list")

@@ -129,7 +129,7 @@ def _parts(plan: Plan | None) -> list[tuple[str, ...]]:
     if plan is None:
         return []
     parts = [(p.id, p.team, _cell(p.task), ", ".join(p.depends_on)) for p in plan.parts]
-    return parts + [("lacks", lack.what, _cell(f"{lack.why} {lack.how_to_add}"), "") for lack in plan.lacks]
+    return parts + [("lacks", lack.what, _cell(f"{lack.why}. {lack.how_to_add}"), "") for lack in plan.lacks]
 
 
 def _worked(run: Run, end: datetime) -> list[Section]:

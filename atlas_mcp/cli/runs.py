@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atlas_mcp.cli.durations import length
 from atlas_mcp.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from atlas_mcp.model.run import Run
 
 FILE_WIDTH = 160
-_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
 runs = typer.Typer(
     name="runs", help="The runs of this home: what was asked for, and what came of it.", no_args_is_help=True,
     add_completion=False,
@@ -90,16 +90,8 @@ def prune(
     """Delete old runs of every caller, with their journals and results. What goes on, and what was learned, stays."""
     import anyio
 
-    deleted, size = anyio.run(_prune, _length(older_than), keep)
+    deleted, size = anyio.run(_prune, length(older_than, "--older-than", or_none_at_all=True), keep)
     typer.echo(f"{deleted} runs deleted, which held {size:,} bytes.")
-
-
-def _length(text: str) -> timedelta:
-    number, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not (number.isascii() and number.isdigit() and len(number) < 6):
-        step = "Give a number with d for days or h for hours: 30d, 12h, 0d."
-        raise InvalidInput(f"{text!r} is not a length of time.", argument="--older-than", next_step=step)
-    return int(number) * _UNITS[unit]
 
 
 def _console() -> Console:

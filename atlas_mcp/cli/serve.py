@@ -11,7 +11,7 @@ from atlas_mcp.errors import InvalidInput
 if TYPE_CHECKING:
     import socket
 
-    from atlas_mcp.server.app import Toolset
+    from atlas_mcp.server.app import Offer, Toolset
 
 HOST, PORT = "127.0.0.1", 8765
 
@@ -25,21 +25,28 @@ def serve(
         typer.Option(help="With --http: a name by which clients of other machines come; may be repeated."),
     ] = None,
     toolset: Annotated[
-        Literal["core", "memory", "admin", "all"],
-        typer.Option(help="Which tools are offered: memory adds those for memories and facts, admin for agents."),
-    ] = "core",
+        Literal["core", "memory", "admin", "all"] | None,
+        typer.Option(
+            help="Which tools are offered: memory adds those for memories and facts, admin for agents. [core]"
+        ),
+    ] = None,
+    tools: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Instead of --toolset: exactly these tools, as in list_agents,get_run."),
+    ] = None,
     conformance: Annotated[
         bool, typer.Option("--conformance", hidden=True, help="With --http: also what MCP's conformance suite calls.")
     ] = False,
 ) -> None:
     """Serve MCP: over stdio, as hosts start it, or over HTTP on this machine."""
+    offer = _offer(toolset, tools)
     if http:
         import anyio
 
         from atlas_mcp.server.loop import loop_options
 
         address = HOST if host is None else host, PORT if port is None else port
-        anyio.run(_serve_http, *address, tuple(allow_host or ()), toolset, conformance, backend_options=loop_options())
+        anyio.run(_serve_http, *address, tuple(allow_host or ()), offer, conformance, backend_options=loop_options())
         return
     given = {
         "--host": host,
@@ -51,10 +58,18 @@ def serve(
         raise InvalidInput("it is for HTTP.", argument=only_http, next_step="Add --http.")
     from atlas_mcp.cli.stdio import run_stdio
 
-    raise typer.Exit(run_stdio(toolset))
+    raise typer.Exit(run_stdio(offer))
 
 
-async def _serve_http(host: str, port: int, allowed: tuple[str, ...], toolset: Toolset, conformance: bool) -> None:
+def _offer(toolset: Toolset | None, tools: str | None) -> Offer:
+    if tools is None:
+        return toolset or "core"
+    if toolset is not None:
+        raise InvalidInput("it was given with --toolset.", argument="--tools", next_step="Give one of the two.")
+    return tuple(name.strip() for name in tools.split(",") if name.strip())
+
+
+async def _serve_http(host: str, port: int, allowed: tuple[str, ...], offer: Offer, conformance: bool) -> None:
     from atlas_mcp.atlas import open_atlas
     from atlas_mcp.server.http import create_app, listen, serve_app
     from atlas_mcp.server.logs import log_to_stderr
@@ -62,16 +77,18 @@ async def _serve_http(host: str, port: int, allowed: tuple[str, ...], toolset: T
 
     settings = load_settings()
     log_to_stderr()
-    with listen(host, port, exposed=bool(allowed)) as listener:
+    with listen(host, port, exposed=bool(allowed or settings.public_url)) as listener:
         async with open_atlas(settings) as atlas:
+            if conformance:  # the suite gives its first call less time than opening the record takes
+                await atlas.execute_runs()
             app = create_app(
-                atlas, port=listener.getsockname()[1], hosts=allowed, toolset=toolset, conformance=conformance
+                atlas, port=listener.getsockname()[1], hosts=allowed, toolset=offer, conformance=conformance
             )
-            _announce(listener, str(settings.home / "keys" / "http"))
+            _announce(listener, str(settings.home / "keys" / "http"), settings.oauth_issuer)
             await serve_app(app, listener, atlas)
 
 
-def _announce(listener: socket.socket, key_file: str) -> None:
+def _announce(listener: socket.socket, key_file: str, issuer: str | None) -> None:
     from rich.console import Console
 
     host, port = listener.getsockname()[:2]
@@ -79,4 +96,7 @@ def _announce(listener: socket.socket, key_file: str) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"[bold]ATLAS[/] serves [cyan]{address}/mcp[/] (Streamable HTTP) and [cyan]{address}/sse[/] (SSE).")
     console.print(f"Clients send [cyan]Authorization: Bearer KEY[/]; the key is in {key_file}")
+    others = f"Logins of {issuer} count too, and keys made" if issuer else "Others get a key of their own"
+    console.print(f"{others} by [cyan]atlas-mcp keys create NAME[/]")
+    console.print(f"People see the runs at [cyan]{address}/board[/]")
     console.print("Ctrl-C stops it; what is unfinished goes on at the next start.", style="dim")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atlas_mcp.cli.durations import length
 from atlas_mcp.errors import InvalidInput
 
 if TYPE_CHECKING:
     from atlas_mcp.model.house_state import HouseState
 
-_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
 _LONGEST = timedelta(days=366)
 _WIDTH = 160
 
@@ -35,7 +35,7 @@ def report(
     from atlas_mcp.cli.state_report import state_report
 
     until = datetime.now(UTC)
-    told = state_report(anyio.run(_state, until - _length(since), until, http))
+    told = state_report(anyio.run(_state, until - length(since, "--since", longest=_LONGEST), until, http))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
     for name, file, make in (("--html", html, as_html), ("--markdown", markdown, as_markdown)):
         if file is not None:
@@ -43,16 +43,6 @@ def report(
             console.print(f"Written to {file}", soft_wrap=True, markup=False)
     if html is None and markdown is None:
         console.print(as_text(told))
-
-
-def _length(text: str) -> timedelta:
-    number, unit = text[:-1], text[-1:]
-    whole = number.isascii() and number.isdigit() and len(number) < 6
-    length = int(number) * _UNITS[unit] if whole and unit in _UNITS else timedelta()
-    if not timedelta() < length <= _LONGEST:
-        step = "Give a number with d for days or h for hours, at most 366d: 1d, 7d, 12h."
-        raise InvalidInput(f"{text!r} is not a length of time to look back.", argument="--since", next_step=step)
-    return length
 
 
 def _write(option: str, file: Path, text: str) -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from atlas_mcp.errors import AtlasError, ConfigurationError
 
 if TYPE_CHECKING:
-    from atlas_mcp.server.app import Toolset
+    from atlas_mcp.server.app import Offer
     from atlas_mcp.server.stdio import Wire
 
 
-def run_stdio(toolset: Toolset = "core") -> int:
+def run_stdio(toolset: Offer = "core") -> int:
     """Serve the host at the other end of stdin and stdout until it closes the pipe; the exit code.
 
     With a setting that must be mended first the server comes up all the same and every tool says what to mend.
@@ -38,7 +38,7 @@ def run_stdio(toolset: Toolset = "core") -> int:
         return 130
 
 
-async def _serve(wire: Wire, toolset: Toolset) -> int:
+async def _serve(wire: Wire, toolset: Offer) -> int:
     import_module("atlas_mcp.server.app")  # the rest of what is imported
     from atlas_mcp.atlas import open_atlas, refusing
     from atlas_mcp.server.logs import log_to_stderr

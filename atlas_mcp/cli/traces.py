@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 import typer
 
+from atlas_mcp.cli.durations import length
 from atlas_mcp.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ class Page(Protocol):
         ...
 
 
-_SECONDS: Final = {"h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
 _BYTES: Final = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 traces = typer.Typer(name="traces", help="What the agents did, on MLflow's own page.", add_completion=False)
@@ -84,20 +84,18 @@ def prune(
     from atlas_mcp.atlas import prune_traces
     from atlas_mcp.settings import load_settings
 
-    seconds = _measure(older_than, _SECONDS, "--older-than", "a number and h, d or w, such as 30d")
-    most = _measure(larger_than, _BYTES, "--larger-than", "a number and MB or GB, such as 2GB")
-    typer.echo(prune_traces(load_settings(), seconds, None if most is None else int(most), yes or _agreed))
+    seconds = None if older_than is None else length(older_than, "--older-than", or_none_at_all=True).total_seconds()
+    most = None if larger_than is None else _bytes(larger_than)
+    typer.echo(prune_traces(load_settings(), seconds, most, yes or _agreed))
 
 
 def _agreed(question: str) -> bool:
     return typer.confirm(question)
 
 
-def _measure(text: str | None, units: Mapping[str, float], argument: str, form: str) -> float | None:
-    if text is None:
-        return None
+def _bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)", text.strip())
-    named = {name.lower(): size for name, size in units.items()}
-    if not found or found[2].lower() not in named:
-        raise InvalidInput(f"{text!r} is not an amount.", argument=argument, next_step=f"Write {form}.")
-    return float(found[1]) * named[found[2].lower()]
+    if not found or found[2].upper() not in _BYTES:
+        step = "Write a number and MB or GB, such as 2GB."
+        raise InvalidInput(f"{text!r} is not an amount.", argument="--larger-than", next_step=step)
+    return int(float(found[1]) * _BYTES[found[2].upper()])

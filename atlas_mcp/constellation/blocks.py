@@ -20,7 +20,15 @@ from atlas_mcp.constellation.names import block_lock, busy_marks
 from atlas_mcp.constellation.revisions import Revision
 from atlas_mcp.constellation.shared import is_anothers
 from atlas_mcp.constellation.turn_memory import TurnMemory
-from atlas_mcp.errors import LettaLost, LettaUnavailable, ReadOnlyBlock, StaleRevision, UnknownBlock, UnknownRevision
+from atlas_mcp.errors import (
+    InvalidInput,
+    LettaLost,
+    LettaUnavailable,
+    ReadOnlyBlock,
+    StaleRevision,
+    UnknownBlock,
+    UnknownRevision,
+)
 from atlas_mcp.letta.faults import LettaRefused
 from atlas_mcp.model.memory import Block, BlockRevision
 from atlas_mcp.watch.spans import hits, outputs, span
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.constellation.agent_rows import KeptAgent
     from atlas_mcp.constellation.keeper import Keeper
+    from atlas_mcp.guard.entering import Checked, Entering
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.letta.states import BlockState
     from atlas_mcp.model.agent import Roster
@@ -55,14 +64,16 @@ class Blocks:
     """One caller's blocks."""
 
     def __init__(
-        self, caller: Caller, roster: Roster, keeper: Keeper, letta: Letta, record: Record, locks: Locks
-    ) -> None:
+        self, caller: Caller, roster: Roster, keeper: Keeper, letta: Letta, record: Record, locks: Locks,
+        entering: Entering | None = None,
+    ) -> None:  # fmt: skip
         self._caller = caller
         self._roster = roster
         self._keeper = keeper
         self._letta = letta
         self._record = record
         self._locks = locks
+        self.entering = entering
 
     async def get(self, agent: str, label: str | None = None, *, history: bool = False) -> list[Block]:
         """The agent's blocks, or the one with that label; with what they were before if asked for.
@@ -99,11 +110,19 @@ class Blocks:
     ) -> Block:
         """Change the block by exactly one of the three; the block as it now stands.
 
+        What the caller writes is looked at by the guard: the block's `note` says what was found in it, and what was
+        taken out.
+
         Raises UnknownAgent, UnknownBlock, StaleRevision, OverLimit, ReadOnlyBlock for an agent, InvalidInput when not
         exactly one change is given or `replace.old` does not occur exactly once, and LettaUnavailable when Letta
         reports one conflict after the other.
         """
         self._labels(agent, label)
+        note = None
+        if author == "caller" and (checked := self._looked_at(label, value, append, replace)):
+            note = f"The guard: {checked.told()}."
+            value, append = value and checked.text, append and checked.text
+            replace = replace and replace.model_copy(update={"new": checked.text})
 
         def change(now: str, limit: int) -> tuple[Operation, str]:
             return changed_value(now, limit, value=value, append=append, replace=replace)
@@ -114,7 +133,23 @@ class Blocks:
                 agent, lambda kept: self.change(kept, label, change, Author(author), expected=expected_revision)
             )
             outputs(opened, {"revision": block.revision, "chars": block.chars})
-        return block
+        return block.model_copy(update={"note": note}) if note else block
+
+    def _looked_at(
+        self, label: str, value: str | None, append: str | None, replace: Replacement | None
+    ) -> Checked | None:
+        """The new text with what was found in it, if anything was. InvalidInput for one that must not enter."""
+        new = value or append or (replace.new if replace else "")
+        if self.entering is None or not new or not (checked := self.entering.look("block", label, new)).findings:
+            return None
+        if found := checked.refused:
+            argument = "value" if value else "append" if append else "replace"
+            raise InvalidInput(
+                f"it was refused by the rule {found.rule}: {found.text.rstrip('.')}.",
+                argument=argument,
+                next_step="Write less of it, or in a language that ATLAS_GUARD_LANGUAGES allows.",
+            )
+        return checked
 
     async def undo(self, agent: str, label: str, number: int) -> Block:
         """Give the block the value of that revision again, as a new one. UnknownRevision, and errors as of `update`."""

@@ -13,6 +13,7 @@ from atlas_mcp.constellation.group_copies import GroupCopies
 from atlas_mcp.constellation.guests import dismiss
 from atlas_mcp.constellation.keeper import Keeper
 from atlas_mcp.constellation.library import Library
+from atlas_mcp.constellation.looked_at import LookedAt
 from atlas_mcp.constellation.names import guest_tags
 from atlas_mcp.constellation.recall import Recall
 from atlas_mcp.constellation.removal import Removal
@@ -22,6 +23,7 @@ from atlas_mcp.constellation.visits import Visits
 from atlas_mcp.memory.learnings import Learnings
 from atlas_mcp.memory.relevant import Relevant
 from atlas_mcp.model.agent import Roster
+from atlas_mcp.reach.sources import Sources
 from atlas_mcp.watch.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from atlas_mcp.constellation.contract import ModelChoice, OnAnswer, OnEvent, Opening, SourceTools, ToolSession
+    from atlas_mcp.guard.entering import Entering
     from atlas_mcp.letta.door import Letta
     from atlas_mcp.memory.finding import Finder
     from atlas_mcp.model.agent import AgentInfo, AgentSpec, Warmth
@@ -47,10 +50,10 @@ class Constellation:
     What works with the agents or their memory raises ConstellationMoving while the constellation is moved to another
     Letta, and once it is there: it is then found anew.
 
-    `library` is what they share, `learnings` what their runs taught; `on_knowledge` is told when there is something of
-    the library to copy to Letta. Turns pass the `gate`, which may be that of several constellations,
-    and are kept within their limits by the `ledger`; their spans name the `versions` of the prompts that they were
-    taken with.
+    `library` is what they share, `learnings` what their runs taught, `sources` what they were given from outside;
+    `on_knowledge` is told when there is something of the library to copy to Letta. Turns pass the `gate`, which may be
+    that of several constellations, and are kept within their limits by the `ledger`; their spans name the `versions` of
+    the prompts that they were taken with. `entering` looks at memories before agents are given them.
     """
 
     def __init__(
@@ -68,13 +71,14 @@ class Constellation:
         gate: Gate | None = None,
         ledger: Ledger | None = None,
         versions: Versions | None = None,
+        entering: Entering | None = None,
         marks: Sequence[str] = (),
     ) -> None:
         def hosting(guests: Roster, marks: Sequence[str]) -> Constellation:
             return Constellation(
                 caller, guests, letta, record, locks, models, toolbox,
                 on_knowledge=on_knowledge, finder=finder, gate=gate, ledger=ledger,
-                versions=versions, marks=marks,
+                versions=versions, entering=entering, marks=marks,
             )  # fmt: skip
 
         self._hosting = hosting
@@ -84,7 +88,8 @@ class Constellation:
         self.roster = roster
         self.library = Library(caller, record, on_knowledge, finder)
         self.learnings = Learnings(caller, record)
-        self.remembered = Relevant(caller, record, finder)
+        self.remembered = LookedAt(Relevant(caller, record, finder), entering)
+        self.sources = Sources(caller, record)
         self.toolbox = toolbox = toolbox.knowing(self.library)
         self.server = letta.name
         self._locks = locks
@@ -94,7 +99,7 @@ class Constellation:
         self._recall = Recall(roster, letta, record, self.library)
         self._copies = FolderCopies(letta, record, locks, self.library)
         self._threads = Threads(caller, keeper, letta, record, locks)
-        self._blocks = Blocks(caller, roster, keeper, letta, record, locks)
+        self._blocks = Blocks(caller, roster, keeper, letta, record, locks, entering)
         self.group_copies = GroupCopies(caller, keeper, letta, record, locks)
         self.removal = Removal(caller, letta, record, locks)
         self.forgetting = Forgetting(caller, letta, record, self._blocks)

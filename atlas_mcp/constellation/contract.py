@@ -13,9 +13,16 @@ if TYPE_CHECKING:
     from atlas_mcp.constellation.library import Library
     from atlas_mcp.constellation.run_files import RunFiles
     from atlas_mcp.constellation.tool_source import ToolSource
+    from atlas_mcp.constellation.tool_turn import ToolTurn
     from atlas_mcp.model.agent import AgentSpec, Level, Tier
+    from atlas_mcp.model.caller import Caller
+    from atlas_mcp.model.permissions import Permissions
     from atlas_mcp.model.plan import Lack
     from atlas_mcp.model.turn import ToolSpec, TurnResult
+    from atlas_mcp.reach.context import CallContext
+    from atlas_mcp.reach.held import HeldCall
+    from atlas_mcp.reach.tool import OutsideTool
+    from atlas_mcp.store.record import Record
 
 
 class ModelChoice(Protocol):
@@ -27,12 +34,22 @@ class ModelChoice(Protocol):
 
 
 class ToolSession(Protocol):
-    """The tools one agent may use in one turn; `call` raises ToolFailed with a text that the agent can use."""
+    """The tools one agent may use in one turn; `call` raises ToolFailed with a text that the agent can use.
+
+    `make` makes a call that was held and approved; `about` says where a tool is from and what it does, for the journal.
+    """
 
     @property
     def specs(self) -> Sequence[ToolSpec]: ...
 
+    @property
+    def turn(self) -> ToolTurn: ...
+
+    def about(self, name: str) -> dict[str, Any]: ...
+
     async def call(self, name: str, arguments: dict[str, Any]) -> str: ...
+
+    async def make(self, held: HeldCall) -> str: ...
 
 
 class Tools(Protocol):
@@ -41,7 +58,7 @@ class Tools(Protocol):
     @property
     def available(self) -> frozenset[str]: ...
 
-    def session(self, agent: AgentSpec, run: RunFiles | None) -> ToolSession: ...
+    def session(self, agent: AgentSpec, run: RunFiles | None, turn: ToolTurn | None = None) -> ToolSession: ...
 
     def lacks(self, agent: AgentSpec) -> list[Lack]: ...
 
@@ -52,6 +69,33 @@ class SourceTools(Tools, Protocol):
     def pure(self, agent: AgentSpec) -> Sequence[ToolSource]: ...
 
     def knowing(self, library: Library) -> SourceTools: ...
+
+
+class Outside(Protocol):
+    """What tools reach outside of ATLAS, and the user's word on what they may do there.
+
+    `kinds` are the doors that the settings open; `tools` those of other servers, as they stand now. `has_folders`:
+    whether the settings allow folders to look into.
+    """
+
+    @property
+    def has_folders(self) -> bool: ...
+
+    @property
+    def kinds(self) -> frozenset[str]: ...
+
+    @property
+    def tools(self) -> Sequence[OutsideTool]: ...
+
+    @property
+    def permissions(self) -> Permissions: ...
+
+    @property
+    def record(self) -> Record: ...
+
+    def context(self, caller: Caller, agent: str, turn: ToolTurn) -> CallContext: ...
+
+    def door(self, kind: str, context: CallContext) -> object: ...
 
 
 class LockView(Protocol):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from atlas_mcp.constellation.whom import scope_for
 from atlas_mcp.errors import InvalidInput
 from atlas_mcp.memory.facts import Teller
 from atlas_mcp.model.fact import MAX_FACTS, Triple
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from atlas_mcp.memory.facts import Facts
     from atlas_mcp.model.fact import Known, Told
-
-_WHOM = {"all": 0, "me": 1, "team": 2}
 
 
 class FactDesk:
@@ -37,16 +36,13 @@ class FactDesk:
 
     async def relate(self, whom: str = "all", **triple: Any) -> Told:
         """Tell one fact, for `all`, `me` or my `team`. InvalidInput, OverLimit, IllegalChange."""
-        place = _WHOM.get(whom, len(_WHOM))
-        if place >= len(self._scopes):
-            allowed = [name for name, n in _WHOM.items() if n < len(self._scopes)]
-            raise InvalidInput(f"{whom!r} is nobody.", argument="whom", next_step=f"Choose: {', '.join(allowed)}.")
+        scope = scope_for(whom, self._scopes)
         try:
             told = Triple.model_validate(triple)
         except ValidationError as error:
             first = error.errors()[0]
             raise InvalidInput(f"{first['msg']}.", argument=str(first["loc"][0]), next_step="Call again.") from None
-        teller = Teller(f"agent:{self._agent}", AGENT_TRUST, self._run_id, self._scopes[place])
+        teller = Teller(f"agent:{self._agent}", AGENT_TRUST, self._run_id, scope)
         with span("relate", kind="MEMORY", inputs=triple, author=teller.author, atlas__memory__store="graph") as opened:
             (became,) = await self._facts.relate([told], teller)
             outputs(opened, became.model_dump(mode="json"))

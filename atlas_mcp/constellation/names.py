@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_OID, uuid5
 
@@ -26,7 +26,7 @@ def caller_hash(caller: Caller) -> str:
     return _hash(caller.id)
 
 
-@cache
+@lru_cache(maxsize=4_096)
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -52,7 +52,11 @@ def thread_lock(caller: Caller, agent: str, client: str) -> str:
 
 def turn_id(caller: Caller, key: str) -> str:
     """The turn with that idempotency key, as the record, the journal, traces and Letta (as `otid`) call it."""
-    name = f"{caller.id}\n{key}"
+    return _turn_id(f"{caller.id}\n{key}")
+
+
+@lru_cache(maxsize=1024)  # a turn is named in several places while it goes on
+def _turn_id(name: str) -> str:
     return f"turn-{uuid5(NAMESPACE_OID, name)}"
 
 

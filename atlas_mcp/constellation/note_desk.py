@@ -12,6 +12,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from pydantic import ValidationError
 
+from atlas_mcp.constellation.whom import scope_for
 from atlas_mcp.errors import InvalidInput
 from atlas_mcp.memory import rubric
 from atlas_mcp.memory.likeness import Words, says_the_same
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from atlas_mcp.memory.learnings import Learnings
     from atlas_mcp.memory.memories import Memories
 
-_WHOM = {"all": 0, "me": 1, "team": 2}
 _JUDGED: dict[NoteKind, LearningKind] = {"long_term": "fact", "procedural": "procedure"}
 _OWN_WORD = 3.5
 """What an agent's own word is worth as evidence, of 5."""
@@ -69,7 +69,7 @@ class NoteDesk:
         quote: str = "",
     ) -> MemoryItem:
         """Keep it, or say in `reason` why not; what was remembered already comes as it is. InvalidInput, OverLimit."""
-        scope, note = self._scope(whom), _kind(kind)
+        scope, note = scope_for(whom, self._scopes), _kind(kind)
         inputs = {"text": text, "kind": kind, "about": about, "whom": whom, "key": key, "source": source}
         marks = {"author": f"agent:{self._agent}", "atlas.memory.store": "record"}
         with span("remember", kind="MEMORY", inputs=inputs, **marks) as opened:
@@ -119,13 +119,6 @@ class NoteDesk:
         if not any(_flat(new.quote) in _flat(text) for text in named):
             return Proof(why_not=f"its quote is not in {new.source[:_SHOWN]!r}")
         return Proof(worth=5.0, from_run=new.kind == "procedural")
-
-    def _scope(self, whom: str) -> str:
-        place = _WHOM.get(whom, len(_WHOM))
-        if place >= len(self._scopes):
-            allowed = [name for name, n in _WHOM.items() if n < len(self._scopes)]
-            raise InvalidInput(f"{whom!r} is nobody.", argument="whom", next_step=f"Choose: {', '.join(allowed)}.")
-        return self._scopes[place]
 
 
 def _flat(text: str) -> str:

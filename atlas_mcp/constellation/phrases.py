@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atlas_mcp.model.secrets import without_secrets
+
 if TYPE_CHECKING:
     from atlas_mcp.letta.states import ToolCall
 
@@ -26,6 +28,20 @@ _PHRASES = {
     "submit_result": "handed in its result",
     "escalate": "asked for help: {reason}",
     "search_web": "searched the web for “{query}”",
+    "fetch_page": "read {address}",
+    "tavily_read_page": "read {address}",
+    "firecrawl_read_page": "read {address}",
+    "firecrawl_search_web": "searched the web for “{query}”",
+    "github_search_code": "searched code on GitHub for “{query}”",
+    "github_search_issues": "searched issues on GitHub for “{query}”",
+    "github_read_issue": "read {repository}#{number} on GitHub",
+    "github_read_file": "read {path} of {repository} on GitHub",
+    "github_list_folder": "looked into {repository} on GitHub",
+    "microsoft_search_mail": "searched the mail for “{query}”",
+    "microsoft_read_mail": "read a message of the mail",
+    "microsoft_list_events": "looked into the calendar",
+    "microsoft_search_files": "searched OneDrive for “{query}”",
+    "microsoft_read_file": "read a file of OneDrive",
 }
 
 
@@ -40,5 +56,5 @@ def phrase(agent: str, call: ToolCall) -> str:
 
 
 def _brief(value: object) -> str:
-    text = " ".join(str(value).split())
+    text = without_secrets(" ".join(str(value).split()))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -14,6 +14,7 @@ import os
 import uuid
 import zipfile
 import zlib
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -84,8 +85,8 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Package:
     names = [info.filename for info in infos]
     if len(names) > MAX_ENTRIES:
         raise BrokenPackage(str(path), f"it has {len(names):,} entries; {MAX_ENTRIES:,} are the most")
-    if twice := next((n for n in set(names) if names.count(n) > 1), None) if len(set(names)) < len(names) else None:
-        raise BrokenEntry(twice, "it is there twice")
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise BrokenEntry(twice[0], "it is there twice")
     if MANIFEST not in names:
         raise BrokenPackage(str(path), f"it has no {MANIFEST}: it is no export of ATLAS")
     told = _manifest(path, _bounded(archive, archive.getinfo(MANIFEST), MAX_MANIFEST))

@@ -20,7 +20,7 @@ from atlas_mcp.constellation.move_marks import Old
 from atlas_mcp.memory.documents import write_passages
 from atlas_mcp.model.memory_kinds import LIFETIMES
 from atlas_mcp.model.run import ENDED
-from atlas_mcp.store import memory_tables, quality_tables, tables
+from atlas_mcp.store import access_tables, memory_tables, quality_tables, reach_tables, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -61,9 +61,16 @@ STAYING: tuple[Table, ...] = (
     quality_tables.feedback,
     quality_tables.example,
     quality_tables.alert,
+    access_tables.access_key,
+    access_tables.audit,
+    reach_tables.source,
+    reach_tables.page,
+    reach_tables.consent,
+    reach_tables.held_call,
 )
 """Those of them that are this home's: where the constellation is, what was spent here, what was to be forgotten, what
-people said of its work, what was told of it; no import undoes them."""
+people said of its work, what was told of it, who may come to it and who did what, what its agents reached and were
+allowed to do; no import undoes them."""
 _EPISODIC = LIFETIMES["episodic"] or timedelta()
 
 

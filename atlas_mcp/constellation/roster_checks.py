@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from atlas_mcp.constellation.roster_groups import nearest
 from atlas_mcp.constellation.tool_pools import pool_matrix
 from atlas_mcp.errors import ConfigurationError
 
@@ -44,7 +44,7 @@ def check_teams(teams: tuple[TeamSpec, ...], names: list[str], file: RosterFile)
             for member in members:
                 if member not in names:
                     problem = f"the {key.rstrip('s')} {member!r} of team {team.name!r} is no agent"
-                    raise file.broken(f"{problem}{_nearest(member, names)}.", "teams", team.name, key)
+                    raise file.broken(f"{problem}{nearest(member, names)}.", "teams", team.name, key)
         if not team.workers and not team.teams:
             raise file.broken(f"team {team.name!r} has no workers.", "teams", team.name, "workers")
     places = Counter(m for t in teams for m in (t.supervisor, *t.workers))
@@ -76,7 +76,7 @@ def check_nesting(teams: tuple[TeamSpec, ...], file: RosterFile) -> None:
 def _misplaced(team: TeamSpec, inner: TeamSpec | None, name: str, by_name: dict[str, TeamSpec]) -> str:
     """Why that team cannot stand in this one, or nothing."""
     if inner is None:
-        return f"team {team.name!r}: there is no team {name!r}{_nearest(name, list(by_name))}."
+        return f"team {team.name!r}: there is no team {name!r}{nearest(name, list(by_name))}."
     if team.kind != "work" or inner.kind != "work":
         other = team if team.kind != "work" else inner
         return f"{name!r} cannot belong to team {team.name!r}: {other.name!r} is a {other.kind} team."
@@ -142,11 +142,6 @@ def _check_agent(agent: AgentSpec, roster: Roster, file: RosterFile) -> None:
     pools = list(pool_matrix().pools)
     for pool in agent.pools:
         if pool not in pools:
-            problem = f"{agent.name!r}: there is no tool pool {pool!r}{_nearest(pool, pools)}"
+            problem = f"{agent.name!r}: there is no tool pool {pool!r}{nearest(pool, pools)}"
             problem = f"{problem}; there are {', '.join(pools)}."
             raise file.broken(problem, "agents", agent.name, "pools")
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -11,6 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from atlas_mcp.model.task import Material
+    from atlas_mcp.reach.sources import Source
+
+_MOST_NAMED = 20
+
+
+class Citable(Protocol):
+    """What may be cited: a material, or a text from outside."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
 
 
 class RunFiles(Protocol):
@@ -21,8 +34,21 @@ class RunFiles(Protocol):
         """The run's id."""
         ...
 
+    @property
+    def folders(self) -> Sequence[str]:
+        """The folders that the caller's client allowed when the run began."""
+        ...
+
     def materials(self) -> Sequence[Material]:
         """Every material of the run, in the caller's order."""
+        ...
+
+    async def sources(self, name: str) -> Sequence[Source]:
+        """The texts from outside that this run was given under that name, oldest first; none if there are none."""
+        ...
+
+    async def source_names(self) -> Sequence[str]:
+        """The names of all texts from outside that this run was given, oldest first."""
         ...
 
     async def save(self, name: str, text: str) -> None:
@@ -78,6 +104,26 @@ class RunDoor:
             allowed=names,
         )
 
-    async def cite(self, claim: str, source: str, quote: str) -> None:
-        """Note that the claim relies on those words of that source."""
-        await self._files.cite(Evidence(claim=claim, source=source, quote=quote))
+    async def texts(self, name: str) -> Sequence[Citable]:
+        """What may be cited under that name: the material, or else what agents of this run were given from outside.
+
+        ToolFailed, naming what there is, if there is nothing.
+        """
+        wanted = name.strip().casefold()
+        if any(material.name.casefold() == wanted for material in self.materials()):
+            return [self.material(name)]
+        if found := await self._files.sources(name):
+            return found
+        names = [*(m.name for m in self.materials()), *await self._files.source_names()]
+        shown = [*map(repr, names[:_MOST_NAMED]), *(["more"] if len(names) > _MOST_NAMED else [])]
+        raise ToolFailed(
+            f"{name!r} is no material of this task, and no agent of it was given it from outside, so it cannot be "
+            f"cited. There are: {', '.join(shown) or 'none'}.",
+            next_step="Cite what you were given; fetch a page before you cite it.",
+        )
+
+    async def cite(self, claim: str, source: str, quote: str) -> str:
+        """Note that the claim relies on those words of that source; the name that the source has."""
+        found = await self.texts(source)
+        await self._files.cite(Evidence(claim=claim, source=found[0].name, quote=quote))
+        return found[0].name

@@ -9,14 +9,12 @@ starts no process. Source that an agent wrote (`trusted=False`) does not run wit
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +25,7 @@ import anyio.lowlevel
 
 from atlas_mcp.errors import ToolFailed
 from atlas_mcp.store import _platform
+from atlas_mcp.store.interpreter import clean_environment, python_paths
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 _GRACE_SECONDS = 1.0  # after its deadline the process ends by itself, if nobody has ended it
 _CHILD = Path(__file__).with_name("_sandbox_child.py")
 _FULL = "landlock+seccomp"
-_SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo", "/etc/localtime")
 _INTERNET = (
     "/etc/ssl", "/etc/pki", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/etc/resolv.conf",
     "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services",
@@ -113,7 +111,7 @@ def _job(
     *,
     network: bool,
 ) -> dict[str, Any]:
-    readable, packages = _python()
+    readable, packages = python_paths()
     return {
         "source": source,
         "function": function,
@@ -130,20 +128,12 @@ def _job(
     }
 
 
-@functools.cache
-def _python() -> tuple[list[str], list[str]]:
-    """The paths of the Python installation that may be read, and those of its packages."""
-    paths = sysconfig.get_paths()
-    packages = list(dict.fromkeys((paths["purelib"], paths["platlib"])))
-    own = [paths["stdlib"], paths["platstdlib"], str(Path(sys.base_prefix) / "lib"), *packages]
-    return list(dict.fromkeys([*own, *_SYSTEM])), packages
-
-
 async def _exchange(function: str, job: bytes, folder: str, seconds: float, output_chars: int) -> tuple[bytes, int]:
     """Hand the job to a new process; its answer and its return code. The process is gone when this ends."""
     command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(_CHILD)]
+    environment = clean_environment(HOME=folder, TMPDIR=folder, TMP=folder, TEMP=folder)
     process = await anyio.open_process(
-        command, stderr=subprocess.DEVNULL, cwd=folder, env=_environment(folder), start_new_session=True
+        command, stderr=subprocess.DEVNULL, cwd=folder, env=environment, start_new_session=True
     )
     answer = b""
     try:
@@ -176,12 +166,6 @@ async def _talk(process: Process, job: bytes, function: str, most: int) -> bytes
             raise ToolFailed(f"{function} wrote more than it may and was stopped.")
         parts.append(part)
     return b"".join(parts)
-
-
-def _environment(folder: str) -> dict[str, str]:
-    own = {"HOME": folder, "TMPDIR": folder, "TMP": folder, "TEMP": folder, "LANG": "C.UTF-8", "PATH": ""}
-    # Without its root folder Windows starts no process.
-    return own | ({"SYSTEMROOT": os.environ["SYSTEMROOT"]} if "SYSTEMROOT" in os.environ else {})
 
 
 def _result(function: str, raw: bytes, code: int) -> str:

@@ -5,8 +5,10 @@ arguments it takes, and a check of arguments whose complaints a model can act on
 BrokenTool, saying what to mend.
 
 The file says what it is by plain constants: `KIND` is "pure" (needs nothing outside; the default), "network" (needs the
-internet; a user's own only), "run" (gets the run as its first argument `run`; shipped only) or "knowledge" (the same
-with the shared knowledge, as `knowledge`); `POOLS` names its pools.
+internet; a user's own only), or what it is handed as its first argument, named like the kind (shipped ones only): "run"
+(the run), "knowledge" (what is shared), or a door to something outside: "web", "search", "files", "tavily",
+"firecrawl", "github", "microsoft". `POOLS` names its pools; `MARKS` what it does at worst: "read" (the default),
+"keep", "write", "spend", "destroy".
 """
 
 from __future__ import annotations
@@ -16,21 +18,27 @@ import functools
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from atlas_mcp.constellation.tool_docs import read_docs
 from atlas_mcp.constellation.tool_types import UnknownType, type_of
 from atlas_mcp.errors import ToolFailed
+from atlas_mcp.model.permissions import Mark
 from atlas_mcp.model.turn import ToolSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-Kind = Literal["pure", "network", "run", "knowledge"]
-INSIDE: frozenset[Kind] = frozenset({"run", "knowledge"})
+Door = Literal["web", "search", "files", "tavily", "firecrawl", "github", "microsoft"]
+Kind = Literal["pure", "network", "run", "knowledge", Door]
+DOORS: frozenset[Kind] = frozenset(get_args(Door))
+"""The kinds that reach outside: a tool of one is offered only where its door is open."""
+PRIVATE: frozenset[Kind] = frozenset({"files", "github", "microsoft"})
+"""Of these, the doors to what is the home's owner's own: open for who owns the home only, see Caller.owns_home."""
+INSIDE: frozenset[Kind] = frozenset({*DOORS, "run", "knowledge"})
 """The kinds that work inside of ATLAS, on what their first argument, named like the kind, lets them reach."""
 
 OWN_POOL = "own"
@@ -67,6 +75,7 @@ class ToolSource:
     name: str
     kind: Kind
     pools: tuple[str, ...]
+    marks: tuple[Mark, ...]
     source: str
     sha256: str
     asynchronous: bool
@@ -102,15 +111,28 @@ class ToolSource:
 
 def read_tool(path: Path) -> ToolSource:
     """The tool in that file. Raises BrokenTool."""
+    return _made(path, *_parsed(path))
+
+
+def read_unless(path: Path, closed: frozenset[Kind]) -> ToolSource | None:
+    """The tool in that file; None if it is of one of these kinds, and then no more of it is read. Raises BrokenTool."""
+    source, tree = _parsed(path)
+    return None if _constants(tree)[0] in closed else _made(path, source, tree)
+
+
+def _parsed(path: Path) -> tuple[str, ast.Module]:
     try:
         source = path.read_text(encoding="utf-8")
-        tree = ast.parse(source)
+        return source, ast.parse(source)
     except SyntaxError as error:
         raise BrokenTool(f"line {error.lineno}: {error.msg}") from error
     except (OSError, ValueError) as error:
         raise BrokenTool(f"it cannot be read: {error}") from error
+
+
+def _made(path: Path, source: str, tree: ast.Module) -> ToolSource:
     function = _function(tree, path.stem)
-    kind, pools = _marks(tree)
+    kind, pools, marks = _constants(tree)
     docs = read_docs(ast.get_docstring(function) or "")
     if not docs.about:
         raise BrokenTool(f"line {function.lineno}: {function.name} has no docstring; it tells the agent what it does")
@@ -119,6 +141,7 @@ def read_tool(path: Path) -> ToolSource:
         name=function.name,
         kind=kind,
         pools=pools,
+        marks=marks,
         source=source,
         sha256=hashlib.sha256(source.encode()).hexdigest(),
         asynchronous=isinstance(function, ast.AsyncFunctionDef),
@@ -141,7 +164,7 @@ def _function(tree: ast.Module, name: str) -> ast.FunctionDef | ast.AsyncFunctio
     return public[0]
 
 
-def _marks(tree: ast.Module) -> tuple[Kind, tuple[str, ...]]:
+def _constants(tree: ast.Module) -> tuple[Kind, tuple[str, ...], tuple[Mark, ...]]:
     constants: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(target := node.targets[0], ast.Name):
@@ -149,12 +172,21 @@ def _marks(tree: ast.Module) -> tuple[Kind, tuple[str, ...]]:
                 constants[target.id] = ast.literal_eval(node.value)
             except ValueError:
                 continue  # not a plain constant, so not one of ours
-    kind, pools = constants.get("KIND", "pure"), constants.get("POOLS", (OWN_POOL,))
+    kind = constants.get("KIND", "pure")
+    pools = _names(constants, "POOLS", (OWN_POOL,), '("materials",)')
+    marks = _names(constants, "MARKS", ("read",), '("write",)')
     if kind not in get_args(Kind):
         raise BrokenTool(f"KIND is {kind!r}; it may be {', '.join(get_args(Kind))}")
-    if not isinstance(pools, tuple | list) or not pools or not all(isinstance(p, str) for p in pools):  # pyright: ignore[reportUnknownVariableType]  # a literal of any kind
-        raise BrokenTool('POOLS must be a tuple of names, such as ("materials",)')
-    return kind, tuple(pools)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # checked above
+    if unknown := set(marks) - set(get_args(Mark)):
+        raise BrokenTool(f"MARKS has {', '.join(sorted(unknown))}; there are {', '.join(get_args(Mark))}")
+    return cast("Kind", kind), pools, cast("tuple[Mark, ...]", marks)
+
+
+def _names(constants: dict[str, Any], constant: str, default: tuple[str, ...], example: str) -> tuple[str, ...]:
+    given = constants.get(constant, default)
+    if not isinstance(given, tuple | list) or not given or not all(isinstance(n, str) for n in given):  # pyright: ignore[reportUnknownVariableType]  # a literal of any kind
+        raise BrokenTool(f"{constant} must be a tuple of names, such as {example}")
+    return tuple(given)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # checked above
 
 
 def _arguments(

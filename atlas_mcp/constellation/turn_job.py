@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.constellation.phrases import phrase
+from atlas_mcp.model.sections import section
 
 if TYPE_CHECKING:
     from atlas_mcp.constellation.agent_rows import KeptAgent
@@ -23,13 +24,14 @@ class Begun:
     """What the record told in the moment in which the turn began.
 
     `others` are earlier turns of its thread of whose end nothing is known; `outdated`: the thread's prompt is older
-    than what it tells of the agent.
+    than what it tells of the agent; `waited`: seconds for the thread's lock, and for a place among the turns.
     """
 
     row: TurnRow
     kept: KeptAgent | None
     others: tuple[str, ...] = ()
     outdated: bool = False
+    waited: float = 0.0
 
 
 @dataclass
@@ -54,9 +56,10 @@ class Job:
         return [*self.memory.specs, *(spec for spec in self.tools.specs if spec.name not in self.kept.tools)]
 
     async def call(self, name: str, arguments: dict[str, Any]) -> str:
-        """Execute one of them."""
-        own = any(spec.name == name for spec in self.memory.specs)
-        return await (self.memory if own else self.tools).call(name, arguments)
+        """Execute one of them. What it gives is data, and delimited as such: it may be anybody's words."""
+        if any(spec.name == name for spec in self.memory.specs):
+            return await self.memory.call(name, arguments)
+        return section("result", await self.tools.call(name, arguments), tool=name)
 
     async def tell(self, type: str, text: str, key: str, **data: Any) -> None:
         """Tell whoever watches."""
@@ -75,4 +78,6 @@ class Job:
 
     async def tell_call(self, call: ToolCall) -> None:
         """Tell of a tool call."""
-        await self.tell("tool_called", phrase(self.spec.name, call), call.id, tool=call.name)
+        await self.tell(
+            "tool_called", phrase(self.spec.name, call), call.id, tool=call.name, **self.tools.about(call.name)
+        )

@@ -77,6 +77,8 @@ class TurnMemory:
             labels = ", ".join(self._kept.blocks)
             raise ToolFailed(f"there is no memory block {asked.label!r}. Your blocks: {labels}.")
         made_before = self._again and await self._made_before(asked)
+        if not made_before and self._blocks.entering and (why := self._blocks.entering.unkept(asked.new)):
+            raise ToolFailed(why)
 
         def change(value: str, limit: int) -> tuple[Operation, str]:
             after = value if made_before else asked.applied(value)

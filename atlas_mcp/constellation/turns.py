@@ -14,6 +14,7 @@ import logging
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,6 +24,8 @@ from atlas_mcp.constellation.agents import shown_model
 from atlas_mcp.constellation.names import busy_marks, turn_lock
 from atlas_mcp.constellation.prompt_age import is_outdated
 from atlas_mcp.constellation.threads import NEW
+from atlas_mcp.constellation.tool_costs import with_tools
+from atlas_mcp.constellation.tool_turn import ToolTurn
 from atlas_mcp.constellation.turn_job import Begun, Job
 from atlas_mcp.errors import (
     AtlasError,
@@ -124,14 +127,16 @@ class Turns:
         _check_message(message)
         named = conversation not in {None, NEW} and self._letta.abilities.conversations
         thread = conversation if conversation and named else await self._thread(agent, conversation, key, run_id)
+        asked = monotonic()
         while True:
             async with self._locks.hold(turn_lock(agent, thread)), self._gate:
+                spans.waited(f"wait for {agent}", waited := monotonic() - asked, atlas__agent=agent)
                 async with self._record.look() as db:
                     known = await turn_rows.by_key(db, self._caller, key)
                     if known is None and named:
                         await self._threads.find(db, agent, thread)
                     row = known or turn_rows.new(self._caller, key, agent, thread, message)
-                    begun = await self._begun(db, row)
+                    begun = replace(await self._begun(db, row), waited=waited)
                 if row.agent != agent:
                     raise InvalidInput(f"the key {key!r} is that of a turn with {row.agent}.", argument="key")
                 if row.result:
@@ -150,7 +155,7 @@ class Turns:
         while True:
             try:
                 riding = opening.riding() if opening else nullcontext(_nothing)
-                async with riding as along, self._record.write(self._caller.id) as db:
+                async with riding as along, self._record.jot(self._caller.id) as db:
                     await along(db)
                     await turn_rows.begin(db, self._caller, row, key, run_id)
                     return await reserve(db, self._caller, estimate=estimate)
@@ -184,7 +189,7 @@ class Turns:
         asked_by: tuple[str, str] | None,
     ) -> TurnResult:
         row = begun.row
-        with self._marked_busy(row.agent), self._span(row, reserved.run_id) as opened:
+        with self._marked_busy(row.agent), self._span(begun, reserved.run_id) as opened:
             try:
                 job = await self._prepared(begun, reserved, tools, on_event, on_answer)
                 if self._versions is not None:
@@ -192,7 +197,7 @@ class Turns:
             except BaseException:  # cancellation, too: nothing of it was sent, unless by an earlier attempt
                 if row.fresh:
                     with anyio.CancelScope(shield=True):
-                        async with self._record.write(self._caller.id) as db:
+                        async with self._record.jot(self._caller.id) as db:
                             await self._ledger.settle(db, reserved, _NOTHING)
                 raise
             result = await self._run(job)
@@ -211,7 +216,7 @@ class Turns:
         spec = self._roster.agent(row.agent)
         kept = await self._keeper.agent(row.agent, kept=begun.kept)
         memory = self._blocks.of_turn(kept, row.id, again=not row.fresh)
-        tools = tools or self._toolbox.session(spec, None)
+        tools = tools or self._toolbox.session(spec, None, ToolTurn(row.id, reserved.run_id, on_event))
         job = Job(row, spec, kept, tools, memory, on_event, on_answer, reserved)
         if self._letta.kind != "embedded":  # it lets turns queue by itself, and compiles the prompt of each
             changed = begun.kept is None or begun.kept.fingerprint != kept.fingerprint
@@ -228,17 +233,20 @@ class Turns:
             raise
         except AtlasError as error:
             known = isinstance(error, NotBegun) or not isinstance(error, LettaUnavailable)
+            if isinstance(error, ModelFailed) and self._ledger.is_over_in(job.reserved.run_id, error.retry_after):
+                error.transient = False  # nobody can wait until then
             await self._ended(job, str(error), known=known, used=self._used(job, error) if known else None)
             raise
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
                 await self._stopped(job, "cancelled")
             raise
+        used, result = result.usage, await with_tools(result, job, self._caller, self._record, self._ledger)
         if job.on_answer:
             job.on_answer(result)
-        async with self._record.write(self._caller.id) as db:
+        async with self._record.jot(self._caller.id) as db:
             await turn_rows.finish(db, self._caller, result, job.letta_run)
-            await self._ledger.settle(db, job.reserved, result.usage)
+            await self._ledger.settle(db, job.reserved, used)
         return result
 
     async def _in_time(self, job: Job) -> TurnResult:
@@ -261,7 +269,7 @@ class Turns:
         Where that is not known, what was reserved for it stands.
         """
         note = turn_rows.fail if known else turn_rows.doubt
-        async with self._record.write(self._caller.id) as db:
+        async with self._record.jot(self._caller.id) as db:
             await note(db, self._caller, job.row.id, job.row.conversation, error)
             if used is not None:
                 await self._ledger.settle(db, job.reserved, used)
@@ -313,7 +321,7 @@ class Turns:
     async def _settle_others(self, job: Job) -> None:
         for other in job.others:
             await self._letta.settle(job.row.conversation, other)
-            async with self._record.write(self._caller.id) as db:
+            async with self._record.jot(self._caller.id) as db:
                 await turn_rows.fail(db, self._caller, other, job.row.conversation, _UNKNOWN)
 
     async def _replace_lost(self, job: Job) -> None:
@@ -328,7 +336,7 @@ class Turns:
         log.warning(text)
         await job.tell("agent_recreated", text, "recreated")
         thread = await self._threads.replace(name, job.row.conversation)
-        async with self._record.write(self._caller.id) as db:
+        async with self._record.jot(self._caller.id) as db:
             await turn_rows.change(db, self._caller, job.row.id, conversation=thread)
         job.row = replace(job.row, conversation=thread, fresh=True)
         job.others, job.outdated = (), False
@@ -359,8 +367,8 @@ class Turns:
             if held:
                 held.release()
 
-    def _span(self, row: TurnRow, run_id: str | None) -> AbstractContextManager[Span]:
-        spec = self._roster.agent(row.agent)
+    def _span(self, begun: Begun, run_id: str | None) -> AbstractContextManager[Span]:
+        row, spec = begun.row, self._roster.agent(begun.row.agent)
         return spans.span(
             f"turn {row.agent}",
             kind="AGENT",
@@ -375,6 +383,7 @@ class Turns:
             atlas__run=run_id,
             atlas__model=self._keeper.handle(spec),
             atlas__again=not row.fresh,
+            atlas__waited_ms=round(1000 * begun.waited, 1),
         )
 
 

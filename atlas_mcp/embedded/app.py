@@ -17,7 +17,7 @@ import anyio
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from atlas_mcp.embedded.doors import LockFactory, ModelSource, ToolRunner
+    from atlas_mcp.embedded.doors import LockFactory, MemoryCheck, ModelSource, ToolRunner
     from atlas_mcp.embedded.services import Services
 
 VERSION = "0.16.8-embedded"
@@ -29,6 +29,7 @@ def create_app(
     *,
     lock: LockFactory | None = None,
     run_tool: ToolRunner | None = None,
+    check_memory: MemoryCheck | None = None,
     key: str | None = None,
     hosts: Sequence[str] | None = None,
     context_tokens: int = 30_000,
@@ -36,8 +37,9 @@ def create_app(
     """The embedded Letta over the SQLite file `database`.
 
     `lock` holds a thread by name during a turn: give one that works across processes if several share the file.
-    `run_tool` runs uploaded tools; None refuses them with a 403. `key` is required as a bearer key, `hosts` are the
-    only Host names and origins served. Older messages are summarised beyond about `context_tokens` tokens.
+    `run_tool` runs uploaded tools; None refuses them with a 403. `check_memory` may refuse what an agent is about to
+    keep. `key` is required as a bearer key, `hosts` are the only Host names and origins served. Older messages are
+    summarised beyond about `context_tokens` tokens.
     """
     from fastapi import FastAPI
 
@@ -45,7 +47,7 @@ def create_app(
     from atlas_mcp.embedded.security import Guard
     from atlas_mcp.embedded.services import Services, ThreadLocks
 
-    services = Services(Database(database), models, lock or ThreadLocks().hold, run_tool, context_tokens)
+    services = Services(Database(database), models, lock or ThreadLocks().hold, run_tool, context_tokens, check_memory)
     app = FastAPI(
         title="Embedded Letta",
         version=VERSION,

@@ -112,7 +112,7 @@ def routes(services: Services) -> APIRouter:
             threads.clear(connection, conversation_id)
             connection.execute("DELETE FROM conversation WHERE id = ?", (conversation_id,))
 
-        async with services.lock(f"letta-{conversation_id}"):
+        async with services.alone_in(conversation_id):
             await database.write(work)
         return JSONResponse({"message": f"Conversation id={conversation_id} successfully deleted"})
 

@@ -25,5 +25,8 @@ class ModelSource(Protocol):
 LockFactory = Callable[[str], AbstractAsyncContextManager[None]]
 """`async with lock(name):` holds that name alone; whoever comes second waits."""
 
+MemoryCheck = Callable[[str], str]
+"""(what an agent is about to keep) -> why it must not be kept, for its model to read; empty if it may."""
+
 ToolRunner = Callable[[str, str, dict[str, Any]], Awaitable[str]]
 """(source code, function name, arguments) -> the tool's text. Raises an exception whose text a model can read."""

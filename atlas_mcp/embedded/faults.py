@@ -23,6 +23,7 @@ _BY_STATUS = {
     529: (502, "llm_error", "The model's provider is overloaded."),
 }
 _OTHER = (502, "llm_error", "The model failed.")
+_SAYS = ("transient", "retry_after")
 _DETAIL_CHARS = 4_000
 
 
@@ -57,12 +58,12 @@ class Unusable(Fault):
 class ModelFault(Fault):
     """Raised when the language model of a turn failed; nothing of that turn is kept."""
 
-    def __init__(self, status: int, kind: str, message: str, detail: str) -> None:
+    def __init__(self, status: int, kind: str, message: str, detail: str, told: dict[str, Any]) -> None:
         super().__init__(f"{message} {detail}")
-        self.status, self.kind, self.message, self.detail = status, kind, message, detail
+        self.status, self.kind, self.message, self.detail, self.told = status, kind, message, detail, told
 
     def body(self) -> dict[str, Any]:
-        return {"error": {"type": self.kind, "message": self.message, "detail": self.detail}}
+        return {"error": {"type": self.kind, "message": self.message, "detail": self.detail, **self.told}}
 
 
 class CallerGone(Exception):
@@ -70,12 +71,16 @@ class CallerGone(Exception):
 
 
 def model_fault(error: Exception) -> ModelFault:
-    """The Letta-shaped form of whatever a model raised, by its HTTP status where it has one."""
+    """The Letta-shaped form of whatever a model raised, by its HTTP status where it has one.
+
+    What the error itself says of trying again, as its `transient` and its `retry_after` in seconds, is told beside it.
+    """
     status, kind, message = _BY_STATUS.get(_status_of(error), _OTHER)
     if status == 502 and _timed_out(error):
         status, kind, message = _BY_STATUS[504]
     detail = str(error) or type(error).__name__
-    return ModelFault(status, kind, message, detail[:_DETAIL_CHARS])
+    told = {name: value for name in _SAYS if (value := getattr(error, name, None)) is not None}
+    return ModelFault(status, kind, message, detail[:_DETAIL_CHARS], told)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

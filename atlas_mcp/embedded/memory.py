@@ -11,10 +11,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from atlas_mcp.embedded.blocks import over_limit
 from atlas_mcp.embedded.database import new_id, now
 from atlas_mcp.embedded.faults import Refused
+
+if TYPE_CHECKING:
+    from atlas_mcp.embedded.doors import MemoryCheck
 
 
 class MemoryRefused(ValueError):
@@ -56,18 +60,22 @@ class WorkingMemory:
     blocks: dict[str, WorkingBlock]
     changes: list[Change] = field(default_factory=list[Change])
     notes: list[Note] = field(default_factory=list[Note])
+    check: MemoryCheck | None = None
 
     def insert(self, label: str, text: str, line: int) -> str:
-        """Adds a line. Raises MemoryRefused for an unknown or read-only block, a line out of range or a full block."""
+        """Adds a line. Raises MemoryRefused for an unknown or read-only block, a line out of range, a full block, and
+        a text that must not be kept."""
         return self._apply(label, Change(self._block(label).id, "insert", text, line=line))
 
     def replace(self, label: str, old: str, new: str) -> str:
-        """Puts `new` for the one occurrence of `old`. Raises MemoryRefused when it occurs never or more than once."""
+        """Puts `new` for the one occurrence of `old`. Raises MemoryRefused when it occurs never or more than once, and
+        as `insert`."""
         return self._apply(label, Change(self._block(label).id, "replace", new, old=old))
 
     def add_note(self, text: str, tags: tuple[str, ...]) -> None:
         if not text.strip():
             raise MemoryRefused("The text for the archive is empty.")
+        self._look(text)
         self.notes.append(Note(text, tags))
 
     def found_notes(self, words: list[str]) -> list[Note]:
@@ -76,9 +84,14 @@ class WorkingMemory:
 
     def _apply(self, label: str, change: Change) -> str:
         block = self._block(label)
+        self._look(change.new)
         block.value = applied(change, block.value, block.limit)
         self.changes.append(change)
         return block.value
+
+    def _look(self, text: str) -> None:
+        if self.check is not None and (why := self.check(text)):
+            raise MemoryRefused(why)
 
     def _block(self, label: str) -> WorkingBlock:
         block = self.blocks.get(label)
@@ -122,9 +135,9 @@ def _replaced(change: Change, value: str) -> str:
     return value.replace(change.old, change.new)
 
 
-def load(rows: list[sqlite3.Row], changes: str | None = None) -> WorkingMemory:
+def load(rows: list[sqlite3.Row], changes: str | None = None, check: MemoryCheck | None = None) -> WorkingMemory:
     """The working copy of the given block rows, with the changes of an earlier part of the turn done again."""
-    memory = WorkingMemory({row["label"]: _working(row) for row in rows})
+    memory = WorkingMemory({row["label"]: _working(row) for row in rows}, check=check)
     if changes:
         noted = json.loads(changes)
         memory.notes = [Note(note["text"], tuple(note["tags"])) for note in noted["notes"]]

@@ -141,7 +141,7 @@ def agent_routes(services: Services) -> APIRouter:
             threads.clear(connection, agent_id)
             return agents.touch(connection, agent_id)
 
-        async with services.lock(f"letta-{agent_id}"):
+        async with services.alone_in(agent_id):
             return JSONResponse(await database.write(work))
 
     return router

@@ -62,7 +62,7 @@ def _turn(services: Services, ask: Ask, opening: Opening, emit: Emit) -> Turn:
         agent_id=ask.agent_id,
         model=ask.override_model or opening.agent["model"],
         system=opening.agent["system"] if ask.override_system is None else ask.override_system,
-        memory=memory.load(opening.blocks, paused["changes"] if paused else None),
+        memory=memory.load(opening.blocks, paused["changes"] if paused else None, services.check_memory),
         database=services.database,
         emit=emit,
         run_tool=services.run_tool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,12 @@ Your archive holds what does not need to be before you all the time: search it w
 keeping. Older messages can be found by searching the conversation.
 Answer plainly. When a tool fails, read its message and mend the cause.
 </base_instructions>"""
+
+
+_OWN_TAG = re.compile(
+    r"<(?=\s*/?\s*(?:block|value|description|metadata|memory_blocks|memory_metadata|summary_of_older_messages)\b)",
+    re.IGNORECASE,
+)
 
 
 def compile_prompt(system: str, blocks: Iterable[WorkingBlock], *, archived: int, earlier: int, summary: str) -> str:
@@ -33,9 +40,9 @@ def _block(block: WorkingBlock) -> str:
     facts = [f"chars_current={len(block.value)}", f"chars_limit={block.limit}"]
     if block.read_only:
         facts.append("read_only=true")
-    about = f"<description>{block.description}</description>\n" if block.description else ""
+    about = f"<description>{_inside(block.description)}</description>\n" if block.description else ""
     metadata = f"<metadata>{' '.join(facts)}</metadata>\n"
-    return f'<block label="{block.label}">\n{about}{metadata}<value>\n{block.value}\n</value>\n</block>'
+    return f'<block label="{block.label}">\n{about}{metadata}<value>\n{_inside(block.value)}\n</value>\n</block>'
 
 
 def _counts(archived: int, earlier: int) -> str:
@@ -48,4 +55,9 @@ def _counts(archived: int, earlier: int) -> str:
 
 
 def _summary(text: str) -> str:
-    return f"<summary_of_older_messages>\n{text}\n</summary_of_older_messages>" if text else ""
+    return f"<summary_of_older_messages>\n{_inside(text)}\n</summary_of_older_messages>" if text else ""
+
+
+def _inside(text: str) -> str:
+    """The text, which can close nothing of the prompt around it and open nothing."""
+    return _OWN_TAG.sub("&lt;", text)

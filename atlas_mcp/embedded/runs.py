@@ -93,7 +93,10 @@ async def start(services: Services, ask: Ask) -> dict[str, Any]:
 async def _in_background(services: Services, ask: Ask) -> None:
     async def beat() -> None:
         while True:
-            await services.database.write(lambda c: _beat(c, ask.run_id))
+            try:
+                await services.database.write(lambda c: _beat(c, ask.run_id))
+            except Fault as fault:  # what ends a beat must not end the run, or whoever else the file is used by
+                log.warning("The run %s could not say that it is alive: %s", ask.run_id, fault)
             await anyio.sleep(_BEAT_SECONDS)
 
     async def ignore(_: dict[str, Any]) -> None: ...
@@ -133,7 +136,7 @@ async def cancel(
             run.scope.cancel()
             done[run.id] = "cancelled"
     for thread in await services.database.read(lambda c: _paused_threads(c, agent_id, thread_id, run_ids)):
-        async with services.lock(f"letta-{thread}"):
+        async with services.alone_in(thread):
             forgotten = await services.database.write(lambda c, thread=thread: threads.forget_paused(c, thread))
         if forgotten:
             done[forgotten] = "cancelled"

@@ -7,13 +7,14 @@ import importlib
 import sys
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
+from atlas_mcp.embedded.erasing import lock_of
 from atlas_mcp.embedded.faults import Refused, model_fault
 from atlas_mcp.embedded.recent import Recent
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
     from atlas_mcp.embedded.database import Database
-    from atlas_mcp.embedded.doors import LockFactory, ModelSource, ToolRunner
+    from atlas_mcp.embedded.doors import LockFactory, MemoryCheck, ModelSource, ToolRunner
     from atlas_mcp.embedded.usage import Usage
 
 _MOST_GRAPHS = 64
@@ -69,6 +70,7 @@ class Services:
     lock: LockFactory
     run_tool: ToolRunner | None
     context_tokens: int
+    check_memory: MemoryCheck | None = None
     active: dict[str, ActiveRun] = field(default_factory=dict[str, ActiveRun])
     background: TaskGroup | None = None
     recent: Recent = field(default_factory=Recent)
@@ -77,6 +79,10 @@ class Services:
     _graphs: OrderedDict[tuple[str, ...], tuple[Any, Any]] = field(
         default_factory=OrderedDict[tuple[str, ...], "tuple[Any, Any]"]
     )
+
+    def alone_in(self, thread_id: str) -> AbstractAsyncContextManager[None]:
+        """Nobody else has a turn in the thread, or changes it, while this is held."""
+        return self.lock(lock_of(thread_id))
 
     def known_model(self, handle: str | None) -> str:
         """The handle, or the first one there is for None. Raises a 404 that lists them for an unknown one."""

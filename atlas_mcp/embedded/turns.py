@@ -52,7 +52,7 @@ async def take_turn(services: Services, ask: Ask, emit: Emit) -> Reply:
 
 async def _noting_failure(services: Services, active: ActiveRun, ask: Ask, emit: Emit) -> Reply:
     try:
-        async with services.lock(f"letta-{ask.thread_id}"):
+        async with services.alone_in(ask.thread_id):
             return await _locked(services, active, ask, emit)
     except (anyio.get_cancelled_exc_class(), CallerGone):
         await _note(services, active, ask, "cancelled")

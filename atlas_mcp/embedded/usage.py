@@ -64,8 +64,9 @@ class Usage:
 
 
 def reported(metadata: dict[str, Any] | None, *, prompt: int, completion: int) -> Usage:
-    """The usage of one model call: LangChain's usage_metadata, else the given estimates."""
-    if not metadata:
+    """The usage of one model call: LangChain's usage_metadata, else the given estimates. Less than nothing, which would
+    give back what was spent, counts as not reported."""
+    if not metadata or min(int(metadata.get(name) or 0) for name in ("input_tokens", "output_tokens")) < 0:
         return Usage(prompt, completion, context=prompt + completion, steps=1, estimated=True)
     read: dict[str, Any] = metadata.get("input_token_details") or {}
     written: dict[str, Any] = metadata.get("output_token_details") or {}

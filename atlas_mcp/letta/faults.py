@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 
 from atlas_mcp.errors import AtlasError, LettaLost, LettaUnavailable, ModelFailed, OverLimit, UnknownModel
+from atlas_mcp.model.retry_after import retry_after, retry_after_said
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     import httpx
     from letta_client import APIStatusError
@@ -30,7 +31,9 @@ _PROVIDERS = re.compile(r".*Error code: (\d{3})|.*\b(?:API error|LLM)\b", re.DOT
 _VANISHED = re.compile(r"\b(step|agent|conversation|run) with id \S+ does not exist|NoResultFound", re.IGNORECASE)
 """What Letta says in mid stream when the turn's agent was deleted meanwhile."""
 _INNARDS = re.compile(r",? access level in \[.*|\n\[SQL: .*", re.DOTALL)
-_TRANSIENT = ("rate_limit", "timeout", "connection", "overloaded", "unavailable", "server_error")
+_TRANSIENT = ("rate_limit", "timeout", "connection", "overloaded", "unavailable", "server_error", "empty_response")
+_PASSES = re.compile(r"overloaded|failed to connect|connection error|upstream connect", re.IGNORECASE)
+"""How a failure that passes reads where Letta's type of it says no more than that the model failed."""
 _SEE_ADDRESS = "See that LETTA_BASE_URL is the address that Letta itself listens on (atlas-mcp doctor)."
 MAX_DETAIL = 2_000
 CALL_SECONDS = 60.0
@@ -121,7 +124,7 @@ def translate_status(error: APIStatusError) -> AtlasError:
         return PendingApproval("the conversation waits for the answer of a tool that an earlier turn called.")
     if status != 404 and (fault := _mapping(body.get("error"))):
         kind, text = str(fault.get("type", "")), _sentence(fault)
-        return model_failed(kind, text, status) if status >= 400 else turn_failed(kind, text)
+        return model_failed(kind, text, status, fault) if status >= 400 else turn_failed(kind, text, fault)
     if body.get("message_type") == "error_message":
         return turn_failed(str(body.get("error_type") or ""), _sentence(body))
     detail = _INNARDS.sub("", _detail(body) or error.message)
@@ -139,7 +142,7 @@ def translate_status(error: APIStatusError) -> AtlasError:
         return LettaRefused(text, status, next_step=step) if status == 403 else NotBegun(text, next_step=step)
     if status in {429, 503}:
         step = "Try again in a moment."
-        return Busy(f"Letta is busy ({status}): {_short(detail)}.", _retry_after(error), next_step=step)
+        return Busy(f"Letta is busy ({status}): {_short(detail)}.", retry_after(error.response.headers), next_step=step)
     if status in _REFUSALS:
         return LettaRefused(f"Letta answered with an error ({status}): {_short(detail)}", status)
     shown = f" ({status})" if status >= 400 else ""  # an error in mid stream comes with the stream's own 200
@@ -160,19 +163,12 @@ def _no_letta(error: APIStatusError) -> LettaRefused:
     )
 
 
-def _retry_after(error: APIStatusError) -> float | None:
-    try:
-        return max(0.0, float(error.response.headers.get("retry-after", "")))
-    except ValueError:
-        return None
-
-
-def turn_failed(kind: str, text: str) -> AtlasError:
+def turn_failed(kind: str, text: str, fault: Mapping[str, Any] | None = None) -> AtlasError:
     """A turn that Letta gave up in mid stream; a provider's failure is sometimes one of its own internal errors."""
     provider = None if _VANISHED.search(text) else _PROVIDERS.search(text)
     if not kind.startswith("llm") and not provider:
         return LettaUnavailable(f"Letta gave the turn up ({kind or 'no reason'}): {_short(text)}")
-    return model_failed(kind, text, int(provider[1]) if provider and provider[1] else 0)
+    return model_failed(kind, text, int(provider[1]) if provider and provider[1] else 0, fault)
 
 
 def run_failed(metadata: object) -> ModelFailed:
@@ -181,13 +177,20 @@ def run_failed(metadata: object) -> ModelFailed:
     error = _mapping(error.get("error")) or error  # the embedded Letta's has one more wrapping
     kind = str(error.get("error_type") or error.get("type") or "")
     provider = _PROVIDERS.search(_sentence(error))
-    return model_failed(kind, _sentence(error), int(provider[1]) if provider and provider[1] else 0)
+    return model_failed(kind, _sentence(error), int(provider[1]) if provider and provider[1] else 0, error)
 
 
-def model_failed(kind: str, text: str, status: int = 0) -> ModelFailed:
-    """A model call that failed inside Letta; `kind` is Letta's type of it, such as llm_rate_limit."""
-    transient = status == 429 or status >= 500 or any(word in kind for word in _TRANSIENT)
-    return ModelFailed(_short(text) or "the model call failed.", transient=transient)
+def model_failed(kind: str, text: str, status: int = 0, fault: Mapping[str, Any] | None = None) -> ModelFailed:
+    """A model call that failed inside Letta; `kind` is Letta's type of it, such as llm_rate_limit.
+
+    Only the embedded Letta tells in the `fault` whether it passes, and when.
+    """
+    told = fault or {}
+    passes = status == 429 or status >= 500 or any(word in kind for word in _TRANSIENT) or _PASSES.search(text)
+    failed = ModelFailed(_short(text) or "the model call failed.", transient=bool(told.get("transient", passes)))
+    seconds = told.get("retry_after")
+    failed.retry_after = float(seconds) if isinstance(seconds, int | float) else retry_after_said(text)
+    return failed
 
 
 def _sentence(fault: dict[str, Any]) -> str:

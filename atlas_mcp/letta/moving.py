@@ -69,10 +69,6 @@ class LettaMoves:
         with suppress(LettaLost), exchange():
             await self._client.conversations.delete(conversation)
 
-    async def count_passages(self, agent_id: str) -> int:
-        """How many texts the agent's archive has."""
-        return len(await self.passages(agent_id))
-
     async def configs(self, agent_id: str) -> dict[str, Any]:
         """How Letta has the agent's models: its `llm_config` and `embedding_config`, without anything secret."""
         with exchange():

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
     from atlas_mcp.errors import AtlasError
 
-FAILED_STOPS = frozenset({
-    "error", "llm_api_error", "invalid_llm_response", "invalid_tool_call", "insufficient_credits",
-    "context_window_overflow_in_system_prompt", "cancelled",
-})  # fmt: skip
+PASSING_STOPS = frozenset({"error", "llm_api_error", "invalid_llm_response", "invalid_tool_call", "cancelled"})
+LASTING_STOPS = frozenset({"insufficient_credits", "context_window_overflow_in_system_prompt"})
+"""Why a turn ended without an answer: what may go well another time, and what goes the same way again."""
 
 
 class TurnReader:
@@ -58,7 +57,7 @@ class TurnReader:
             case "approval_response_message":  # a server's listing has our tool returns under this name, too
                 self._read_ids(message.approvals)
             case "usage_statistics":
-                self.spent(message.prompt_tokens or 0, message.completion_tokens or 0)
+                self.spent(max(0, message.prompt_tokens or 0), max(0, message.completion_tokens or 0))
             case "stop_reason":
                 self.stop_reason = message.stop_reason
             case "error_message":

@@ -22,7 +22,7 @@ from opentelemetry import trace
 
 from atlas_mcp.errors import AtlasError, LettaLost, LettaUnavailable, ModelFailed
 from atlas_mcp.letta.faults import Busy, LettaRefused, NotBegun, PendingApproval, translated, unreachable
-from atlas_mcp.letta.reading import FAILED_STOPS, TurnReader
+from atlas_mcp.letta.reading import LASTING_STOPS, PASSING_STOPS, TurnReader
 from atlas_mcp.letta.step_spans import StepSpans
 from atlas_mcp.letta.thread import continuing, read_turn
 
@@ -124,8 +124,8 @@ class Turn:
         reader = self._reader
         if reader.failure:
             raise reader.failure
-        if reader.stop_reason in FAILED_STOPS:
-            raise ModelFailed(f"the turn ended without an answer: {reader.stop_reason}.", transient=True)
+        if (passes := reader.stop_reason in PASSING_STOPS) or reader.stop_reason in LASTING_STOPS:
+            raise ModelFailed(f"the turn ended without an answer: {reader.stop_reason}.", transient=passes)
         if reader.stop_reason == "max_steps" and not reader.has_answer:
             raise ModelFailed("the agent took more steps than Letta allows in one turn and gave no answer.")
 

@@ -15,7 +15,6 @@ from atlas_mcp.errors import AtlasError
 from atlas_mcp.memory.ranking import Candidates
 from atlas_mcp.memory.search import Found, Likeness, best_of, by_text
 from atlas_mcp.memory.tombstones import without_forgotten
-from atlas_mcp.memory.vector_filter import VectorFilter
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from atlas_mcp.memory.scope import Scope
     from atlas_mcp.memory.uses import Uses
     from atlas_mcp.memory.words import Query
-    from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.record import Record
 
 _tracer = trace.get_tracer("atlas")
@@ -54,9 +52,9 @@ class Near(Protocol):
     """Finds the passages whose vectors are nearest: see `vectors.Vectors`."""
 
     async def nearest(
-        self, caller: Caller, fingerprint: str, vector: NDArray[np.float32], wanted: VectorFilter, limit: int
+        self, scope: Scope, fingerprint: str, vector: NDArray[np.float32], limit: int
     ) -> list[tuple[int, float]]:
-        """Passages of the caller's with their cosine similarity, best first."""
+        """Passages of those looked through, with their cosine similarity, best first."""
         ...
 
 
@@ -120,22 +118,13 @@ def _looking(what: str, store: str) -> AbstractContextManager[Span]:
 
 
 async def _near(questions: Questions, vectors: Near, scope: Scope, query: Query, limit: int) -> dict[int, float]:
-    wanted = VectorFilter(
-        kinds=scope.kinds,
-        scopes=scope.scopes or None,
-        project=scope.project,
-        author=scope.author,
-        since=scope.since,
-        until=scope.until,
-        min_trust=scope.min_trust or None,
-    )
     try:
         with _tracer.start_as_current_span("embed the query", attributes={"mlflow.spanType": "EMBEDDING"}):
             asked = await questions.query(query.text)
         if asked is None:
             return {}
         with _looking("nearest vectors", "record") as looking:
-            found = dict(await vectors.nearest(scope.caller, *asked, wanted, limit))
+            found = dict(await vectors.nearest(scope, *asked, limit))
             looking.set_attribute("atlas.memory.hits", len(found))
             return found
     except AtlasError:

@@ -23,6 +23,7 @@ from atlas_mcp.model.run import ENDED
 from atlas_mcp.store import tables
 from atlas_mcp.store.memory_tables import entity, fact, forgotten, memory, memory_revision
 from atlas_mcp.store.quality_tables import feedback
+from atlas_mcp.store.reach_tables import source
 from atlas_mcp.store.tables import document, passage, run, turn
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.record import Record
 
-_OF_A_RUN = (tables.event, tables.artifact, tables.question, tables.turn, feedback)
+_OF_A_RUN = (tables.event, tables.artifact, tables.question, tables.turn, feedback, source)
 _SHOWN = 80
 
 

@@ -1,9 +1,9 @@
 """The index of passages on PostgreSQL, with what SQLite's two full-text indexes do there.
 
-Words are kept with their places, in the forms that `passage_forms` gives them (Porter's, as in SQLite); so are the
-passage's letters without marks, any three in a row, and any one or two of scripts in which they can be words. Matches
-are ranked by the same BM25, first by whether a word is there, and the best of these by how often. No extension of
-PostgreSQL is needed, and nothing depends on the database's locale.
+`passage_words` has the words with their places, in the forms that `passage_forms` gives them (Porter's, as in SQLite);
+`passage_parts` the passage's letters without marks, any three in a row, and any one or two of scripts in which they can
+be words. Matches are ranked by the same BM25, first by whether a word is there, and the best of these by how often. No
+extension of PostgreSQL is needed, and nothing depends on the database's locale.
 """
 
 from __future__ import annotations
@@ -43,14 +43,16 @@ _USUAL = 30
 
 _known_forms: dict[str, str] = {}
 
-_FORMS = text("SELECT w, (ts_lexize('passage_forms', w))[1] FROM unnest(CAST(:words AS text[])) AS w")
+_FORMS = text("SELECT w, coalesce((ts_lexize('passage_forms', w))[1], w) FROM unnest(CAST(:words AS text[])) AS w")
 _WRITE = text(
-    "INSERT INTO passage_words (id, words, size, folded, parts)"
-    " VALUES (:id, CAST(:words AS tsvector), :size, :folded, CAST(:parts AS text[]))"
+    "WITH of_words AS (INSERT INTO passage_words (id, words, size) VALUES (:id, CAST(:words AS tsvector), :size))"
+    " INSERT INTO passage_parts (id, folded, parts) VALUES (:id, :folded, CAST(:parts AS text[]))"
 )
 _PLACES = text(
-    "SELECT f.form, ARRAY(SELECT id FROM passage_words WHERE words @@ CAST(f.quoted AS tsquery) LIMIT :most)"
-    " FROM unnest(CAST(:forms AS text[]), CAST(:quoted AS text[])) AS f (form, quoted)"
+    "SELECT w, form,"
+    " ARRAY(SELECT id FROM passage_words WHERE words @@ CAST(quote_literal(form) AS tsquery) LIMIT :most)"
+    " FROM (SELECT w, coalesce((ts_lexize('passage_forms', w))[1], w) FROM unnest(CAST(:words AS text[])) AS w)"
+    " AS f (w, form)"
 )
 _SIZE = text("SELECT coalesce(max(id), 0) FROM passage")
 
@@ -64,15 +66,14 @@ _NAMED = """
     WHERE p.id = ANY(CAST(:numbers AS integer[])) AND {scope}
 """
 _RANKED = """
-    WITH top AS ({top}), hit AS (
-        SELECT top.id, size, u.lexeme AS what,
-            (SELECT sum(CASE w WHEN 'A' THEN {title} ELSE 1.0 END) FROM unnest(u.weights) AS w)::float8 AS tf
-        FROM top, unnest(words) AS u WHERE u.lexeme = ANY(CAST(:what AS text[]))
-    )
-    SELECT id, sum(
-        tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * size / {usual}))
-        * (SELECT r.idf FROM unnest(CAST(:what AS text[]), CAST(:idf AS float8[])) AS r (form, idf) WHERE form = what)
-    ) AS score FROM hit GROUP BY id ORDER BY score DESC, id DESC LIMIT :limit
+    SELECT top.id, sum(
+        (CAST(:idf AS float8[]))[array_position(CAST(:what AS text[]), u.lexeme)]
+        * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * size / {usual}))
+    ) AS score
+    FROM ({top}) AS top, unnest(words) AS u, CAST(
+        cardinality(u.weights) - (1 - {title}) * cardinality(array_positions(u.weights, 'A')) AS float8
+    ) AS tf
+    WHERE u.lexeme = ANY(CAST(:what AS text[])) GROUP BY top.id ORDER BY score DESC, top.id DESC LIMIT :limit
 """
 _WITHIN = "SELECT p.id FROM passage p WHERE p.id = ANY(CAST(:numbers AS integer[])) AND {scope}"
 _NEWEST = """
@@ -81,14 +82,14 @@ _NEWEST = """
 """
 _PARTS = """
     SELECT p.id, sum((length(folded) - length(replace(folded, g, ''))) / length(g)::float8) AS score
-    FROM passage_words w JOIN passage p ON p.id = w.id, unnest(CAST(:what AS text[])) AS g
+    FROM passage_parts w JOIN passage p ON p.id = w.id, unnest(CAST(:what AS text[])) AS g
     WHERE parts @> CAST(ARRAY[substr(g, 1, 3), substr(g, length(g) / 2, 3), right(g, 3)] AS text[])
         AND strpos(folded, g) > 0 AND {scope}
     GROUP BY p.id, p.trust ORDER BY 2 DESC LIMIT :limit
 """
 _PIECES = """
     SELECT g, found.id, found.length FROM unnest(CAST(:what AS text[])) AS g CROSS JOIN LATERAL (
-        SELECT p.id, length(p.text) AS length FROM passage_words w JOIN passage p ON p.id = w.id
+        SELECT p.id, length(p.text) AS length FROM passage_parts w JOIN passage p ON p.id = w.id
         WHERE w.parts @> ARRAY[g] AND {scope} LIMIT :most
     ) AS found
 """
@@ -105,14 +106,14 @@ async def write(db: AsyncConnection, passages: Mapping[int, tuple[str, str]]) ->
 
 async def counts(db: AsyncConnection, words: Sequence[str]) -> Counted:
     """How many passages of the record have each of the words, in whatever form, and which."""
-    forms = await _forms_of(db, words)
     seen: dict[str, Sequence[int]] = {}
 
     async def count(unknown: Sequence[str]) -> Mapping[str, int]:
-        seen.update(await _places(db, {word: forms[word] for word in unknown}))
+        seen.update(await _places(db, unknown))
         return {word: len(seen[word]) for word in unknown}
 
-    return Counted(await rarity.rarities(db, "words", list(forms), count) if forms else {}, _COUNTED, seen)
+    known = [word for word in words if _plain(word)]
+    return Counted(await rarity.rarities(db, "words", known, count), _COUNTED, seen)
 
 
 async def by_words(
@@ -133,7 +134,7 @@ async def by_words(
     weights = {form: tells.get(word, 1.0) for word, form in forms.items()}
     if any(counted.of.get(word, 0) > counted.most for word in forms):
         return await _ranked(db, *_matching(weights), scope, weights, limit)
-    places = {**counted.places, **await _places(db, {w: f for w, f in forms.items() if w not in counted.places})}
+    places = {**counted.places, **await _places(db, [word for word in forms if word not in counted.places])}
     sums: dict[int, float] = {}
     for word, form in {form: (word, form) for word, form in forms.items()}.values():
         for number in places[word]:
@@ -186,14 +187,16 @@ async def size(db: AsyncConnection) -> int:
     return (await db.execute(_SIZE)).scalar() or 0
 
 
-async def _places(db: AsyncConnection, forms: Mapping[str, str]) -> dict[str, Sequence[int]]:
-    """Some passages that have the word in that form: all of them, unless the word is frequent."""
-    if not forms:
+async def _places(db: AsyncConnection, words: Sequence[str]) -> dict[str, Sequence[int]]:
+    """Some passages that have each word in whatever form: all of them, unless it is frequent."""
+    if not words:
         return {}
-    wanted = list(dict.fromkeys(forms.values()))
-    values = {"forms": wanted, "quoted": [_quoted(form) for form in wanted], "most": _COUNTED + 1}
-    places: dict[str, Sequence[int]] = {row[0]: row[1] for row in await db.execute(_PLACES, values)}
-    return {word: places[form] for word, form in forms.items()}
+    plain = {word: _plain(word) for word in words}
+    wanted = {"words": list(dict.fromkeys(plain.values())), "most": _COUNTED + 1}
+    rows = (await db.execute(_PLACES, wanted)).all()
+    _remember({row[0]: row[1] for row in rows})
+    places: dict[str, Sequence[int]] = {row[0]: row[2] for row in rows}
+    return {word: places[one] for word, one in plain.items()}
 
 
 def _best(sums: Mapping[int, float], limit: int) -> list[int]:
@@ -226,20 +229,31 @@ async def _ranks(db: AsyncConnection, query: str, scope: Scope, values: dict[str
 
 async def _forms_of(db: AsyncConnection, words: Sequence[str]) -> dict[str, str]:
     """The form of each word under which it is looked for; without those that have none."""
-    folded = {word: parts[0] for word in words if (parts := _folded(word).split())}
-    forms = await _forms(db, folded.values())
-    return {word: forms[part[:_LONGEST_WORD]] for word, part in folded.items()}
+    plain = {word: one for word in words if (one := _plain(word))}
+    forms = await _forms(db, plain.values())
+    return {word: forms[one] for word, one in plain.items()}
 
 
 async def _forms(db: AsyncConnection, words: Iterable[str]) -> dict[str, str]:
     # The dictionary is the same in every record: a word has one form, for ever.
     wanted = {word[:_LONGEST_WORD] for word in words}
-    if unknown := sorted(word for word in wanted if word not in _known_forms):
-        if len(_known_forms) > _MOST_FORMS:
-            _known_forms.clear()
-            unknown = sorted(wanted)
-        _known_forms.update({word: form or word for word, form in await db.execute(_FORMS, {"words": unknown})})
-    return {word: _known_forms[word] for word in wanted}
+    known = {word: _known_forms[word] for word in wanted if word in _known_forms}
+    if unknown := sorted(wanted - known.keys()):
+        found = {row[0]: row[1] for row in await db.execute(_FORMS, {"words": unknown})}
+        _remember(found)
+        known |= found
+    return known
+
+
+def _remember(forms: Mapping[str, str]) -> None:
+    if len(_known_forms) > _MOST_FORMS:
+        _known_forms.clear()
+    _known_forms.update(forms)
+
+
+def _plain(word: str) -> str:
+    """The word as it is indexed but for its form; empty for one that is nothing but signs."""
+    return next(iter(_folded(word).split()), "")[:_LONGEST_WORD]
 
 
 def _row(number: int, title: Sequence[str], body: Sequence[str], forms: Mapping[str, str]) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import bindparam, select
 
 from atlas_mcp.memory.words import gist
 from atlas_mcp.model.knowledge import Hit
@@ -14,6 +13,7 @@ from atlas_mcp.store.tables import passage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sqlalchemy import TextClause, TextualSelect
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from atlas_mcp.memory.scope import Scope
@@ -25,6 +25,8 @@ _GRAPH_SHARE = 0.25
 _SUPERSEDED = 0.5
 _HALF_LIFE_DAYS = 90.0
 _MOST_DECAY = 0.2
+_ROWS = "SELECT p.* FROM passage p WHERE p.id IN :numbers AND {scope}"
+_OF_SOURCES = "SELECT p.id, p.source FROM passage p WHERE p.source IN :sources AND {scope}"
 _LASTING = ("knowledge", "fact")
 """What somebody put there to be looked up does not fade."""
 
@@ -61,12 +63,10 @@ async def ranked(
     chosen = sorted(base, key=lambda number: -base[number])[: 2 * limit + 12]
     rows = {row.id: row for row in await _rows(db, scope, chosen)}
     share = found.unasked
-    scores = {
-        number: (base[number] * (1 - share) + share * query.covered(f"{row.title}\n{row.text}", found.tells))
-        * row.trust
-        * _freshness(row, scope)
-        for number, row in rows.items()
-    }
+    scores: dict[int, float] = {}
+    for number, row in rows.items():
+        covered = query.covered(f"{row.title}\n{row.text}", found.tells) if share else 0.0
+        scores[number] = ((1 - share) * base[number] + share * covered) * row.trust * _freshness(row, scope)
     await _put_new_before_old(db, scope, rows, scores, reasons)
     best = sorted(rows.values(), key=lambda row: (-scores[row.id], -row.id))
     kept, repeated = _without_repetitions(best, limit)
@@ -99,17 +99,19 @@ def _fused(why: Mapping[str, float], found: Candidates) -> float:
 async def _of_sources(db: AsyncConnection, scope: Scope, related: Mapping[str, float]) -> dict[int, float]:
     if not related:
         return {}
-    wanted = f"SELECT p.id, p.source FROM passage p WHERE p.source IN :sources AND {scope.condition}"  # noqa: S608 - our own names
-    statement = scope.statement(wanted).bindparams(bindparam("sources", expanding=True))
-    rows = await db.execute(statement, {**scope.values, "sources": list(related)})
+    rows = await db.execute(scope.statement(_OF_SOURCES, "sources"), {**scope.values, "sources": list(related)})
     return {row.id: related[row.source] for row in rows}
 
 
 async def _rows(db: AsyncConnection, scope: Scope, numbers: Sequence[int]) -> list[Any]:
     """The passages, of those that are looked through: whoever named them may not know what has changed since."""
-    chosen = scope.statement("p.id IN :numbers AND {scope}").bindparams(bindparam("numbers", expanding=True))
-    looked_at = select(passage.alias("p")).where(chosen)
-    return list(await db.execute(looked_at, {**scope.values, "numbers": list(numbers)}))
+    wanted = _typed(scope.statement(_ROWS, "numbers"))
+    return list(await db.execute(wanted, {**scope.values, "numbers": list(numbers)}))
+
+
+@lru_cache(maxsize=256)
+def _typed(passages: TextClause) -> TextualSelect:
+    return passages.columns(**{column.name: column.type for column in passage.c})
 
 
 def _freshness(row: Any, scope: Scope) -> float:

@@ -24,7 +24,7 @@ _FREQUENT = 500
 _MORE = 8
 
 _known: WeakKeyDictionary[Any, dict[tuple[str, str], tuple[float, int]]] = WeakKeyDictionary()
-"""The frequent words of each database, for ten minutes: counting them is what takes time."""
+"""The frequent words of each database, and how many passages, for ten minutes: counting is what takes time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,15 @@ async def rarities(
         known.update({(index, w): (now + _SECONDS, n) for w, n in counted.items() if n > _FREQUENT})
         counts |= counted
     return counts
+
+
+async def passages(db: AsyncConnection, count: Callable[[], Awaitable[int]]) -> int:
+    """About how many passages the record has: `count` counts them, where many were not counted lately."""
+
+    async def all_of_them(_: Sequence[str]) -> Mapping[str, int]:
+        return {"": await count()}
+
+    return (await rarities(db, "passages", [""], all_of_them))[""]
 
 
 def choices(counted: Counted) -> Iterator[tuple[list[str], bool]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, text
@@ -82,8 +83,16 @@ class Scope:
             **{name: value for name, value in given.items() if value is not None},
         }
 
-    def statement(self, sql: str) -> TextClause:
-        """The statement with this condition in the place of `{scope}`; its moments are given as the record has them."""
-        moments = [bindparam("now", type_=Utc())]
-        moments += [bindparam(name, type_=Utc()) for name in ("since", "until") if getattr(self, name) is not None]
-        return text(sql.replace("{scope}", self.condition)).bindparams(*moments)
+    def statement(self, sql: str, many: str = "") -> TextClause:
+        """The statement with this condition in the place of `{scope}`; its moments are given as the record has them.
+        `many` is the name of a value that is several.
+        """
+        return _made(sql.replace("{scope}", self.condition), self.since is not None, self.until is not None, many)
+
+
+@lru_cache(maxsize=256)
+def _made(sql: str, since: bool, until: bool, many: str) -> TextClause:
+    """The same for the same words, so that it is read and compiled once."""
+    given = {"now": True, "since": since, "until": until}
+    made = text(sql).bindparams(*(bindparam(name, type_=Utc()) for name, there in given.items() if there))
+    return made.bindparams(bindparam(many, expanding=True)) if many else made

@@ -10,6 +10,7 @@ given it. How rare a word is, is judged over the whole record; what is found is 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.memory import postgres_index, rarity, sqlite_index
@@ -71,7 +72,7 @@ async def by_text(db: AsyncConnection, scope: Scope, query: Query, limit: int) -
     """What words and letters find, not ranked among each other yet."""
     size, index = max(_FEWEST, 3 * limit), _index(db)
     counted = await index.counts(db, query.spaced)
-    passages = await index.size(db)
+    passages = await rarity.passages(db, partial(index.size, db))
     tells = rarity.weights(counted.of, passages)
     candidates = Candidates(tells)
     for words, frequent in rarity.choices(counted):

@@ -28,6 +28,7 @@ def as_sections(context: Context) -> str:
             source=one.source,
             when=f"{one.at:%Y-%m-%d}" if one.at else "",
             whom="" if one.scope == "all" else one.scope,
+            note=one.note,
         )
         for one in context.of(*REMEMBERED)
     ]

@@ -1,5 +1,5 @@
-"""Where a text went within the record: journals, results, artifacts, turns, questions, comments, talks, summaries, old
-revisions.
+"""Where a text went within the record: journals, results, artifacts, turns, questions, texts from outside, comments,
+talks, summaries, old revisions.
 
 Promise: of one caller's rows, every one that holds the text is found, and written anew without it; where a row of a run
 holds it, its telling words go from all rows of that run. Rows are read in pages and changed in small writes, so that
@@ -16,7 +16,7 @@ import anyio.to_thread
 from sqlalchemy import and_, select, tuple_, update
 
 from atlas_mcp.memory.documents import remove_passages
-from atlas_mcp.store import memory_tables, quality_tables, tables
+from atlas_mcp.store import memory_tables, quality_tables, reach_tables, tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +68,9 @@ KEPT = (
     _Kept("journals", tables.event, ("run_id", "seq"), ("text", "data"), "run_id"),
     _Kept("artifacts of runs", tables.artifact, ("id",), ("text",), "run_id"),
     _Kept("questions of runs", tables.question, ("id",), ("text", "options", "words", "safe", "answer"), "run_id"),
+    _Kept("texts from outside", reach_tables.source, ("id",), ("title", "text"), "run_id"),
+    _Kept("pages of the web", reach_tables.page, ("caller", "address"), ("read",)),
+    _Kept("calls of tools", reach_tables.held_call, ("id",), ("arguments", "answer"), "run_id"),
     _Kept("turns", tables.turn, ("id",), ("message", "result", "error"), "run_id"),
     _Kept("comments on work", quality_tables.feedback, ("id",), ("comment",), "run_id"),
     _Kept("group talks", tables.group_message, ("conversation", "number"), ("text",), "run_id"),

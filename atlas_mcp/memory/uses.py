@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 FINE = timedelta(hours=1)
 """A use is not written again that soon: what it is for is counted in weeks."""
 _TOGETHER_SECONDS = 5.0
+LAST_SECONDS = 1.0
+"""What is left at the end is written down in that time, or let go."""
 _MOST = 2_000
 _AT_ONCE = 100
 _ELSEWHERE = frozenset({"archive", "block"})
@@ -58,7 +60,7 @@ class Uses:
                 await anyio.sleep(_TOGETHER_SECONDS)
                 await self.write_down()
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+            with anyio.CancelScope(shield=True), anyio.move_on_after(LAST_SECONDS):
                 await self.write_down()
 
     async def write_down(self) -> None:

@@ -7,61 +7,57 @@ can miss something, but never say something false.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import func, select, text
 
 from atlas_mcp.store.memory_tables import outbox, vector
-from atlas_mcp.store.tables import passage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
-    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from atlas_mcp.memory.vector_filter import VectorFilter
+    from atlas_mcp.memory.scope import Scope
 
 TOPIC = "vector"
 RENEW = "renew"
 """The item of the outbox that asks for a copy made anew, of which nothing old is left on the disk."""
 
 
+_AMONG = """
+    SELECT v.passage, v.data FROM vector v JOIN passage p ON p.id = v.passage
+    WHERE v.fingerprint = :fingerprint AND v.passage IN :ids AND {scope}
+"""
+_AFTER = """
+    SELECT v.passage, v.data FROM vector v JOIN passage p ON p.id = v.passage
+    WHERE v.fingerprint = :fingerprint AND v.passage > :after AND {scope} ORDER BY v.passage LIMIT :most
+"""
+
+_AFTER_OF_ALL = text(_AFTER.replace("{scope}", "p.caller = :caller"))
+
+
 @dataclass(frozen=True)
 class Asked:
-    """What is looked for: the passages nearest to a vector of length 1, among one caller's."""
+    """What is looked for: the passages nearest to a vector of length 1, among those that are looked through."""
 
-    caller: str
+    scope: Scope
     fingerprint: str
     vector: NDArray[np.float32]
-    wanted: VectorFilter
     limit: int
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """What a row of `vector` joined with `passage` must fulfil."""
-        w = self.wanted
-        narrowed: list[ColumnElement[bool] | None] = [
-            passage.c.kind.in_(w.kinds) if w.kinds is not None else None,
-            passage.c.scope.in_(w.scopes) if w.scopes is not None else None,
-            passage.c.project == w.project if w.project is not None else None,
-            passage.c.author == w.author if w.author is not None else None,
-            passage.c.at >= w.since if w.since is not None else None,
-            passage.c.at <= w.until if w.until is not None else None,
-            passage.c.trust >= w.min_trust if w.min_trust is not None else None,
-        ]
-        living = or_(passage.c.expires_at.is_(None), passage.c.expires_at > self.now)
-        return [*self.owned, living, *(one for one in narrowed if one is not None)]
+    def caller(self) -> str:
+        """Whose passages they are."""
+        return self.scope.caller.id
 
     @property
-    def owned(self) -> list[ColumnElement[bool]]:
-        """That it is the caller's, and of this embedder."""
-        return [vector.c.fingerprint == self.fingerprint, passage.c.caller == self.caller]
+    def values(self) -> dict[str, Any]:
+        """The values that statements with its scope name."""
+        return {**self.scope.values, "fingerprint": self.fingerprint}
 
 
 @dataclass(frozen=True)
@@ -104,8 +100,8 @@ async def among(db: AsyncConnection, asked: Asked, ids: Collection[int]) -> list
     """Those of the passages that fulfil what is asked, best first, as the record has them now."""
     if not ids:
         return []
-    chosen = _joined().where(vector.c.passage.in_(list(ids)), *asked.conditions)
-    rows = (await db.execute(chosen)).all()
+    chosen = asked.scope.statement(_AMONG, "ids")
+    rows = (await db.execute(chosen, {**asked.values, "ids": list(ids)})).all()
     return made_block(rows, len(asked.vector)).best(asked.vector, len(rows))
 
 
@@ -116,9 +112,8 @@ async def block_after(
 
     All of them, or `narrowed` to what fulfils what is asked.
     """
-    conditions = asked.conditions if narrowed else asked.owned
-    chosen = _joined().where(vector.c.passage > after, *conditions).order_by(vector.c.passage).limit(most)
-    rows = (await db.execute(chosen)).all()
+    chosen = asked.scope.statement(_AFTER) if narrowed else _AFTER_OF_ALL
+    rows = (await db.execute(chosen, {**asked.values, "after": after, "most": most})).all()
     return made_block(rows, len(asked.vector)), rows[-1].passage if len(rows) == most else None
 
 
@@ -184,7 +179,3 @@ async def some_block(db: AsyncConnection, fingerprint: str) -> Block:
     of = select(vector.c.passage, vector.c.data).where(vector.c.fingerprint == fingerprint).limit(1)
     rows = (await db.execute(of)).all()
     return made_block(rows, len(rows[0].data) // 4 if rows else 0)
-
-
-def _joined() -> Any:
-    return select(vector.c.passage, vector.c.data).join(passage, passage.c.id == vector.c.passage)

@@ -16,7 +16,6 @@ from opentelemetry import trace
 
 from atlas_mcp.memory.chroma.owner import Chroma
 from atlas_mcp.memory.chroma.place import SETTING, place
-from atlas_mcp.memory.vector_filter import VectorFilter
 from atlas_mcp.model.status import Room
 
 if TYPE_CHECKING:
@@ -26,18 +25,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from atlas_mcp.memory.exact import ExactSearch
+    from atlas_mcp.memory.scope import Scope
     from atlas_mcp.memory.vector_rows import Asked
-    from atlas_mcp.model.caller import Caller
     from atlas_mcp.model.stores import StoresConfig
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
 
-__all__ = ["VectorFilter", "Vectors"]
-
+_SPARE = 14
+"""How many more than are wanted Chroma is asked for at first."""
 _PROPOSED = 64
-"""How many Chroma is asked for at least: it knows no callers and no filters, which leave fewer."""
+"""How many it is asked for at least where callers or filters may leave fewer: it knows of neither."""
 _ROUNDING = 1e-5
-_EVERYTHING = VectorFilter()
 _LATE = 1000
 """With more than so many changes on their way to Chroma, the record answers."""
 
@@ -52,20 +50,16 @@ class Vectors:
         self._record = record
         self.chroma = Chroma(record, place(home, config.chroma_url), locks)
         self._exact: ExactSearch | None = None
+        self._mixed: set[str] = set()
 
     async def work(self) -> None:
         """Keep Chroma fed, and ready where it can be, until this is cancelled; delays nobody."""
         await self.chroma.run()
 
     async def nearest(
-        self,
-        caller: Caller,
-        fingerprint: str,
-        vector: NDArray[np.float32],
-        wanted: VectorFilter = _EVERYTHING,
-        limit: int = 10,
+        self, scope: Scope, fingerprint: str, vector: NDArray[np.float32], limit: int = 10
     ) -> list[tuple[int, float]]:
-        """The passages of the caller's that are nearest to the vector, with their cosine similarity, best first.
+        """The passages looked through that are nearest to the vector, with their cosine similarity, best first.
 
         `vector` is of length 1 and made by the embedder of that fingerprint; what was embedded by others is not
         compared. Raises as `Record.read`; a Chroma that fails costs at most a second, once.
@@ -73,7 +67,7 @@ class Vectors:
         exact = self._exact or await self._made_exact()
         from atlas_mcp.memory.vector_rows import Asked
 
-        asked = Asked(caller.id, fingerprint, vector, wanted, limit)
+        asked = Asked(scope, fingerprint, vector, limit)
         if self.chroma.ready and (found := await self._proposed(asked)) is not None:
             trace.get_current_span().set_attribute("atlas.memory.store", "chroma")
             return found
@@ -95,17 +89,27 @@ class Vectors:
             late = await waiting(db, asked.fingerprint, _LATE)  # first: what is told meanwhile, Chroma knows
         if late is None:
             return None
-        most = max(_PROPOSED, 4 * asked.limit)
-        proposed = await self.chroma.nearest(asked.fingerprint, asked.vector, most)
-        if proposed is None:
-            return None
-        async with self._record.read() as db:
-            found = await among(db, asked, {number for number, _ in proposed} | late)
-        if len(proposed) < most:
-            return None  # so few are quicker compared than doubted
-        # What was not proposed is further away than all that was: only what is nearer than that is surely best.
-        surely = [pair for pair in found if pair[1] >= proposed[-1][1] - _ROUNDING]
-        return surely[: asked.limit] if len(surely) >= asked.limit else None
+        for most in self._rounds(asked):
+            proposed = await self.chroma.nearest(asked.fingerprint, asked.vector, most)
+            if proposed is None or len(proposed) < most:
+                return None  # so few are quicker compared than doubted
+            async with self._record.look() as db:
+                found = await among(db, asked, {number for number, _ in proposed} | late)
+            # What was not proposed is further away than all that was: only what is nearer than that is surely best.
+            surely = [pair for pair in found if pair[1] >= proposed[-1][1] - _ROUNDING]
+            few = proposed[: asked.limit + _SPARE][-1][1]
+            if len(surely) >= asked.limit and surely[asked.limit - 1][1] >= few:
+                self._mixed.discard(asked.caller)
+            else:
+                self._mixed.add(asked.caller)
+            if len(surely) >= asked.limit:
+                return surely[: asked.limit]
+        return None
+
+    def _rounds(self, asked: Asked) -> tuple[int, ...]:
+        """How many to ask Chroma for: a few will do, but for one whose last question found others' between."""
+        few, many = asked.limit + _SPARE, max(_PROPOSED, 4 * asked.limit)
+        return (many,) if asked.caller in self._mixed or few >= many else (few, many)
 
     async def renew(self, seconds: float) -> bool:
         """Have Chroma made anew, so that nothing deleted is left in its files; whether that was begun in that time.

@@ -48,6 +48,7 @@ ASKING = frozenset(
 )
 """Words that questions in English, German, French, Spanish, Russian and Arabic are made of. None of them denies."""
 
+_ASCII = {n: chr(n).lower() if chr(n).isalnum() else " " for n in range(128)}
 _ARTICLES = frozenset(re.findall(r"\S+", "a an the der die das ein eine le la les un une el los las"))
 
 
@@ -100,5 +101,7 @@ def gist(text: str) -> str:
 
 
 def _plain(text: str) -> str:
+    if text.isascii():
+        return text.translate(_ASCII)  # as below, at a tenth of the time
     folded = unicodedata.normalize("NFC", text).lower()
     return "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in folded)

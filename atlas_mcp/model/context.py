@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from atlas_mcp.model._base import Frozen, Tolerant
+from atlas_mcp.model.guard import Finding
 from atlas_mcp.model.tokens import estimate_tokens
 
 SectionName = Literal["core", "task", "memories", "facts", "procedures", "recent"]
@@ -44,7 +45,8 @@ ESTIMATE = Counter("estimate by classes of characters", estimate_tokens, reserve
 
 class ContextItem(Tolerant):
     """One thing that an agent may be given. `score`, 0 to 1, says how much it has to do with what is asked; `scope`
-    who may see it: `all`, `agent:NAME` or `team:NAME`. Items of `core` and `task` are given whatever they score."""
+    who may see it: `all`, `agent:NAME` or `team:NAME`. Items of `core` and `task` are given whatever they score. The
+    guard's are `findings`, and `note`: what agents are told of the text beside it."""
 
     id: str
     section: SectionName
@@ -54,6 +56,8 @@ class ContextItem(Tolerant):
     scope: str = "all"
     score: float = Field(default=1.0, ge=0, le=1)
     at: datetime | None = None
+    note: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 class Share(Frozen):

@@ -33,10 +33,19 @@ class Proposal(Tolerant):
     confidence: float = Field(default=0.5, ge=0, le=1)
 
 
+class Mark(Tolerant):
+    """How good the run's result is in one respect, and why; without a reason it does not count."""
+
+    quality: str = Field(max_length=40)
+    score: float = Field(ge=1, le=5)
+    reason: str = Field(default="", max_length=600)
+
+
 class Proposals(Tolerant):
-    """All that is worth remembering of a run; often nothing is."""
+    """All that is worth remembering of a run; often nothing is. And what the result is worth."""
 
     learnings: tuple[Proposal, ...] = Field(default=(), max_length=MAX_PROPOSALS)
+    quality: tuple[Mark, ...] = Field(default=(), max_length=MAX_PROPOSALS)
 
 
 class Learning(Tolerant):

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from atlas_mcp.model._base import Frozen
 
@@ -39,6 +40,8 @@ class Block(Frozen):
     author: str = Field(default="", description="Who wrote it: caller, agent:NAME, atlas, roster, or elsewhere.")
     read_only: bool = Field(default=False, description="Whether agents cannot change it.")
     history: list[BlockRevision] | None = Field(default=None, description="Its newest revisions first, if asked for.")
+    note: SkipJsonSchema[str | None] = None
+    """What the guard found in what was written just now. Not in the schema, which every client reads."""
 
 
 class Replacement(Frozen):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from datetime import datetime
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from atlas_mcp.model._base import Tolerant
+from atlas_mcp.model.guard import Held
 from atlas_mcp.model.learning import Learning
 
 PASS_MARK = 4.0
@@ -16,6 +21,23 @@ class Evidence(Tolerant):
     claim: str
     source: str
     quote: str = ""
+
+
+class Verified(Tolerant):
+    """Where the words were found when they were looked up: in a material, or in a text from outside that an agent of
+    the run was given, such as a page that it fetched. The source's name says which: for a page it is the address."""
+
+    kind: Literal["material", "source"]
+    title: str = ""
+    fetched_at: datetime | None = Field(default=None, description="When the agent was given it; None for a material.")
+
+
+class Cited(Evidence):
+    """Evidence in a result. What could not be found is not here but in `missing`, with the reason."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    verified: Verified | None = Field(default=None, description="None in results made before this was told.")
 
 
 class Rating(Tolerant):
@@ -57,11 +79,19 @@ class Missing(Tolerant):
     why: str
 
 
+class Output(Tolerant):
+    """A text that an agent kept for the caller: the resource `atlas://runs/{run_id}/files/{name}` gives it."""
+
+    name: str
+    chars: int
+    path: str = Field(default="", description="Where it lies as a file, told to the home's owner only.")
+
+
 class Result(Tolerant):
     """What callers get at the end of a team task; of several rounds, the best."""
 
     output: str
-    evidence: list[Evidence] = Field(default_factory=list[Evidence])
+    evidence: list[Cited] = Field(default_factory=list[Cited])
     ratings: list[Rating] = Field(default_factory=list[Rating])
     rounds: int = 1
     best_round: int = 1
@@ -79,4 +109,10 @@ class Result(Tolerant):
     checks: list[Check] = Field(default_factory=list[Check], description="Of the best round, before any rater.")
     compared: list[Round] = Field(default_factory=list[Round])
     stopped: str | None = Field(default=None, description="Why it ended early, and what was refused.")
+    files: list[Output] = Field(default_factory=list[Output], description="What agents saved beside the output.")
     notes: list[str] = Field(default_factory=list[str], description="What to know when relying on it.")
+    guard: SkipJsonSchema[list[Held]] = Field(default_factory=list[Held])
+    """What agents handed in that did not pass the guard, and what happened next. Not in the schema, which every client
+    reads in every conversation."""
+    quality: SkipJsonSchema[dict[str, float]] = Field(default_factory=dict[str, float])
+    """The librarian's scores, 1 to 5, with their `mean`; empty where its check is off. Not in the schema either."""

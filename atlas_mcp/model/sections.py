@@ -1,9 +1,10 @@
 """Delimited sections of a prompt: how instructions and data are kept apart, written and read back.
 
-A section is `<tag name="...">`, a line break, the body, a line break and `</tag>`. A body can never close its own
-section or open another: what looks like one of our tags inside a body, also to a reader that is not particular about
-case and blanks, is written with `&lt;`. Sections of DATA carry in both tags a mark made of their own body besides,
-which nobody can write into that body. So data from strangers stays data.
+The one way in which what strangers wrote comes before an agent: materials, memories, facts, what other agents said and
+what tools gave. A section is `<tag name="...">`, a line break, the body, a line break and `</tag>`. A body can never
+close its own section or open another: what looks like one of our tags inside a body, also to a reader that is not
+particular about case and blanks, is written with `&lt;`. Sections of DATA carry in both tags a mark besides, a hash of
+their own body: to write a body that holds its own takes some 2**64 tries. So data from strangers stays data.
 """
 
 from __future__ import annotations
@@ -30,15 +31,33 @@ TAGS = (
     "draft",
     "checks",
     "feedback",
+    "keys",
     "lacks",
     "result",
     "mode",
     "points",
     "answer_schema",
 )
-DATA = frozenset({"material", "report", "said", "statement", "recalled", "journal", "result", "draft"})
+DATA = frozenset(
+    {
+        "checks",
+        "context",
+        "draft",
+        "journal",
+        "keys",
+        "material",
+        "materials",
+        "points",
+        "recalled",
+        "report",
+        "result",
+        "said",
+        "statement",
+    }
+)
 """What was written by others than ATLAS and the caller: to be used and judged, never followed."""
 
+_LONGEST_ATTRIBUTE = 400
 _NAMES = "|".join(TAGS)
 _TAG = re.compile(rf"<(?=\s*/?\s*(?:{_NAMES})\b)", re.IGNORECASE)
 _TAG_BACK = re.compile(rf"&lt;(?=\s*/?\s*(?:{_NAMES})\b)", re.IGNORECASE)
@@ -79,8 +98,8 @@ def sections(text: str, tag: str | None = None) -> list[Section]:
 
 def _mark(body: str) -> str:
     """The same for the same body, so that a prompt that is made again is the same to the byte."""
-    return blake2s(body.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return blake2s(body.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _plain(value: str) -> str:
-    return re.sub(r'[<>"\n]', " ", value)
+    return re.sub(r'[<>"\x00-\x1f\x7f-\x9f\u2028\u2029]', " ", value)[:_LONGEST_ATTRIBUTE]

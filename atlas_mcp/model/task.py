@@ -25,10 +25,14 @@ Criterion = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1
 
 
 class Material(Frozen):
-    """A text the caller hands in; agents search, read, quote and cite it by its name."""
+    """A text the caller hands in; agents search, read, quote and cite it by its name.
+
+    `note` is the guard's: what agents are told of the text beside it.
+    """
 
     name: str = Field(min_length=1, max_length=200)
     text: str = Field(min_length=1, max_length=MAX_MATERIAL)
+    note: str = Field(default="", exclude=True)
 
 
 class TeamTask(Frozen):
@@ -43,3 +47,6 @@ class TeamTask(Frozen):
     mode: Mode | None = None
     budget: Budget = Budget()
     approve_plan: bool = False
+    folders: tuple[str, ...] = Field(
+        default=(), max_length=20, description="Folders that the caller's client lets agents look into: its roots."
+    )

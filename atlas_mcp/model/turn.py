@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from atlas_mcp.model._base import Frozen
+from atlas_mcp.model.guard import Held
 from atlas_mcp.model.memory import MemoryChange
 from atlas_mcp.model.usage import Usage
 
@@ -29,6 +31,7 @@ class TurnResult(Frozen):
     model: str = ""
     memory_changes: list[MemoryChange] = Field(default_factory=list[MemoryChange])
     usage: Usage = Usage()
+    guard: list[Held] = Field(default_factory=list[Held])
 
 
 class ChatReply(Frozen):
@@ -43,3 +46,5 @@ class ChatReply(Frozen):
     run_id: str | None = None
     trace_id: str | None = None
     note: str | None = Field(default=None, description="What to know or to do next, in words.")
+    guard: SkipJsonSchema[list[Held]] = Field(default_factory=list[Held])
+    """What of the agent's answer did not pass the guard. Not in the schema, which every client reads."""

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from atlas_mcp.errors import MissingPackage, UnknownModel
 
 OFFLINE = "atlas/offline"
+SCRIPTED = "scripted"
+"""The provider whose models' names are files that say what is answered."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ PROVIDERS: dict[str, Provider] = {
         ),
         Provider("google", "google_genai", "langchain_google_genai", "google", ("GOOGLE_API_KEY", "GEMINI_API_KEY")),
         Provider("ollama", "ollama", "langchain_ollama", "ollama", (), "OLLAMA_HOST"),
+        Provider(SCRIPTED, "scripted", "langchain_core", ""),
     )
 }
 

@@ -4,13 +4,14 @@ To LangChain it is one chat model: tools bind to it, it streams, agents are made
 exception never comes through, only ModelFailed with a text for people; nothing is asked twice here (the providers' own
 clients are the only layer that retries); a bad request of ours goes to no second model; once a word of an answer was
 streamed, no other model goes on with it. An empty text is an answer; a response without any answer in it is a failure.
-Which model answered stands in the answer's `response_metadata` as `atlas_handle`.
+Which model answered stands in the answer's `response_metadata` as `atlas_handle`, and one that stood in for another has
+a span of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -21,12 +22,14 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableBinding
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from opentelemetry import trace
 
 from atlas_mcp.models.catalog import ModelName
 from atlas_mcp.models.failures import Failure, raise_failed, understand
 from atlas_mcp.models.remaining import Remaining
 
 HANDLE_KEY = "atlas_handle"
+_tracer = trace.get_tracer("atlas.models")
 _REASONS = ("finish_reason", "stop_reason", "done_reason", "status")  # as the providers call it
 
 
@@ -124,10 +127,11 @@ class ChainModel(BaseChatModel):
     ) -> ChatResult:
         failures: list[Failure] = []
         for member in self.members:
-            try:
-                return _marked(await member.answer(messages, stop, kwargs), member)
-            except Exception as error:  # noqa: BLE001  # whatever a provider's client raises is that provider's failure
-                self._note(failures, member, error)
+            with _standing_in(member, failures):
+                try:
+                    return _marked(await member.answer(messages, stop, kwargs), member)
+                except Exception as error:  # noqa: BLE001  # whatever a provider's client raises is its failure
+                    self._note(failures, member, error)
         raise raise_failed(failures)
 
     async def _astream(
@@ -140,17 +144,18 @@ class ChainModel(BaseChatModel):
         failures: list[Failure] = []
         for member in self.members:
             spoken = False
-            try:
-                async with aclosing(member.stream(messages, stop, kwargs)) as chunks:
-                    async for chunk in chunks:
-                        spoken = True
-                        yield chunk
-            except Exception as error:  # noqa: BLE001  # as above
-                self._note(failures, member, error)
-                if spoken:
-                    break
-            else:
-                return
+            with _standing_in(member, failures):
+                try:
+                    async with aclosing(member.stream(messages, stop, kwargs)) as chunks:
+                        async for chunk in chunks:
+                            spoken = True
+                            yield chunk
+                except Exception as error:  # noqa: BLE001  # as above
+                    self._note(failures, member, error)
+                    if spoken:
+                        break
+                else:
+                    return
         raise raise_failed(failures)
 
     def _generate(
@@ -162,18 +167,44 @@ class ChainModel(BaseChatModel):
     ) -> ChatResult:
         failures: list[Failure] = []
         for member in self.members:
-            try:
-                return _marked(member.answer_now(messages, stop, kwargs), member)
-            except Exception as error:  # noqa: BLE001  # as above
-                self._note(failures, member, error)
+            with _standing_in(member, failures):
+                try:
+                    return _marked(member.answer_now(messages, stop, kwargs), member)
+                except Exception as error:  # noqa: BLE001  # as above
+                    self._note(failures, member, error)
         raise raise_failed(failures)
 
     def _note(self, failures: list[Failure], member: Member, error: Exception) -> None:
         """Add the failure; raise when asking another model cannot help."""
         failure = understand(member.name, error, self.secrets)
         failures.append(failure)
+        told = {"gen_ai.request.model": failure.model, "atlas.why": str(failure), "atlas.transient": failure.transient}
+        trace.get_current_span().add_event("model failed", told)  # the model call's span, which may yet end well
         if failure.bad_request:
             raise raise_failed(failures) from error
+
+
+@contextmanager
+def _standing_in(member: Member, failures: Sequence[Failure]) -> Generator[None]:
+    """A span of its own for the answer of a model that is asked because others failed.
+
+    It never becomes the current one: a stream may be closed in another task than the one that began it.
+    """
+    if not failures:
+        yield
+        return
+    instead = {"gen_ai.request.model": member.name.text, "atlas.instead_of": failures[-1].model}
+    opened = _tracer.start_span(f"fallback {member.name.text}", attributes={"mlflow.spanType": "TASK", **instead})
+    before, error = len(failures), ""
+    try:
+        yield
+    except BaseException as raised:
+        error = type(raised).__name__ if isinstance(raised, Exception) else "cancelled"
+        raise
+    finally:
+        if error or len(failures) > before:
+            opened.set_status(trace.StatusCode.ERROR, str(failures[-1]) if len(failures) > before else error)
+        opened.end()
 
 
 def _says_something(chunk: ChatGenerationChunk) -> bool:

@@ -7,6 +7,7 @@ asked for, and nothing is sent over the network before a model is called.
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast, get_args
 
@@ -16,7 +17,7 @@ from pydantic import SecretStr
 from atlas_mcp.errors import ConfigurationError, MissingKey, UnknownModel
 from atlas_mcp.model.agent import Level, Tier
 from atlas_mcp.models import prices
-from atlas_mcp.models.catalog import OFFLINE, PROVIDERS, ModelName, is_loopback, parse_name
+from atlas_mcp.models.catalog import OFFLINE, PROVIDERS, SCRIPTED, ModelName, is_loopback, parse_name
 from atlas_mcp.models.config import ModelConfig
 from atlas_mcp.models.offline.note import OFFLINE_NOTE
 from atlas_mcp.models.remaining import Remaining
@@ -145,6 +146,8 @@ class Models:
         from langchain.chat_models import init_chat_model
 
         self._usable(name)
+        if name.provider.name == SCRIPTED:
+            return self._scripted(name)
         try:
             make = cast("Callable[..., BaseChatModel]", init_chat_model)
             return make(name.name, model_provider=name.provider.langchain, **self._options(name))
@@ -152,6 +155,16 @@ class Models:
             raise ConfigurationError(
                 f"the model {name.text} cannot be set up: {' '.join(str(error).split())[:300]}", argument="ATLAS_MODEL"
             ) from error
+
+    def _scripted(self, name: ModelName) -> BaseChatModel:
+        from atlas_mcp.models.chain import Member
+        from atlas_mcp.models.scripted.model import ScriptedModel
+        from atlas_mcp.models.scripted.reading import read_script
+
+        script = read_script(Path(name.name))
+        behind = parse_name(script.otherwise) if script.otherwise else name
+        model = self._model(behind) if script.otherwise else self._offline_model()
+        return ScriptedModel(script=script, otherwise=Member(behind, model, self.remaining))
 
     def _options(self, name: ModelName) -> dict[str, Any]:
         config, provider = self._config, name.provider
@@ -187,3 +200,7 @@ class Models:
     def _usable(self, name: ModelName) -> None:
         self._key(name)
         PROVIDERS[name.provider.name].require_package()
+        if name.provider.name == SCRIPTED:
+            from atlas_mcp.models.scripted.reading import read_script
+
+            read_script(Path(name.name))

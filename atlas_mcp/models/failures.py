@@ -10,8 +10,11 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
+from typing import Any
 
 from atlas_mcp.errors import ModelFailed
+from atlas_mcp.model.retry_after import retry_after, retry_after_said
 from atlas_mcp.models.catalog import ModelName
 
 _BAD_REQUEST = {400, 413, 422}
@@ -23,7 +26,10 @@ _SHORTEST_SECRET = 6  # a shorter one would be found inside ordinary words
 
 @dataclass(frozen=True)
 class Failure:
-    """One failed attempt: what happened in a few words, what the provider said, and what to do next."""
+    """One failed attempt: what happened in a few words, what the provider said, and what to do next.
+
+    `retry_after` is in how many seconds the provider wants to be asked again, if it said so.
+    """
 
     model: str
     what: str
@@ -31,6 +37,7 @@ class Failure:
     advice: str = ""
     transient: bool = False
     bad_request: bool = False
+    retry_after: float | None = None
 
     def __str__(self) -> str:
         return f"{self.model}: {self.what}" + (f" ({self.detail})" if self.detail else "")
@@ -56,14 +63,18 @@ def understand(model: ModelName, error: Exception, secrets: Iterable[str] = ()) 
             model.text, "there is no such model, or not at this address (HTTP 404)", detail,
             f"Check the name {model.text!r}" + (f" and {model.provider.address}." if model.provider.address else "."),
         )  # fmt: skip
+    again = _retry_after(error)
     if status == 429:
         return Failure(
             model.text, "too many requests, or the quota is used up (HTTP 429)", detail,
-            "Wait, raise the limit with the provider, or set ATLAS_MODEL_FALLBACKS.", transient=True,
+            f"Try again in {_in_words(again)}, raise the limit with the provider, or set ATLAS_MODEL_FALLBACKS.",
+            transient=True, retry_after=again,
         )  # fmt: skip
     if status is not None:
+        advice = f"Try again in {_in_words(again)}, or set ATLAS_MODEL_FALLBACKS." if again else _AGAIN
         transient = status >= 500 or status in _TRANSIENT
-        return Failure(model.text, f"the provider failed (HTTP {status})", detail, _AGAIN, transient=transient)
+        what = f"the provider failed (HTTP {status})"
+        return Failure(model.text, what, detail, advice, transient=transient, retry_after=again)
     return _without_status(model, error, kinds, detail)
 
 
@@ -72,12 +83,11 @@ def raise_failed(failures: list[Failure]) -> ModelFailed:
 
     That a model failed is not said in the text: whoever shows it says so, as the embedded Letta does.
     """
-    first = failures[0]
     text = "; then ".join(str(failure) for failure in failures)
     advice = " ".join(dict.fromkeys(f.advice for f in failures if f.advice))
-    return ModelFailed(
-        f"{text}.", transient=any(f.transient for f in failures), next_step=advice or first.advice or None
-    )
+    failed = ModelFailed(f"{text}.", transient=any(f.transient for f in failures), next_step=advice or None)
+    failed.retry_after = min((f.retry_after or 0.0 for f in failures if f.transient), default=0.0) or None
+    return failed
 
 
 _AGAIN = "Try again, or set ATLAS_MODEL_FALLBACKS."
@@ -98,11 +108,12 @@ def _without_status(model: ModelName, error: Exception, kinds: set[str], detail:
 
 
 def _status(error: Exception) -> int | None:
-    """The HTTP status, as the providers' own exceptions and langchain's carry it."""
-    for name in ("status_code", "code"):
-        value = getattr(error, name, None)
-        if isinstance(value, int) and 400 <= value < 600:
-            return value
+    """The HTTP status, as the providers' own exceptions and langchain's carry it, or what these were raised for."""
+    for said in (error, error.__cause__):
+        for name in ("status_code", "code"):
+            value = getattr(said, name, None)
+            if isinstance(value, int) and 400 <= value < 600:
+                return value
     by_kind = {
         "ModelAuthenticationError": 401,
         "ModelPermissionDeniedError": 403,
@@ -112,6 +123,21 @@ def _status(error: Exception) -> int | None:
         "ModelAPIError": 500,
     }
     return next((by_kind[cls.__name__] for cls in type(error).__mro__ if cls.__name__ in by_kind), None)
+
+
+def _retry_after(error: Exception) -> float | None:
+    """In how many seconds the provider wants to be asked again: by its answer's headers, else by its words."""
+    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+    headers: Any = getattr(response, "headers", None) or {}
+    said = retry_after({str(name).lower(): str(value) for name, value in headers.items()})
+    return retry_after_said(str(error)) if said is None else said
+
+
+def _in_words(seconds: float | None) -> str:
+    if seconds is None:
+        return "a minute"  # which is what most providers count requests by
+    whole = max(1, ceil(seconds))
+    return f"{whole:,} second{'s' if whole > 1 else ''}"
 
 
 def _detail(error: Exception, secrets: Iterable[str]) -> str:

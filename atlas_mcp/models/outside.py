@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import ConfigurationError
+from atlas_mcp.models.catalog import SCRIPTED
 
 if TYPE_CHECKING:
     from atlas_mcp.models.catalog import ModelName
@@ -18,8 +19,12 @@ _URIS = {"openai": "openai", "anthropic": "anthropic", "google": "gemini", "olla
 def for_mlflow(name: ModelName, key: str | None, address: str | None) -> tuple[str, dict[str, str]]:
     """The model's URI, and the variables that MLflow needs for it, among them the key.
 
-    ConfigurationError for Anthropic at an address of one's own, which MLflow does not reach.
+    ConfigurationError for Anthropic at an address of one's own, and for a scripted model: MLflow does not reach them.
     """
+    if name.provider.name == SCRIPTED:
+        raise ConfigurationError(
+            f"MLflow does not reach {name.text}, which is a script.", next_step="Use a model for it."
+        )
     uri = f"{_URIS[name.provider.name]}:/{name.name}"
     match name.provider.name:
         case "anthropic":

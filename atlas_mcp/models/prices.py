@@ -1,6 +1,6 @@
 """What models cost: a small table, read once. A model that is not in it has no known price: None, never zero.
 
-Models on one's own machine (ollama, the offline model) cost nothing by the token and are zero.
+Models on one's own machine (ollama, the offline and the scripted model) cost nothing by the token and are zero.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from atlas_mcp.model.price import Price
 from atlas_mcp.models.catalog import OFFLINE
 
 _DATE = re.compile(r"-(20\d{6}|20\d\d-\d\d-\d\d)$")
-_FREE = ("ollama/", OFFLINE)
+_FREE = ("ollama/", "scripted/", OFFLINE)
 
 
 def price(handle: str) -> tuple[float, float] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from sqlalchemy import bindparam, select
 
 from atlas_mcp.errors import RunLost, Waiting
@@ -45,7 +46,8 @@ class RunContext:
 
     `resumed` tells that an earlier attempt had begun, `attempt` counts those whose process died, from 1. `opening` is
     there where the run began at once for somebody who waits for it: its rows, with the first entry, that the first
-    piece of work takes along.
+    piece of work takes along. `waits_since` is when, by the loop's clock, it put the run to waiting for an answer, if
+    it has.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class RunContext:
         self.opening = opening
         self._pen = Pen(run_id, self._take)
         self._stand: Stand | None = None
+        self.waits_since: float | None = None
 
     def hand_over(self, outcome: RunOutcome) -> None:
         """Give the outcome, which is sure and will be returned in a moment, to somebody who waits for it now."""
@@ -103,7 +106,7 @@ class RunContext:
         known, self._stand = self._stand, None
         await self._opened()
         try:
-            async with self._record.write(self.caller.id) as connection:
+            async with self._record.jot(self.caller.id) as connection:
                 step = await steps.take(connection, self.run_id, self._executor, changes, known)
         except RunLost:
             self._lost()
@@ -137,6 +140,8 @@ class RunContext:
                     answer = await questions.wait(
                         connection, self.run_id, self._executor, asking, key, self._deadline()
                     )
+                    if answer is None:  # before the commit: from then on others see that nobody executes the run
+                        self.waits_since = anyio.current_time()
                 answered(answer)
         except RunLost:
             self._lost()
@@ -177,7 +182,7 @@ class RunContext:
     async def history(self) -> list[Event]:
         """Everything that was told of the run so far."""
         await self.flush()
-        async with self._record.read() as connection:
+        async with self._record.look() as connection:
             return await journal.after(connection, self.run_id, 0)
 
     async def set_plan(self, plan: Plan) -> None:
@@ -212,5 +217,5 @@ class RunContext:
 
     async def load(self, name: str) -> str | None:
         """The text kept under that name, also by an earlier attempt; None if there is none."""
-        async with self._record.read() as connection:
+        async with self._record.look() as connection:
             return (await connection.execute(_TEXT, {"run": self.run_id, "called": name})).scalar_one_or_none()

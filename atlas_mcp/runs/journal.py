@@ -38,7 +38,7 @@ async def append(
 async def write(connection: AsyncConnection, run_id: str, events: Sequence[tuple[Event, str | None]]) -> None:
     """Write the events with their keys; their numbers were taken from the run's row in this transaction."""
     if events:
-        await connection.execute(_INSERT, [{"run_id": run_id, "key": key, **dict(event)} for event, key in events])
+        await connection.execute(_INSERT, [{"run_id": run_id, "key": key, **vars(event)} for event, key in events])
 
 
 def numbered(entry: Entry, seq: int, at: datetime, cause: int | None = None) -> Event:

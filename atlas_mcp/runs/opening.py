@@ -56,7 +56,7 @@ class Opening:
         """Store it, unless that is done, or will never be."""
         if self.stored or self._dropped:
             return
-        async with self.riding() as store, self._record.write(self._of) as db:
+        async with self.riding() as store, self._record.jot(self._of) as db:
             await store(db)
 
     async def soon(self, enough: anyio.Event) -> None:

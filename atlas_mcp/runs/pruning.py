@@ -16,6 +16,7 @@ from atlas_mcp.model._base import Frozen
 from atlas_mcp.model.run import ENDED
 from atlas_mcp.store import tables
 from atlas_mcp.store.quality_tables import feedback
+from atlas_mcp.store.reach_tables import consent, held_call, source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,17 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 100
 _RUN = tables.run
-_KEPT: tuple[Table, ...] = (tables.event, tables.artifact, tables.question, tables.turn, tables.ledger, feedback)
+_KEPT: tuple[Table, ...] = (
+    tables.event,
+    tables.artifact,
+    tables.question,
+    tables.turn,
+    tables.ledger,
+    feedback,
+    source,
+    consent,
+    held_call,
+)
 
 
 class Pruned(Frozen):

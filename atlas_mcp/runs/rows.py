@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import bindparam, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import Text, bindparam, cast, delete, func, insert, literal_column, or_, select, update
 
 from atlas_mcp.errors import IllegalChange, RunLost, UnknownRun
 from atlas_mcp.model._base import Frozen
@@ -21,6 +21,7 @@ from atlas_mcp.runs import journal
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.runs.trace import current_trace, trace_of
 from atlas_mcp.store import tables
+from atlas_mcp.store.reach_tables import consent, held_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,8 @@ _DELETE = (
     delete(tables.event).where(tables.event.c.run_id == bindparam("run")),
     delete(tables.artifact).where(tables.artifact.c.run_id == bindparam("run")),
     delete(tables.question).where(tables.question.c.run_id == bindparam("run")),
+    delete(consent).where(consent.c.run_id == bindparam("run")),
+    delete(held_call).where(held_call.c.run_id == bindparam("run")),
     delete(_RUN).where(_RUN.c.id == bindparam("run")),
 )
 _PASS = delete(tables.artifact).where(tables.artifact.c.run_id == bindparam("run"), tables.artifact.c.passing)
@@ -51,16 +54,23 @@ _DELETE_OURS = delete(_RUN).where(
 )
 _ALL_OF_IT = select(_RUN).where(_RUN.c.id == bindparam("run")).with_for_update()
 _EXECUTOR = tables.executor
-_OPEN = (
+_HELD = (_RUN.c.status == literal_column("'working'")) & _RUN.c.executor.is_not(None)  # no value: it is grouped by
+_ALIKE = (_RUN.c.caller, _RUN.c.kind, _RUN.c.executor, cast(_RUN.c.needs, Text))
+_PLACED = (
     select(
         *(_RUN.c[n] for n in ("id", "caller", "kind", "status", "executor", "needs", "attempts", "created_at")),
-        _EXECUTOR.c.beat,
+        _HELD.label("held"),
+        func.row_number().over(partition_by=(*_ALIKE, _HELD), order_by=(_RUN.c.created_at, _RUN.c.id)).label("place"),
     )
-    .outerjoin_from(_RUN, _EXECUTOR, _EXECUTOR.c.name == _RUN.c.executor)
     .where(_RUN.c.status.in_(_UNFINISHED))
-    .order_by(_RUN.c.created_at, _RUN.c.id)
+    .subquery()
 )
-_HELD = (_RUN.c.status == literal_column("'working'")) & _RUN.c.executor.is_not(None)  # no value: it is grouped by
+_OPEN = (
+    select(_PLACED, _EXECUTOR.c.beat)
+    .outerjoin_from(_PLACED, _EXECUTOR, _EXECUTOR.c.name == _PLACED.c.executor)
+    .where(or_(_PLACED.c.held, _PLACED.c.place <= bindparam("most")))
+    .order_by(_PLACED.c.created_at, _PLACED.c.id)
+)
 _LOAD = (
     select(_RUN.c.caller, _HELD.label("held"), func.count().label("runs"))
     .where(_RUN.c.status.in_(_UNFINISHED), _RUN.c.kind != "turn")
@@ -256,9 +266,13 @@ async def release(connection: AsyncConnection, run_id: str, executor: str) -> No
     )
 
 
-async def unfinished(connection: AsyncConnection) -> list[RunRow]:
-    """Every run of the record that somebody is executing or should execute, oldest first, with its process's beat."""
-    return list(await connection.execute(_OPEN))
+async def unfinished(connection: AsyncConnection, most: int) -> list[RunRow]:
+    """The runs of the record that somebody is executing or should execute, oldest first, with their processes' beats.
+
+    Of a caller's that wait alike (of a kind, for the same process, with the same needs) only the oldest `most`: a
+    caller may have thousands, and no more than that can begin at once.
+    """
+    return list(await connection.execute(_OPEN, {"most": most}))
 
 
 async def load(connection: AsyncConnection) -> Load:
@@ -327,3 +341,14 @@ async def page(
         query = query.where(or_(_RUN.c.created_at < at, (_RUN.c.created_at == at) & (_RUN.c.id < run_id)))
     found = await connection.execute(query.order_by(_RUN.c.created_at.desc(), _RUN.c.id.desc()).limit(limit))
     return list(found)
+
+
+async def named(connection: AsyncConnection, caller: str, text: str, limit: int) -> tuple[list[str], int]:
+    """Ids of the caller's runs whose id begins so or whose goal holds the text, newest first; and how many."""
+    sought = text.strip()
+    here = _RUN.c.caller == caller
+    if sought:
+        here &= or_(_RUN.c.id.startswith(sought, autoescape=True), _RUN.c.goal.icontains(sought, autoescape=True))
+    count = await connection.execute(select(func.count()).select_from(_RUN).where(here))
+    newest = select(_RUN.c.id).where(here).order_by(_RUN.c.created_at.desc(), _RUN.c.id.desc()).limit(limit)
+    return list((await connection.execute(newest)).scalars()), count.scalar_one()

@@ -1,5 +1,5 @@
-"""Executes runs in this process: at most MAX_RUNS at once (of single turns, and of all others), each in a task of its
-own, each to a state that is stored.
+"""Executes runs in this process: at most MAX_RUNS at once, single turns apart, of which there are MAX_TURNS at most,
+TURNS_OF_ONE of one caller; each in a task of its own, each to a state that is stored.
 
 A run ends completed, failed or cancelled; or it is left unfinished for a later attempt when this process stops. An
 executor is stopped by cancelling its task, once; one that does not stop within GRACE seconds is left alone and can
@@ -24,6 +24,7 @@ from atlas_mcp.runs.changes import Entry
 from atlas_mcp.runs.context import RunContext
 from atlas_mcp.runs.engine import Engine
 from atlas_mcp.runs.trace import AttemptSpan, attempt_span
+from atlas_mcp.store.fair import on_behalf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from atlas_mcp.store.record import Record
 
 MAX_RUNS = 16
+MAX_TURNS = 24
+TURNS_OF_ONE = 16
+"""Of the single turns, those of one caller: whatever they have under way, there is room for others'."""
+
 GRACE = 3.0
 _NOTED_SECONDS = 0.5
 _log = logging.getLogger(__name__)
@@ -64,7 +69,7 @@ class Runner:
         self._answer_within = answer_within
         self._engine = Engine(database, name, self._execute)
         self.attendances = Attendances()
-        self._mine: dict[str, RunKind] = {}
+        self._mine: dict[str, tuple[RunKind, str]] = {}
         self._driven: dict[str, Taken] = {}
         self._working: dict[str, _Attempt] = {}
         self._closing = False
@@ -89,17 +94,21 @@ class Runner:
         """The runs whose executor is at work here."""
         return list(self._working)
 
-    def room(self, kind: str) -> int:
-        """How many more runs of that kind can be taken in hand here; single turns have slots of their own."""
+    def room(self, kind: str, caller: str) -> int:
+        """How many more runs of that kind can be taken in hand here for the caller; single turns have slots of their
+        own."""
         if self._closing:
             return 0
-        return MAX_RUNS - sum((other == "turn") == (kind == "turn") for other in self._mine.values())
+        alike = [of for other, of in self._mine.values() if (other == "turn") == (kind == "turn")]
+        if kind != "turn":
+            return MAX_RUNS - len(alike)
+        return min(MAX_TURNS - len(alike), TURNS_OF_ONE - alike.count(caller))
 
-    def take_slot(self, run_id: str, kind: RunKind) -> bool:
+    def take_slot(self, run_id: str, kind: RunKind, caller: str) -> bool:
         """Whether the run can begin here at once; then `drive`, `begin` or `give_slot_back` must follow."""
-        if run_id in self._mine or self.room(kind) <= 0:
+        if run_id in self._mine or self.room(kind, caller) <= 0:
             return False
-        self._mine[run_id] = kind
+        self._mine[run_id] = (kind, caller)
         return True
 
     def give_slot_back(self, run_id: str) -> None:
@@ -136,8 +145,10 @@ class Runner:
             self.give_slot_back(run_id)
 
     def stop(self, run_id: str) -> None:
-        """Cancel the executor of that run, if it is at work here. Its row says why."""
-        if attempt := self._working.get(run_id):
+        """Cancel the executor of that run, if it is at work here. Its row says why. One that has put its run to waiting
+        for an answer ends by itself, and is given GRACE seconds for it."""
+        attempt = self._working.get(run_id)
+        if attempt and not attempt.leaves_by_itself:
             attempt.stop()
 
     def drain(self) -> None:
@@ -166,6 +177,7 @@ class Runner:
 
     async def _attempt(self, taken: Taken, opening: Opening | None = None) -> None:
         run_id, order = taken.run_id, taken.order
+        on_behalf.set(order.caller.id)
         self._bells.ring(run_id)
         with attempt_span(run_id, taken.kind, taken.goal, order, taken.attempt) as span:
             context = RunContext(
@@ -183,7 +195,7 @@ class Runner:
                 opening=opening,
             )
             # A task of asyncio's, not of a task group: LangGraph's workers are only reached by its kind of cancelling.
-            made = _Attempt(asyncio.create_task(_outcome(self._executors[taken.kind], context)))
+            made = _Attempt(context, asyncio.create_task(_outcome(self._executors[taken.kind], context)))
             self._working[run_id] = made
             if self._closing:
                 made.stop()
@@ -221,8 +233,8 @@ class Runner:
             except (LockTimeout, StoreUnavailable) as reason:
                 # It stays unfinished, is taken in hand again, and its executor finds that the work is done.
                 _log.warning("the end of run %s could not be stored: %s", run_id, reason)
-        elif isinstance(_cause(error), Waiting):
-            span.settle("awaiting_answer", str(_cause(error)))
+        elif attempt.waits and isinstance(_cause(error), Waiting | RunLost | asyncio.CancelledError):
+            span.settle("awaiting_answer", str(Waiting(run_id)))
         elif self._closing and attempt.stopped:
             await self._release(run_id)
         elif not attempt.stopped:
@@ -236,7 +248,7 @@ class Runner:
         entry = Entry("atlas", "run_completed", "Completed.")
         handed = self.attendances.promise(run_id)
         try:
-            async with self._record.write(taken.order.caller.id) as connection:
+            async with self._record.jot(taken.order.caller.id) as connection:
                 if handed:
                     await rows.hand_over(connection, run_id, self.name)
                 else:
@@ -289,15 +301,26 @@ class Runner:
 
 
 class _Attempt:
-    """An executor at work: its task, and whether it was told to stop."""
+    """An executor at work: what it has in its hands, its task, and whether it was told to stop."""
 
-    def __init__(self, task: asyncio.Task[RunOutcome]) -> None:
+    def __init__(self, context: RunContext, task: asyncio.Task[RunOutcome]) -> None:
+        self._context = context
         self.task = task
         self._stopped_at: float | None = None
 
     @property
     def stopped(self) -> bool:
         return self._stopped_at is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it let its run wait for an answer; that others of it are refused or stopped then is no failure."""
+        return self._context.waits_since is not None
+
+    @property
+    def leaves_by_itself(self) -> bool:
+        since = self._context.waits_since
+        return since is not None and anyio.current_time() < since + GRACE
 
     def stop(self) -> None:
         if self._stopped_at is None:

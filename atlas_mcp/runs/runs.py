@@ -20,7 +20,7 @@ import anyio
 from atlas_mcp.errors import InvalidInput
 from atlas_mcp.model.run import ENDED, Event, Run, RunKind, RunStatus
 from atlas_mcp.runs import answering, journal, questions, rows, view
-from atlas_mcp.runs.admission import admitted, why_waiting
+from atlas_mcp.runs.admission import admitted, check_open, why_waiting
 from atlas_mcp.runs.adoption import lacking, lock_of, orphaned
 from atlas_mcp.runs.attending import Attendance
 from atlas_mcp.runs.bells import Bells
@@ -109,18 +109,22 @@ class Runs:
         *,
         needs: Sequence[str] = (),
         on_run: OnRun | None = None,
+        counted: bool = True,
     ) -> str:
         """Store a run and start it as soon as there is room; its id. `input` is plain JSON, `needs` names the model
         providers it cannot do without: where one is missing, the run waits for a process that has them all. `on_run` is
-        told the id before anything is stored: one who is cut off in the middle can look whether there is such a run."""
+        told the id before anything is stored: one who is cut off in the middle can look whether there is such a run.
+        LimitReached where the caller has as many as may be open, unless it is not `counted`, as part of another."""
         run_id = _named(on_run)
         order = Order(caller=caller, input=input, traceparent=asked_from(run_id, kind, goal, caller))
         here = self._can_do(kind, needs)
-        slot = here and self._runner.take_slot(run_id, kind)
+        slot = here and self._runner.take_slot(run_id, kind, caller.id)
         executor = self._runner.name if here else None
         begun = False
         try:
-            async with self._record.write() as connection:  # nobody else begins a run meanwhile: they are counted
+            async with self._record.jot() as connection:  # nobody else begins a run meanwhile: they are counted
+                if counted:
+                    check_open(self._limits, caller.id, await rows.count_unfinished(connection, caller.id))
                 begun = slot and await self._admitted(connection, caller, kind)
                 await rows.add(
                     connection, run_id, kind, goal, order, [*needs], executor, begun_with=() if begun else None
@@ -161,7 +165,7 @@ class Runs:
         `submit`. Raises what its executor refused it with before it began.
         """
         run_id = _named(None)
-        if not self._can_do(kind, needs) or not self._runner.take_slot(run_id, kind):
+        if not self._can_do(kind, needs) or not self._runner.take_slot(run_id, kind, caller.id):
             return Asked(await self.submit(caller, kind, goal, input, needs=needs, on_run=on_run))
         if on_run is not None:
             on_run(run_id)
@@ -283,7 +287,7 @@ class Runs:
         """Cancel the run, wherever it is executed, and give it with what was done. A run that had ended is left as it
         is, and its note says so. UnknownRun."""
         await self._all_stored()
-        async with self._record.write() as connection:
+        async with self._record.jot() as connection:
             cancelled = await rows.cancel(connection, run_id, caller.id)
         self._runner.stop(run_id)
         self._bells.ring(run_id)

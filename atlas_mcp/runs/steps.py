@@ -178,11 +178,8 @@ def _texts(changes: Iterable[Change], stand: Stand) -> tuple[dict[str, str], set
 
 
 def _shown(changes: Iterable[Change]) -> dict[str, Any]:
-    return {
-        _COLUMNS[type(change)]: change.model_dump(mode="json")
-        for change in changes
-        if isinstance(change, Plan | Progress | Result)
-    }
+    last = {_COLUMNS[type(change)]: change for change in changes if isinstance(change, Plan | Progress | Result)}
+    return {column: change.model_dump(mode="json") for column, change in last.items()}
 
 
 async def _store(

@@ -10,6 +10,7 @@ process has accepted and does not begin when its turn has come, because it has n
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from atlas_mcp.runs import answering, rows
 from atlas_mcp.runs.admission import Limits, at_work
 from atlas_mcp.runs.adoption import Gone, Here, due, lock_of, try_take
 from atlas_mcp.runs.pulse import Onlooker, Pulse
+from atlas_mcp.runs.runner import MAX_TURNS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -65,6 +67,7 @@ class Watch:
         self._onlooker = Onlooker()
         self._pulse = Pulse(runner.name, record, lambda: bool(runner.mine))
         self._taking = anyio.Lock()
+        self._most = max(limits.in_all, MAX_TURNS)
         self._wake = anyio.Event()
         self._since: dict[str, float] = {}
 
@@ -105,7 +108,7 @@ class Watch:
             return
         async with self._taking:
             async with self._record.look() as connection:  # twice a second: nothing may be spent where nothing is
-                unfinished = await rows.unfinished(connection)
+                unfinished = await rows.unfinished(connection, self._most)
             if not unfinished:
                 return
             gone = self._gone(unfinished)
@@ -118,8 +121,8 @@ class Watch:
         taken: list[Taken] = []
         try:
             async with self._record.write() as connection:
-                for row in self._chosen(await rows.unfinished(connection), gone):
-                    if self._runner.take_slot(row.id, row.kind):
+                for row in self._chosen(await rows.unfinished(connection, self._most), gone):
+                    if self._runner.take_slot(row.id, row.kind, row.caller):
                         slots.append(row.id)
                         if begun := await try_take(connection, row, self._runner.name, gone):
                             taken.append(begun)
@@ -138,12 +141,13 @@ class Watch:
         now = anyio.current_time()
         self._since = {row.id: self._since.get(row.id, now) for row in found.elsewhere}
         left = [row for row in found.elsewhere if now - self._since[row.id] >= GRACE_SECONDS]
-        room = {kind: self._runner.room(kind) for kind in ("turn", "work")}
         chosen: list[RunRow] = []
+        taken: Counter[str] = Counter()
         for row in (*found.here, *left):
             kind = "turn" if row.kind == "turn" else "work"
-            if room[kind] > 0:
-                room[kind] -= 1
+            theirs = f"{kind} {row.caller}"
+            if taken[kind] < self._runner.room(kind, "") and taken[theirs] < self._runner.room(kind, row.caller):
+                taken.update((kind, theirs))
                 chosen.append(row)
         return chosen
 

@@ -8,26 +8,53 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mcp import MCPError
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.types import INVALID_REQUEST
 from pydantic import ValidationError
 
 from atlas_mcp.errors import AtlasError, InvalidInput
+from atlas_mcp.server.texts import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from pydantic_core import ErrorDetails
 
 _LOG = logging.getLogger("atlas.server")
-_SHOWN = 80
+_MOST = 8
+_LONGEST = 400
+REFUSALS = frozenset({"NotAllowed", "LimitReached"})
+"""The kinds of errors by which a caller is kept from what another may do, or may do later."""
+
+_failures: ContextVar[list[str] | None] = ContextVar("failures", default=None)
+
+
+@contextmanager
+def heard() -> Generator[list[str]]:
+    """The kinds of the errors that are told while the body runs, in order: never their texts, which may hold input."""
+    kinds: list[str] = []
+    before = _failures.set(kinds)
+    try:
+        yield kinds
+    finally:
+        _failures.reset(before)
+
+
+def _tell_kind(error: BaseException | None) -> None:
+    if (kinds := _failures.get()) is not None and error is not None:
+        kinds.append("InvalidInput" if isinstance(error, ValidationError) else type(error).__name__)
 
 
 def told(tool: str, arguments: Sequence[str], error: ToolError) -> ToolError:
     """The error to send instead of the SDK's: `arguments` are the names that `tool` takes."""
     cause = error.__cause__
+    _tell_kind(cause)
     if isinstance(cause, AtlasError):
         return ToolError(str(cause))
     if isinstance(cause, ValidationError) and not isinstance(error, UnexpectedToolError):
@@ -43,6 +70,19 @@ def told(tool: str, arguments: Sequence[str], error: ToolError) -> ToolError:
     )
 
 
+def refusal(error: AtlasError) -> dict[str, Any]:
+    """The answer of a middleware that lets a tool call go no further, in the form in which it is sent."""
+    _tell_kind(error)
+    content = [{"type": "text", "text": str(error)}]
+    return {"content": content, "isError": True, "resultType": "complete"}
+
+
+def protocol_refusal(error: AtlasError, **data: Any) -> MCPError:
+    """As `refusal`, for a request that is no tool call: an error of the protocol, with what programs can read."""
+    _tell_kind(error)
+    return MCPError(INVALID_REQUEST, str(error), data or None)
+
+
 def invalid(error: ValidationError, argument: str | None = None) -> InvalidInput:
     """A model that refused a value, as an InvalidInput that names the argument (or the place within `argument`)."""
     first = error.errors(include_url=False)[0]
@@ -53,17 +93,18 @@ def invalid(error: ValidationError, argument: str | None = None) -> InvalidInput
 
 
 def _invalid_arguments(tool: str, arguments: Sequence[str], error: ValidationError) -> str:
-    problems = [_problem(detail, arguments) for detail in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    problems = [_problem(detail, arguments) for detail in found[:_MOST]]
+    problems += [f"And {len(found) - _MOST} more."] if len(found) > _MOST else []
     return f"{' '.join(problems)} {tool} takes: {', '.join(arguments) or 'no arguments'}. Call it again."
 
 
 def _problem(detail: ErrorDetails, arguments: Sequence[str]) -> str:
-    place = ".".join(str(part) for part in detail["loc"])
+    place = brief(".".join(str(part) for part in detail["loc"]))
     if detail["type"] == "missing":
         return f"{place}: this argument is missing."
     if detail["type"] == "extra_forbidden":
         close = get_close_matches(place, arguments, n=1, cutoff=0.6)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         return f"{place}: there is no such argument.{hint}"
-    given = repr(detail["input"])
-    return f"{place}: {detail['msg']}; you gave {given if len(given) <= _SHOWN else given[:_SHOWN] + '...'}."
+    return f"{place}: {brief(detail['msg'], _LONGEST)}; you gave {brief(repr(detail['input']))}."

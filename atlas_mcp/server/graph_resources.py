@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
-from atlas_mcp.errors import AtlasError, InvalidInput
+from atlas_mcp.errors import InvalidInput
 from atlas_mcp.server.caller import Transport, caller_of
+from atlas_mcp.server.reading import offer, reading
 
 if TYPE_CHECKING:
     from mcp.server import MCPServer
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 GRAPH = "atlas://graph{?limit}"  # what has no argument is not told who asks
 ENTITY = "atlas://graph/{entity}"
-_JSON = "application/json"
 
 
 class GraphResources:
@@ -30,22 +29,18 @@ class GraphResources:
     def offer(self, server: MCPServer[Any]) -> None:
         """Register both."""
         about = "How many facts there are, and the things that most is known of."
-        server.resource(GRAPH, name="graph", title="What is known", description=about, mime_type=_JSON)(self._overview)
-        around = "What is known of a thing, by its name: its facts, and what it is related to."
-        server.resource(ENTITY, name="graph_entity", title="A thing", description=around, mime_type=_JSON)(self._entity)
+        offer(server, GRAPH, self._overview, name="graph", title="What is known", description=about)
+        about = "What is known of a thing, by its name: its facts, and what it is related to."
+        offer(server, ENTITY, self._entity, name="graph_entity", title="A thing", description=about)
 
-    async def _overview(self, ctx: Context, limit: int = 20) -> str:
-        try:
+    async def _overview(self, ctx: Context, limit: str = "20") -> str:
+        with reading():
+            if not limit.isdecimal() or len(limit) > 4:
+                raise InvalidInput("it must be a number below 10,000.", argument="limit")
             caller = caller_of(self._atlas, self._transport, ctx)
-            return (await self._atlas.facts.overview(caller, limit=limit)).model_dump_json()
-        except AtlasError as error:
-            raise ResourceError(str(error)) from None
+            return (await self._atlas.facts.overview(caller, limit=int(limit))).model_dump_json()
 
     async def _entity(self, entity: str, ctx: Context) -> str:
-        try:
+        with reading():
             caller = caller_of(self._atlas, self._transport, ctx)
             return (await self._atlas.facts.around(caller, entity)).model_dump_json()
-        except InvalidInput as error:
-            raise ResourceNotFoundError(str(error)) from None
-        except AtlasError as error:
-            raise ResourceError(str(error)) from None

@@ -1,9 +1,9 @@
 """ATLAS over HTTP: Streamable HTTP at /mcp, SSE at /sse and /messages/, and /health, as one ASGI app.
 
-/mcp and /sse need the home's bearer key and a Host (and Origin) of this machine, or one that was allowed by name;
-/health needs neither and says nothing secret. The server listens on the loopback interface only, unless hosts were
-allowed by name: in a container, or behind a proxy that speaks TLS. Connections come and go; the Atlas behind them is
-one.
+/mcp and /sse need a bearer token (the home's own key, a key that was made, or a login) and a Host (and Origin) of this
+machine, or one that was allowed by name; /health needs neither and says nothing secret. The server listens on the
+loopback interface only, unless hosts were allowed by name: in a container, or behind a proxy that speaks TLS.
+Connections come and go; the Atlas behind them is one.
 """
 
 from __future__ import annotations
@@ -15,16 +15,22 @@ import re
 import socket
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from atlas_mcp.errors import ConfigurationError, PortInUse
 from atlas_mcp.server.app import create_server
+from atlas_mcp.server.arriving import ArrivingProtocol
+from atlas_mcp.server.auditing import RefusalsNoted
+from atlas_mcp.server.board.routes import board_routes
+from atlas_mcp.server.guarding import Answers, Unknowing, login_routes, through_the_door
 from atlas_mcp.server.signals import stopped
 
 if TYPE_CHECKING:
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from atlas_mcp.atlas import Atlas
-    from atlas_mcp.server.app import Toolset
+    from atlas_mcp.server.app import Offer
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8765
@@ -48,15 +54,19 @@ _PORT = re.compile(r":[0-9]+$")
 
 
 def create_app(
-    atlas: Atlas, *, port: int, hosts: Sequence[str] = (), toolset: Toolset = "core", conformance: bool = False
+    atlas: Atlas, *, port: int, hosts: Sequence[str] = (), toolset: Offer = "core", conformance: bool = False
 ) -> Starlette:
     """The whole HTTP surface over an open Atlas; `port` is where it will listen, for the Host and Origin checks.
 
-    `hosts` are names by which clients may come besides those of this machine: `name`, on any port, or `name:port`.
+    `hosts` are names by which clients may come besides those of this machine and of the settings' public address:
+    `name`, on any port, or `name:port`.
     `conformance` is as for `create_server`. Raises ConfigurationError for what is no such name.
     """
     server = create_server(atlas, transport="http", toolset=toolset, conformance=conformance)
-    security = _security(port, hosts)
+    server.middleware.insert(0, through_the_door)
+    rules, answers = atlas.access.login_rules, Answers(atlas)
+    public = urlsplit(atlas.settings.public_url or "").netloc
+    security = _security(port, [*hosts, public] if public else hosts)
     streamable = server.streamable_http_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
     sse = server.sse_app(transport_security=security, max_request_body_size=MAX_BODY_BYTES)
 
@@ -68,11 +78,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
-        async with server.session_manager.run():
+        async with server.session_manager.run(), answers.watched():
             yield
 
-    routes: list[BaseRoute] = [*streamable.routes, *sse.routes, Route("/health", health, methods=["GET"])]
-    app = Starlette(routes=routes, middleware=streamable.user_middleware, lifespan=lifespan)
+    own = [Route("/health", health, methods=["GET"]), *board_routes(atlas, security)]
+    routes: list[BaseRoute] = [*login_routes(rules), *streamable.routes, *sse.routes, *own]
+    guards = [Middleware(Unknowing), *streamable.user_middleware, Middleware(answers.guarding)]
+    app = Starlette(routes=routes, middleware=guards, lifespan=lifespan)
+    app.add_middleware(RefusalsNoted, atlas=atlas)
     app.state.end_streams = server.resources.end
     return app
 
@@ -103,8 +116,9 @@ def listen(host: str, port: int, *, exposed: bool = False) -> socket.socket:
         raise ConfigurationError(
             f"{host!r} is not a loopback address: other machines could reach it.",
             argument="--host",
-            next_step="Use 127.0.0.1, ::1 or localhost. If other machines are meant, put TLS in front and name each "
-            "host that clients call it by: --allow-host atlas.example.com.",
+            next_step="Use 127.0.0.1, ::1 or localhost. If other machines are meant, put TLS in front, name each "
+            "host that clients call it by (--allow-host atlas.example.com, or ATLAS_PUBLIC_URL), and give everybody a "
+            "key of their own (atlas-mcp keys create NAME) or let them log in (ATLAS_OAUTH_ISSUER).",
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -160,7 +174,7 @@ async def serve_app(app: Starlette, listener: socket.socket, atlas: Atlas | None
     """Serve until SIGTERM or SIGINT; then `atlas` is drained, and open calls get GRACE_SECONDS to end."""
     config = uvicorn.Config(
         _told_of_the_end(app),
-        http="h11",  # httptools, taken where it is installed, leaves the blanks around a header's value to us
+        http=ArrivingProtocol,  # on h11: httptools leaves the blanks around a header's value to us
         ws="none",
         log_config=None,
         access_log=False,

@@ -1,11 +1,18 @@
-"""What the server says about itself: one JSON object a line, on stderr, which hosts keep as the server's log."""
+"""What the server says about itself: one JSON object a line, on stderr, which hosts keep as the server's log.
+
+Whatever a client calls itself or asks for, it can neither begin a line of its own nor steer the terminal of who reads:
+signs that control, turn the direction of writing round or cannot be written stand in the line as escapes of JSON.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
+
+_STEERING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class _Lines(logging.Formatter):
@@ -20,7 +27,7 @@ class _Lines(logging.Formatter):
             line["data"] = data
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return _STEERING.sub(lambda sign: f"\\u{ord(sign[0]):04x}", json.dumps(line, ensure_ascii=False, default=str))
 
 
 def log_to_stderr(level: int = logging.WARNING) -> None:

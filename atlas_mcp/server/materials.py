@@ -1,4 +1,5 @@
-"""Texts that a caller hands in: inline everywhere, and by path over stdio from folders that are allowed.
+"""Texts that a caller hands in: inline everywhere, and by path over stdio from folders that are allowed; and the
+folders of the client's own that agents of a team task may look into.
 
 A path is read only when, with every link followed, it is a regular file inside a folder that the settings or the
 client's own roots allow. Over HTTP a path is refused: the caller's files are not the server's.
@@ -6,14 +7,17 @@ client's own roots allow. Over HTTP a path is refused: the caller's files are no
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import anyio
+from mcp import MCPError
 from mcp.server.mcpserver import Context, ListRoots
-from mcp.types import ListRootsResult
+from mcp.types import ListRootsRequest, ListRootsResult
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field, ValidationError
 
 from atlas_mcp.errors import InvalidInput, OverLimit
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
 
     from atlas_mcp.server.caller import Transport
 
+MAX_FOLDERS = 20
+_NO_ROOTS = ListRootsResult(roots=[])
+_ROOTS_SECONDS = 10.0
+_log = logging.getLogger(__name__)
 _BYTES_PER_CHARACTER = 4
 
 
@@ -38,21 +46,40 @@ class MaterialInput(Frozen):
     path: Annotated[str | None, Field(description="Instead of text: a file, over stdio, in an allowed folder.")] = None
 
 
-async def client_roots(
-    ctx: Context[Any, Any], materials: list[MaterialInput] | None = None
-) -> ListRootsResult | ListRoots:
-    """The client's roots, asked for only when a path is given and the client can tell."""
+async def client_roots(ctx: Context[Any, Any]) -> ListRootsResult | ListRoots:
+    """The client's roots, asked for when the client can tell; none over HTTP, where its files are not the server's."""
     capabilities = ctx.client_capabilities
     if returned(ctx) is not None:
-        return ListRootsResult(roots=[])  # the texts were read in the first round
-    if any(m.path for m in materials or []) and ctx.headers is None and capabilities and capabilities.roots:
-        return ListRoots()
-    return ListRootsResult(roots=[])
+        return _NO_ROOTS  # they were asked for in the first round
+    if ctx.headers is not None or not (capabilities and capabilities.roots):
+        return _NO_ROOTS
+    return ListRoots() if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS else await _asked(ctx)
+
+
+async def _asked(ctx: Context[Any, Any]) -> ListRootsResult:
+    """Ask by a request of our own, as earlier protocols do; a client that fails or hangs there has told none."""
+    try:
+        with anyio.move_on_after(_ROOTS_SECONDS):
+            return await ctx.session.send_request(ListRootsRequest(), ListRootsResult)
+    except MCPError as error:
+        _log.warning("the client did not tell its roots: %s", error)
+    return _NO_ROOTS
 
 
 async def roots_of_path(ctx: Context[Any, Any], path: str | None = None) -> ListRootsResult | ListRoots:
-    """As `client_roots`, for a tool that takes one path."""
-    return await client_roots(ctx, [MaterialInput(name="path", path=path)] if path else None)
+    """The same for a tool that takes one path, and needs them only for that."""
+    return await client_roots(ctx) if path else _NO_ROOTS
+
+
+async def folders_of(roots: ListRootsResult, transport: Transport) -> tuple[str, ...]:
+    """The folders among the client's roots that are on this machine; at most MAX_FOLDERS."""
+    named = [_folder(str(root.uri)) for root in roots.roots] if transport == "stdio" else []
+
+    def there() -> tuple[str, ...]:
+        found = dict.fromkeys(str(one) for one in named if one and one.is_absolute() and one.is_dir())
+        return tuple(found)[:MAX_FOLDERS]
+
+    return await anyio.to_thread.run_sync(there) if named else ()
 
 
 async def read_materials(

@@ -21,6 +21,13 @@ class AgentList(Frozen):
     groups: list[GroupInfo]
 
 
+class AgentPage(AgentInfo):
+    """One agent, and where what belongs to it is found."""
+
+    groups: list[str]
+    memory: list[str] = Field(description="The addresses of its blocks.")
+
+
 class Deleted(Frozen):
     """What is gone, in words."""
 

@@ -19,7 +19,7 @@ from atlas_mcp.server.arguments import MAX_WAIT, RunId, WaitSeconds
 from atlas_mcp.server.asking import Asker, Returned, returned
 from atlas_mcp.server.caller import Transport, caller_of
 from atlas_mcp.server.errors import invalid
-from atlas_mcp.server.materials import MaterialInput, client_roots, read_materials
+from atlas_mcp.server.materials import MaterialInput, client_roots, folders_of, read_materials
 from atlas_mcp.server.progress import Narrator, narrated
 from atlas_mcp.server.results import RunList
 from atlas_mcp.server.stopping import stopped_with_call
@@ -85,7 +85,8 @@ class RunTools:
             return await asker.came_back(back) or await self._follow(ctx, caller, asker, back, wait_seconds)
         texts = await read_materials(materials or [], self._transport, self._atlas.settings.materials, roots)
         budget = Budget(usd=budget_usd, tokens=budget_tokens)
-        task = _task(goal, texts, teams, criteria, project, max_rounds, mode, budget, approve_plan)
+        folders = await folders_of(roots, self._transport)
+        task = _task(goal, texts, teams, criteria, project, max_rounds, mode, budget, approve_plan, folders)
         async with stopped_with_call(self._atlas, caller, ctx) as on_run:
             begin = partial(
                 self._atlas.run_team_task, caller, task, wait_seconds=wait_seconds, on_run=on_run, patient=asker.able
@@ -183,6 +184,7 @@ def _task(
     mode: Mode | None,
     budget: Budget,
     approve_plan: bool,
+    folders: tuple[str, ...],
 ) -> TeamTask:
     if len(goal) > MAX_GOAL:
         raise OverLimit("goal", len(goal), MAX_GOAL, next_step="Hand long texts in as materials.")
@@ -197,6 +199,7 @@ def _task(
             mode=mode,
             budget=budget,
             approve_plan=approve_plan,
+            folders=folders,
         )
     except ValidationError as error:
         raise invalid(error) from None

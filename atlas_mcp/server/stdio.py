@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     import anyio
 
     from atlas_mcp.atlas import Atlas
-    from atlas_mcp.server.app import Toolset
+    from atlas_mcp.server.app import Offer
 
 _CHUNK = 65_536
+_LONGEST = 32 * 1024 * 1024
+_TOO_LONG = b"a line of more than 32 MiB"  # no message: the host hears that it could not be read
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def claim_wire() -> Wire:
     return wire
 
 
-async def serve_stdio(atlas: Atlas, wire: Wire, toolset: Toolset = "core") -> None:
+async def serve_stdio(atlas: Atlas, wire: Wire, toolset: Offer = "core") -> None:
     """Serve one host until it closes the pipe or a signal says stop. What calls have started belongs to Atlas."""
     import anyio
     from mcp.server.stdio import stdio_server
@@ -105,13 +107,19 @@ async def _lines(descriptor: int) -> AsyncIterator[str]:
 
 
 def _split(descriptor: int) -> Iterator[bytes]:
-    """Lines of bytes without their ends; the last one may lack its end."""
+    """Lines of bytes without their ends; the last one may lack its end. Of one that is too long nothing is kept."""
     begun: list[bytes] = []
+    length = 0
     while chunk := os.read(descriptor, _CHUNK):
         *ends, rest = chunk.split(b"\n")
         for end in ends:
-            yield b"".join([*begun, end])
+            yield b"".join([*begun, end]) if length + len(end) <= _LONGEST else _TOO_LONG
             begun.clear()
-        begun.append(rest)
+            length = 0
+        length += len(rest)
+        if length > _LONGEST:
+            begun = [_TOO_LONG]
+        else:
+            begun.append(rest)
     if last := b"".join(begun):
         yield last

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-from atlas_mcp.server.app import core_tools
+from atlas_mcp.server.toolsets import core_tools
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver.tools import Tool

@@ -7,6 +7,7 @@ its work does, and one of another caller does not exist. A client without the ex
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
@@ -22,7 +23,7 @@ from pydantic import Field
 from atlas_mcp.errors import AtlasError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from datetime import datetime
 
     from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -138,17 +139,14 @@ class Tasks(Extension):
 
     async def _update(self, ctx: Request, params: _UpdateParams) -> HandlerResult:
         work, task = await self._asked(ctx, params)
-        try:
+        with _in_the_protocols_words():
             await work.answer(ctx, task.id, params.input_responses)
-        except InvalidInput as error:
-            raise MCPError(INVALID_PARAMS, str(error)) from None
-        except AtlasError as error:
-            raise MCPError(INTERNAL_ERROR, str(error)) from None
         return {}
 
     async def _cancel(self, ctx: Request, params: _TaskParams) -> HandlerResult:
         work, task = await self._asked(ctx, params)
-        await work.cancel(ctx, task.id)
+        with _in_the_protocols_words():
+            await work.cancel(ctx, task.id)
         return {}
 
     async def _asked(self, ctx: Request, params: _TaskParams) -> tuple[Work, Task]:
@@ -159,13 +157,21 @@ class Tasks(Extension):
         return await self._find(ctx, params.task_id)
 
     async def _find(self, ctx: Request, id: str) -> tuple[Work, Task]:
-        try:
+        with _in_the_protocols_words():
             for work in self._works:
                 if (task := await work.find(ctx, id)) is not None:
                     return work, task
-        except AtlasError as error:
-            raise MCPError(INTERNAL_ERROR, str(error)) from None
         raise MCPError(INVALID_PARAMS, f"there is no task {id!r}")
+
+
+@contextmanager
+def _in_the_protocols_words() -> Generator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        raise MCPError(INVALID_PARAMS, str(error)) from None
+    except AtlasError as error:
+        raise MCPError(INTERNAL_ERROR, str(error)) from None
 
 
 def _handle(result: HandlerResult) -> str | None:

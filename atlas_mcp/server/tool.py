@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import inspect
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import Result, ToolAnnotations
 from pydantic import BaseModel
 
+from atlas_mcp.errors import AtlasError
 from atlas_mcp.server.asking import NeedsInput
 from atlas_mcp.server.errors import told
 from atlas_mcp.server.schemas import input_schema, output_schema
+from atlas_mcp.server.texts import check_texts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,11 +34,19 @@ class GuardedTool(Tool):
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> Any:  # the SDK's signature
         try:
+            _checked(arguments)
             return await super().run(arguments, context, convert_result)
         except ToolError as error:
             if isinstance(error.__cause__, NeedsInput):
                 return error.__cause__.result
             raise told(self.name, list(self.parameters["properties"]), error) from error.__cause__
+
+
+def _checked(arguments: dict[str, Any]) -> None:
+    try:
+        check_texts(arguments)
+    except AtlasError as error:
+        raise ToolError(str(error)) from error
 
 
 def define(
@@ -55,6 +65,7 @@ def define(
     `read_only` one the protocol asks neither `destructive` nor `idempotent`, and they are not sent. `brief` says
     that the result's schema shows only what is always there.
     """
+    _evaluate(function)
     tool = GuardedTool.from_function(
         function,
         title=title,
@@ -70,16 +81,22 @@ def define(
     model = tool.fn_metadata.arg_model
     model.model_config["extra"] = "forbid"
     model.model_rebuild(force=True)
-    tool.parameters = input_schema(model.model_json_schema(by_alias=True))
+    tool.parameters = input_schema(tool.parameters | {"additionalProperties": False})
     if (result := _model_given(function)) is not None:
         tool.fn_metadata.output_model = result
         tool.fn_metadata.output_schema = output_schema(_schema_of(result), brief=brief)
     return tool
 
 
+def _evaluate(function: Callable[..., Awaitable[Any]]) -> None:
+    """Evaluate the function's annotations for good: the SDK would do it three times for each tool, and we once more."""
+    plain = getattr(function, "__func__", function)
+    plain.__annotations__ = get_type_hints(plain, include_extras=True)
+
+
 def _model_given(function: Callable[..., Awaitable[Any]]) -> type[BaseModel] | None:
     """The model of what the function gives; None for one that gives the protocol's own content."""
-    given: Any = inspect.signature(function, eval_str=True).return_annotation
+    given: Any = inspect.signature(function).return_annotation
     ours = isinstance(given, type) and issubclass(given, BaseModel) and not issubclass(given, Result)
     return cast("type[BaseModel]", given) if ours else None
 

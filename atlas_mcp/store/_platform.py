@@ -133,6 +133,14 @@ def end_with(parent: int) -> None:
         os._exit(1)  # it ended before
 
 
+def become(parent: int, command: Sequence[str]) -> None:
+    """Be that program from here on, which ends with `parent` as `end_with` says; on Linux and macOS only."""
+    end_with(parent)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and what is ignored stays so
+    os.execvp(command[0], list(command))  # noqa: S606 - a program that the user named
+
+
 def end_after(seconds: float) -> None:
     """End this process in so many seconds, if it still runs."""
     if sys.platform == "win32":

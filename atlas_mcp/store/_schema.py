@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from atlas_mcp.store.postgres import Postgres
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
+REVISIONS = tuple(f"{number:04}" for number in range(1, 18))
 """Every revision, oldest first; the last is what this program needs."""
 
 MIGRATIONS = str(Path(__file__).with_name("migrations"))

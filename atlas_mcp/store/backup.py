@@ -2,7 +2,8 @@
 
 Promise: the file is there whole or not at all, and what it holds was read again and checked before it got its name. All
 its databases are of one moment: no change is in one and missing in another. Writers wait for that moment only, not for
-the copying. No key is in it; it holds all else that is remembered, and is closed to other users.
+the copying. No key is in it but what the user wrote into his file of other MCP servers; it holds all else that is
+remembered, and is closed to other users.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 ABOUT = "backup.json"
-TEXTS = ("id", "roster.toml", "settings.toml")
+TEXTS = ("id", "roster.toml", "settings.toml", "mcp_servers.json")
 BUSY_SECONDS = 30
 _CHUNK = 1 << 20
 
@@ -55,6 +56,11 @@ class Backup(Frozen):
     revision: str
     parts: tuple[Part, ...]
 
+    @property
+    def has_servers(self) -> bool:
+        """Whether it has the user's file of other MCP servers, with the keys that he wrote into it."""
+        return any(part.name == "mcp_servers.json" for part in self.parts)
+
 
 def back_up(home: Home, file: Path, *, version: str, settings: str) -> Backup:
     """Write the home to that file; `settings` is its settings file as it may be shown. Blocks.
@@ -75,12 +81,14 @@ def back_up(home: Home, file: Path, *, version: str, settings: str) -> Backup:
 def _written(home: Home, work: Path, file: Path, version: str, settings: str) -> Backup:
     names = copied([path for path in home.databases if path.exists() and path.stat().st_size], work)
     texts = {"id": f"{home.local_id}\n", "settings.toml": settings}
-    if home.own_roster is not None:
-        texts["roster.toml"] = home.own_roster.read_text(encoding="utf-8")
     for name, text in texts.items():
         if text:
             (work / name).write_text(text, encoding="utf-8")
             names.append(name)
+    for path in (home.roster, home.servers):
+        if path.exists():
+            shutil.copyfile(path, work / path.name)
+            names.append(path.name)
     about = Backup(
         format=FORMAT,
         version=version,

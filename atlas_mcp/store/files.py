@@ -1,4 +1,4 @@
-"""The database files in the home: closed to other users, and called by name where they are damaged.
+"""Files of the home: closed to other users; databases that are damaged are called by name.
 
 Promise: a database is private before anything is in it, and so is what SQLite puts beside it, which takes over the mode
 of the file. Looking at a file reads its first page only, and changes nothing. It is SQLite that looks: who opens and
@@ -8,7 +8,9 @@ process; see https://sqlite.org/howtocorrupt.html, 2.2).
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import uuid
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,18 @@ def prepare(path: Path) -> None:
         raise error
     path.touch(mode=0o600)
     make_private(path)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write the file, with mode 0600, whole or not at all."""
+    # Written beside and moved: a reader sees nothing or all, and a crash leaves no half of a key.
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
 
 
 def look(path: Path) -> BrokenStore | None:

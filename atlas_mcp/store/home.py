@@ -7,18 +7,18 @@ a new home at the same moment.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import LockTimeout, UnwritableHome
-from atlas_mcp.store.files import make_private, prepare
+from atlas_mcp.store.files import make_private, prepare, write_private
 from atlas_mcp.store.locks import Locks
 
 if TYPE_CHECKING:
@@ -90,6 +90,11 @@ class Home:
         return self.path / "roster.toml"
 
     @property
+    def servers(self) -> Path:
+        """Where the user's file of other MCP servers lies, unless the settings name another."""
+        return self.path / "mcp_servers.json"
+
+    @property
     def own_roster(self) -> Path | None:
         """The roster that lies there; None if none does."""
         return self.roster if self.roster.exists() else None
@@ -106,7 +111,7 @@ class Home:
         for old in self.path.glob("checkpoints.db*"):  # earlier versions kept there where team tasks stand
             old.unlink(missing_ok=True)
 
-    @property
+    @cached_property
     def local_id(self) -> str:
         """The home's own id: who opens it over stdio is the caller `local:<id>`."""
         return self._once(self.path / "id", lambda: uuid.uuid4().hex[:12])
@@ -142,7 +147,7 @@ class Home:
             if kept := _read(path):
                 return kept
             made = make()
-            _write_whole(path, made)
+            write_private(path, f"{made}\n")
             return made
 
 
@@ -175,14 +180,3 @@ def _read(path: Path) -> str:
         return path.read_text().strip()
     except FileNotFoundError:
         return ""
-
-
-def _write_whole(path: Path, text: str) -> None:
-    # Written beside and moved: a reader sees nothing or all, and a crash leaves no half of a key.
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(f"{text}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

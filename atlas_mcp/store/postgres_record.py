@@ -20,6 +20,7 @@ import anyio.to_thread
 
 from atlas_mcp.errors import StoreUnavailable
 from atlas_mcp.store._schema import upgrade_postgres
+from atlas_mcp.store.fair import FairSlots
 from atlas_mcp.store.record import pooled, unbroken
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class PostgresRecord:
         self.database = database
         self._engine = engine
         self._reading = anyio.Semaphore(_READERS, fast_acquire=True)
-        self._writing = anyio.Semaphore(_WRITERS, fast_acquire=True)
+        self._writing = FairSlots(_WRITERS, of_one=1)  # a second would only wait in the database
 
     @property
     def connections(self) -> int:
@@ -64,7 +65,13 @@ class PostgresRecord:
     @asynccontextmanager
     async def write(self, of: str | None = None) -> AsyncGenerator[AsyncConnection]:
         """The only writer of that caller's rows, or of all."""
-        async with self._writing, self._transaction(_begin_write(of), commit=True) as connection:
+        async with self._writing.slot(of), self._transaction(_begin_write(of), commit=True) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def jot(self, of: str | None = None) -> AsyncGenerator[AsyncConnection]:
+        """As `write`."""
+        async with self.write(of) as connection:
             yield connection
 
     @asynccontextmanager

@@ -1,6 +1,7 @@
 """The record in a file: SQLite in WAL mode, which several processes of one machine share.
 
-Writers of one process queue in order and those of several wait for each other, whatever they write.
+Writers of one process queue, those of one caller in order and the callers in turns; those of several processes wait
+for each other, whatever they write.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import anyio.to_thread
 from atlas_mcp.errors import LockTimeout, StoreUnavailable
 from atlas_mcp.store import look
 from atlas_mcp.store._schema import upgrade
+from atlas_mcp.store.fair import FairSlots
 from atlas_mcp.store.files import damage_told
-from atlas_mcp.store.look import Look
+from atlas_mcp.store.look import Jots, Look
 from atlas_mcp.store.record import pooled, unbroken
 
 if TYPE_CHECKING:
@@ -39,17 +41,19 @@ class SqliteRecord:
 
     database = None
 
-    def __init__(self, lookers: Engine, readers: AsyncEngine, writer: AsyncEngine) -> None:
+    def __init__(self, lookers: Engine, jots: Jots, readers: AsyncEngine, writer: AsyncEngine) -> None:
         self._lookers = lookers
+        self._jots = jots
         self._readers = readers
         self._writer = writer
         self._reading = anyio.Semaphore(_READERS, fast_acquire=True)
-        self._writing = anyio.Semaphore(1, max_value=1, fast_acquire=True)
+        self._writing = FairSlots(1, of_one=1)
 
     @property
     def connections(self) -> int:
-        """Open ones, of all three kinds."""
-        return sum(pooled(one) for one in (self._lookers.pool, self._readers.pool, self._writer.pool))
+        """Open ones, of all four kinds."""
+        pools = self._lookers.pool, self._jots.engine.pool, self._readers.pool, self._writer.pool
+        return sum(map(pooled, pools))
 
     @asynccontextmanager
     async def look(self) -> AsyncGenerator[AsyncConnection]:
@@ -67,8 +71,23 @@ class SqliteRecord:
     @asynccontextmanager
     async def write(self, of: str | None = None) -> AsyncGenerator[AsyncConnection]:
         """The only writer at this time."""
-        async with self._writing, _transaction(self._writer, commit=True) as connection:
+        async with self._writing.slot(of), _transaction(self._writer, commit=True) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def jot(self, of: str | None = None) -> AsyncGenerator[AsyncConnection]:
+        """The only writer at this time, in this thread unless another process writes."""
+        await anyio.lowlevel.checkpoint()  # as in `look`
+        async with self._writing.slot(of):
+            with _told():
+                begun = self._jots.begun()
+            if begun is None:
+                async with _transaction(self._writer, commit=True) as connection:
+                    yield connection
+                return
+            with _told(), begun:  # whose end rolls back what was not committed
+                yield cast("AsyncConnection", Look(begun))
+                begun.commit()
 
 
 @asynccontextmanager
@@ -77,13 +96,14 @@ async def opened(home: Path) -> AsyncGenerator[SqliteRecord]:
     path = home / "atlas.db"
     with damage_told(path):
         await anyio.to_thread.run_sync(upgrade, path, home / "locks")
-    lookers, readers = look.engine(path, _PRAGMAS), _engine(path, "BEGIN", _READERS)
-    writer = _engine(path, "BEGIN IMMEDIATE", 1)
+    lookers, jots = look.engine(path, _PRAGMAS), Jots(path, _PRAGMAS)
+    readers, writer = _engine(path, "BEGIN", _READERS), _engine(path, "BEGIN IMMEDIATE", 1)
     try:
-        yield SqliteRecord(lookers, readers, writer)
+        yield SqliteRecord(lookers, jots, readers, writer)
     finally:
         with anyio.CancelScope(shield=True):
             lookers.dispose()
+            jots.engine.dispose()
             for engine in (readers, writer):
                 await engine.dispose()
 
@@ -113,8 +133,8 @@ def _told() -> Generator[None]:
 
     try:
         yield
-    except OperationalError as error:
-        said = error.orig
+    except (OperationalError, sqlite3.OperationalError) as error:
+        said = error.orig if isinstance(error, OperationalError) else error
         if not isinstance(said, sqlite3.OperationalError):
             raise
         if "locked" in str(said):

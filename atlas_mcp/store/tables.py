@@ -19,8 +19,10 @@ from sqlalchemy import (
 )
 
 from atlas_mcp.store import (
+    access_tables,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     memory_tables,  # noqa: F401  # pyright: ignore[reportUnusedImport]  # of the same schema
     quality_tables,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    reach_tables,  # noqa: F401  # pyright: ignore[reportUnusedImport]
 )
 from atlas_mcp.store.columns import Utc, metadata
 

@@ -1,10 +1,9 @@
 """One typed question to one agent: its turns, their keys, what is tried again and what is not.
 
-A turn that failed for a passing reason is tried again. An answer that does not parse, or that
-is refused, is asked for once more in the same conversation with the reason (in a new one where the answer had no end
-and would fill the conversation); then UnusableAnswer is raised. Every turn
-has a key made of the run, LangGraph's task, an ordinal and the attempt: a node that runs again after a crash asks with
-the same keys and is given the stored results.
+A turn that failed for a passing reason is tried again. An answer that does not parse, or that is refused, also by the
+guard, is asked for once more in the same conversation with the reason (in a new one where the answer had no end and
+would fill the conversation); then UnusableAnswer is raised. Every turn has a key made of the run, LangGraph's task, an
+ordinal and the attempt: a node that runs again after a crash asks with the same keys and is given the stored results.
 """
 
 from __future__ import annotations
@@ -24,7 +23,9 @@ from atlas_mcp.teamwork.answers import Check, Endless, parse
 from atlas_mcp.teamwork.attempts import attempts
 from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.files import TurnFiles
+from atlas_mcp.teamwork.guarding import look
 from atlas_mcp.teamwork.heard import OnlyAsking
+from atlas_mcp.teamwork.held import came_to, interrupted, tool_turn
 from atlas_mcp.teamwork.leads import asked_by
 from atlas_mcp.teamwork.stopping import note_refusal
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from atlas_mcp.model.result import Evidence
     from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.teamwork.job import Job
+
+    Taken = tuple[TurnResult, TurnFiles | None, ToolSession | None]
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -91,6 +94,8 @@ async def ask(job: Job, node: str, question: Question[T]) -> Answered[T]:
         used += [files] if files else []
         try:
             answer = read(turn, files, question)
+            cited = [e for f in used for e in f.cited]
+            await look(job, key, question, answer, turn, cited, again=ordinal < question.tries)
         except ValueError as error:
             problem = str(error)
             _close(job, node, key, turn, f"{turn.agent}'s answer cannot be used: {shorten(problem, 300)}")
@@ -101,7 +106,7 @@ async def ask(job: Job, node: str, question: Question[T]) -> Answered[T]:
             answer=answer,
             conversation=turn.conversation,
             model=turn.model,
-            cited=tuple(e for f in used for e in f.cited),
+            cited=tuple(cited),
             escalated=tuple(r for f in used for r in f.escalated),
             asked=tuple(a for f in used for a in f.asked),
         )
@@ -165,8 +170,21 @@ def _close(job: Job, node: str, key: str, turn: TurnResult, text: str) -> None:
 
 
 async def _turn(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:
-    async def attempt(numbered: str) -> tuple[TurnResult, TurnFiles | None]:
-        return await _attempt(job, numbered, question)
+    """The agent's turn, and further ones in its conversation as long as calls of it are held and decided."""
+    turn, files, tools = await _tried(job, key, question, None)
+    number, here = 0, key
+    while said := await came_to(tools, job.quiet):
+        job.run.tell(*interrupted(turn, here, tools))
+        number, here = number + 1, f"{key}:held:{number + 1}"
+        doing = f"{question.agent} goes on with what was decided"
+        further = replace(question, prompt=said, conversation=turn.conversation, doing=doing, part="", recalled=())
+        turn, files, tools = await _tried(job, here, further, files)
+    return turn, files
+
+
+async def _tried(job: Job, key: str, question: Question[Any], files: TurnFiles | None) -> Taken:
+    async def attempt(numbered: str) -> Taken:
+        return await _attempt(job, key, numbered, question, files)
 
     with job.at_work():
         try:
@@ -176,23 +194,23 @@ async def _turn(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult
             raise
 
 
-async def _attempt(job: Job, key: str, question: Question[Any]) -> tuple[TurnResult, TurnFiles | None]:
-    files: TurnFiles | None = None
+async def _attempt(job: Job, key: str, numbered: str, question: Question[Any], files: TurnFiles | None) -> Taken:
     session: ToolSession | None = None
     if question.tools or question.asks:
-        files = TurnFiles(job.run, job.task, question.agent, key)
-        session = job.agents.toolbox.session(job.agents.roster.agent(question.agent), files)
+        files = files or TurnFiles(job.run, job.task, question.agent, numbered, job.agents.sources)
+        agent = job.agents.roster.agent(question.agent)
+        session = job.agents.toolbox.session(agent, files, tool_turn(job.run, key, numbered))
         session = session if question.tools else OnlyAsking(session)
     turn = await job.agents.take_turn(
         question.agent,
         question.prompt,
         conversation=question.conversation,
-        key=key,
+        key=numbered,
         run_id=job.run.run_id,
         tools=session,
         on_event=job.run.emit,
-        asked_by=asked_by(question.part),
+        asked_by=asked_by(question.part) if question.part else None,
     )
     if files and job.run.resumed:
         await files.restore()
-    return turn, files
+    return turn, files, session

@@ -1,13 +1,15 @@
 """One turn of an agent, tried again while what it failed with may pass: at most ATTEMPTS times.
 
 The journal tells that the turn began and each time that it is tried again. Where the outcome of an attempt is not known
-the next one has the same key, so that the turn is looked for before it is taken again.
+the next one has the same key, so that the turn is looked for before it is taken again. A model's provider that says
+when it can be asked again is left alone until then; one that wants more than MOST_SECONDS is not asked again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from math import ceil
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -26,6 +28,7 @@ T = TypeVar("T")
 
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.25
+MOST_SECONDS = 300.0
 
 
 async def attempts(
@@ -62,14 +65,16 @@ async def attempts(
             with _again(agent, number, why):
                 return await counted(_numbered(key, failures))
         except AtlasError as error:
-            if not transient(error):
+            pause = max(BACKOFF_SECONDS * 2 ** (number - 1), _asked(error))
+            if not transient(error) or pause > MOST_SECONDS:
                 raise
             failures += isinstance(error, ModelFailed)
             why = str(error)
-            text = f"{agent} is tried again ({number + 1} of {ATTEMPTS}): {shorten(str(error), 300)}"
+            later = f" in {ceil(pause)} s" if pause >= 1 else ""
+            text = f"{agent} is tried again{later} ({number + 1} of {ATTEMPTS}): {shorten(str(error), 300)}"
             going_on = turn_id(run.caller, _numbered(key, failures))
             run.tell(Entry(agent, "turn_retried", text, going_on, {}, f"{key}:retried:{number}", f"{key}:started"))
-        await anyio.sleep(BACKOFF_SECONDS * 2 ** (number - 1))
+        await anyio.sleep(pause)
     with _again(agent, ATTEMPTS, why):
         return await counted(_numbered(key, failures))
 
@@ -79,6 +84,11 @@ def _again(agent: str, number: int, why: str) -> AbstractContextManager[object]:
     if number == 1:
         return nullcontext()
     return span(f"retry {agent}", "CHAIN", {"attempt": number, "why": why}, atlas__agent=agent)
+
+
+def _asked(error: AtlasError) -> float:
+    """The seconds that the model's provider wants to be left alone."""
+    return (isinstance(error, ModelFailed) and error.retry_after) or 0.0
 
 
 def transient(error: AtlasError) -> bool:

@@ -1,18 +1,19 @@
-"""Whether evidence is real: every quote is looked up in the material it is said to come from.
+"""Whether evidence is real: every quote is looked up in the text it is said to come from.
 
 Deterministic and cheap, no model asked. Line breaks, case and typographic quotation marks and dashes may differ; the
-quote that is kept is always the material's own wording. What cannot be found is taken out and said.
+quote that is kept is always the text's own wording. What cannot be found is taken out and said.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import anyio.to_thread
 
 from atlas_mcp.model.result import Evidence, Missing
-from atlas_mcp.model.task import Material
+from atlas_mcp.reach.sources import plain
 
 MAX_QUOTE = 5_000
 IN_A_THREAD = 1_000_000
@@ -24,28 +25,57 @@ _GAP = re.compile(r"\s*(?:\.\.\.|…|\[[^\]]*\])\s*")
 _ELLIPSIS = ("...", "…")
 
 
-def verify(
-    agent: str, evidence: Iterable[Evidence], materials: Sequence[Material]
-) -> tuple[list[Evidence], list[Missing]]:
-    """The evidence that holds, with each quote in the material's own words, and what `agent` claimed and does not."""
+class Text(Protocol):
+    """What may be cited: a material, or a text from outside."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+def verify(agent: str, evidence: Iterable[Evidence], texts: Sequence[Text]) -> tuple[list[Evidence], list[Missing]]:
+    """The evidence that holds, with each quote in the text's own words, and what `agent` claimed and does not."""
     kept: dict[tuple[str, str, str], Evidence] = {}
     refused: list[Missing] = []
     for item in evidence:
-        found, why = _look_up(item, materials)
+        found, why = look_up(item, texts)
         if found:
-            kept.setdefault((found.claim, found.source, found.quote), found)
+            source, quote = found
+            one = Evidence(claim=item.claim, source=source.name, quote=quote)
+            kept.setdefault((one.claim, one.source, one.quote), one)
         else:
-            refused.append(Missing(agent=agent, what=f"evidence for: {shorten(item.claim, 160)}", why=why))
+            refused.append(refusal(agent, item, why))
     return list(kept.values()), refused
 
 
 async def verify_all(
-    agent: str, evidence: Sequence[Evidence], materials: Sequence[Material]
+    agent: str, evidence: Sequence[Evidence], texts: Sequence[Text]
 ) -> tuple[list[Evidence], list[Missing]]:
     """`verify`; in a thread where there is much to look through, so that nobody else waits."""
-    if len(evidence) * sum(len(m.text) for m in materials) < IN_A_THREAD:
-        return verify(agent, evidence, materials)
-    return await anyio.to_thread.run_sync(verify, agent, evidence, materials)
+    if len(evidence) * sum(len(one.text) for one in texts) < IN_A_THREAD:
+        return verify(agent, evidence, texts)
+    return await anyio.to_thread.run_sync(verify, agent, evidence, texts)
+
+
+def look_up(item: Evidence, texts: Sequence[Text]) -> tuple[tuple[Text, str] | None, str]:
+    """The text that the evidence is from, with the words quoted as they stand there; else None, and why."""
+    wanted = plain(item.source)
+    named = [one for one in texts if plain(one.name) == wanted]
+    if not named:
+        return None, f"{shorten(item.source, 300)!r} is no material, and no agent of this run was given it from outside"
+    if not _trim(item.quote):
+        return None, f"no words of {named[0].name!r} were quoted"
+    for one in named:
+        if quote := find_quote(item.quote, one.text):
+            return (one, quote), ""
+    return None, f"the quote is not in {named[0].name!r}: {shorten(item.quote, 120)!r}"
+
+
+def refusal(agent: str, item: Evidence, why: str) -> Missing:
+    """What a result says of evidence that does not hold."""
+    return Missing(agent=agent, what=f"evidence for: {shorten(item.claim, 160)}", why=why)
 
 
 def find_quote(quote: str, text: str) -> str | None:
@@ -73,18 +103,6 @@ def shorten(text: str, limit: int) -> str:
     """The text on one line, cut at `limit` characters."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
-
-
-def _look_up(item: Evidence, materials: Sequence[Material]) -> tuple[Evidence | None, str]:
-    named = [m for m in materials if m.name.casefold() == item.source.strip().casefold()]
-    if not named:
-        return None, f"there is no material {shorten(item.source, 80)!r}"
-    if not _trim(item.quote):
-        return None, f"no words of {named[0].name!r} were quoted"
-    for material in named:
-        if quote := find_quote(item.quote, material.text):
-            return Evidence(claim=item.claim, source=material.name, quote=quote), ""
-    return None, f"the quote is not in {named[0].name!r}: {shorten(item.quote, 120)!r}"
 
 
 def _trim(quote: str) -> str:

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 from atlas_mcp.model.result import Evidence, Missing, Result
 from atlas_mcp.model.work import Draft, Findings
 from atlas_mcp.runs.changes import Entry
-from atlas_mcp.teamwork import scores
+from atlas_mcp.teamwork import quality, scores
 from atlas_mcp.teamwork.comparing import compare
 from atlas_mcp.teamwork.debate import outcome_of
+from atlas_mcp.teamwork.guarding import whole
 from atlas_mcp.teamwork.inspection import failed, load_checks
 from atlas_mcp.teamwork.job import RESULT, Job, kept
 from atlas_mcp.teamwork.learning import learn
 from atlas_mcp.teamwork.noting import notes
 from atlas_mcp.teamwork.planning import count
+from atlas_mcp.teamwork.proving import certify
 from atlas_mcp.teamwork.rating import NO_RATINGS, load_verdicts
 from atlas_mcp.teamwork.stopping import stopped
 from atlas_mcp.teamwork.team import reports_as_text, team_reports
@@ -61,9 +63,10 @@ async def result_of(job: Job, state: State, reports: Mapping[str, str], first: D
     evidence: dict[tuple[str, str, str], Evidence] = {}
     for text in reports.values():
         evidence.update({(e.claim, e.source, e.quote): e for e in Findings.model_validate_json(text).evidence})
-    return Result(
+    proven, lost = await certify(job, list(evidence.values()))
+    result = Result(
         output=(draft or reports_as_text(reports)).text(),
-        evidence=list(evidence.values()),
+        evidence=proven,
         ratings=[r for n, given in verdicts.items() for r in scores.ratings(given, job.task.criteria, n)],
         rounds=max(rounds, 1),
         best_round=best,
@@ -74,12 +77,13 @@ async def result_of(job: Job, state: State, reports: Mapping[str, str], first: D
             *scores.disagreements(verdicts.get(best, {}), job.task.criteria),
         ],
         unmet=unmet,
-        missing=missing,
+        missing=[*missing, *lost],
         checks=checks.get(best, []),
         compared=compare(drafts, state.get("means", {}), checks),
         notes=await notes(job, state.get("models", {}), verdicts.get(best, {})),
         stopped=stop.told() if stop else None,
     )
+    return await whole(job, result)
 
 
 async def keep_best(job: Job, state: State) -> None:
@@ -89,15 +93,15 @@ async def keep_best(job: Job, state: State) -> None:
 
 
 async def finish(job: Job, node: str, state: State) -> dict[str, Any]:
-    """Close the task: the result is kept and shown before the librarian is asked what it teaches."""
+    """Close the task: the result is kept and shown before the librarian is asked what it teaches, and is worth."""
     result = await gather(job, state)
     if result is None:
         raise LookupError("a task without any finished part cannot be closed")
     job.note(kept(RESULT, result), result)
-    learned, told = await learn(job, node, result)
-    result = result.model_copy(update={"learned": learned})
+    learned, told, marks = await learn(job, node, result)
+    result, short = quality.check(job, node, result.model_copy(update={"learned": learned}), marks)
     ended = Entry("atlas", "run_finished", in_words(result), key="run_finished")
-    job.note(kept(RESULT, result), result, told, ended)
+    job.note(kept(RESULT, result), result, told, *short, ended)
     return {"turns": job.counted(node)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from atlas_mcp.constellation.contract import OnEvent, Tools, ToolSession
     from atlas_mcp.model.agent import AgentSpec, Roster
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.question import Asking
     from atlas_mcp.model.run import Event
     from atlas_mcp.model.turn import TurnResult
+    from atlas_mcp.reach.sources import Source, SourceName
     from atlas_mcp.runs.changes import Change
 
 
@@ -37,6 +38,14 @@ class Memory(Protocol):
     async def keep(self, judged: Sequence[Judged]) -> None: ...
 
 
+class Given(Protocol):
+    """What a run's agents were given from outside."""
+
+    async def named(self, run_id: str, names: Iterable[str]) -> list[Source]: ...
+
+    async def listed(self, run_id: str) -> list[SourceName]: ...
+
+
 class Agents(Protocol):
     """One caller's agents. A turn with a key that is known gives that turn's result again, also after a crash."""
 
@@ -51,6 +60,9 @@ class Agents(Protocol):
 
     @property
     def learnings(self) -> Memory: ...
+
+    @property
+    def sources(self) -> Given: ...
 
     async def get_memory(self, agent: str) -> Sequence[Block]: ...
 

@@ -15,10 +15,11 @@ from atlas_mcp.model.work import Findings
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import debate_prompts as prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
-from atlas_mcp.teamwork.checks import shorten, verify_all
+from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.ephemeral import seat, speaker
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import count
+from atlas_mcp.teamwork.proving import prove
 from atlas_mcp.teamwork.recalling import NOTHING, focused, fuller, recalled_for
 from atlas_mcp.teamwork.state import DEBATE
 
@@ -69,7 +70,7 @@ async def argue(job: Job, node: str, state: DebaterState) -> dict[str, Any]:
     if isinstance(asked, Failed):
         lost = Missing(agent=name, what=f"its statement in round {number}", why=asked.why)
         return {"missing": [lost.model_dump()], "said": {f"{number}/{name}": "missing"}}
-    evidence, refused = await verify_all(name, (*asked.answer.evidence, *asked.cited), job.task.materials)
+    evidence, refused = await prove(job, name, (*asked.answer.evidence, *asked.cited))
     job.note(kept(_of(number, name), asked.answer.model_copy(update={"evidence": tuple(evidence)})))
     return {
         "said": {f"{number}/{name}": "done"},
@@ -137,7 +138,7 @@ async def conclude(job: Job, node: str, state: DebateState) -> dict[str, Any]:
         found = Findings(text="\n\n".join(f"{who}: {s.text}" for who, s in last.items()), evidence=evidence)
         missing = [Missing(agent=moderator, what="its summary of the debate", why=asked.why)]
     else:
-        own, missing = await verify_all(moderator, asked.answer.evidence, job.task.materials)
+        own, missing = await prove(job, moderator, asked.answer.evidence)
         found = asked.answer.model_copy(update={"evidence": tuple(own) or evidence})
     level = "not known" if outcome.agreement is None else f"{outcome.agreement:.2f}"
     text = f"the debate is over: agreement {level}, {count(len(outcome.disagreements), 'disagreement')} left"

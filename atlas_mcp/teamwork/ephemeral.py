@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atlas_mcp.model.memory import Block
     from atlas_mcp.model.plan import Debater
     from atlas_mcp.model.turn import TurnResult
-    from atlas_mcp.teamwork.contract import Agents, Memory, Remembered
+    from atlas_mcp.teamwork.contract import Agents, Given, Memory, Remembered
     from atlas_mcp.teamwork.job import Job
 
 PERSONA_CHARS = 1_500
@@ -81,6 +81,11 @@ class Company:
     def learnings(self) -> Memory:
         """What the constellation learned."""
         return self._agents.learnings
+
+    @property
+    def sources(self) -> Given:
+        """What agents were given from outside."""
+        return self._agents.sources
 
     async def get_memory(self, agent: str) -> Sequence[Block]:
         """The blocks of an agent of the constellation."""

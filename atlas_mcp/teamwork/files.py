@@ -1,7 +1,8 @@
 """The run as one agent's tools see it in one turn: its materials, its saved outputs, its evidence and its answer.
 
 What a turn cited, submitted and escalated is kept as an artifact too, so that it is still known when the process dies
-after the turn and before the checkpoint. A citation whose quote is not in the material is refused at once.
+after the turn and before the checkpoint. A citation is refused at once when its source is neither a material nor a
+text that an agent of this run was given from outside, or when its quote is not in it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.errors import OverLimit, ToolFailed
 from atlas_mcp.model.result import Evidence
-from atlas_mcp.teamwork.checks import verify
+from atlas_mcp.teamwork.checks import verify_all
 from atlas_mcp.teamwork.heard import pass_on
+from atlas_mcp.teamwork.proving import texts_for
 
 if TYPE_CHECKING:
     from atlas_mcp.model.task import Material, TeamTask
-    from atlas_mcp.teamwork.contract import Journal
+    from atlas_mcp.reach.sources import Source
+    from atlas_mcp.teamwork.contract import Given, Journal
 
 MAX_FILE = 200_000
 MAX_NAME = 100
@@ -25,9 +28,10 @@ NAMES = "file-names"
 
 
 class TurnFiles:
-    """RunFiles for one agent in one turn; `key` is the turn's."""
+    """RunFiles for one agent in one turn; `key` is the turn's, `given` what agents were given from outside."""
 
-    def __init__(self, run: Journal, task: TeamTask, agent: str, key: str) -> None:
+    def __init__(self, run: Journal, task: TeamTask, agent: str, key: str, given: Given) -> None:
+        self._given = given
         self._run = run
         self._task = task
         self._agent = agent
@@ -41,6 +45,11 @@ class TurnFiles:
     def run_id(self) -> str:
         """The run's id."""
         return self._run.run_id
+
+    @property
+    def folders(self) -> Sequence[str]:
+        """The folders that the client allowed when the run began."""
+        return self._task.folders
 
     def materials(self) -> Sequence[Material]:
         """The run's materials."""
@@ -63,11 +72,20 @@ class TurnFiles:
             raise ToolFailed(f"nothing was saved under {name!r} in this run. There is: {known}.", argument="name")
         return text
 
+    async def sources(self, name: str) -> Sequence[Source]:
+        """The texts from outside that this run was given under that name."""
+        return await self._given.named(self.run_id, [name])
+
+    async def source_names(self) -> Sequence[str]:
+        """The names of all of them."""
+        return [one.name for one in await self._given.listed(self.run_id)]
+
     async def cite(self, evidence: Evidence) -> None:
-        """Add evidence to the agent's answer; refused when its words are not in the material."""
-        kept, refused = verify(self._agent, [evidence], self._task.materials)
+        """Add evidence to the agent's answer; refused when its words are not in its source."""
+        texts = await texts_for([evidence], self._task.materials, self._given, self.run_id)
+        kept, refused = await verify_all(self._agent, [evidence], texts)
         if refused:
-            raise ToolFailed(f"{refused[0].why}.", argument="quote", next_step="Quote the material word for word.")
+            raise ToolFailed(f"{refused[0].why}.", argument="quote", next_step="Quote the source word for word.")
         self.cited.extend(kept)
         await self._keep()
 

@@ -1,19 +1,20 @@
 """The team task as a LangGraph graph: which node follows which. What the nodes do stands in the other modules.
 
-    plan -> approve (where somebody is to be asked) -> dispatch
-    dispatch -> team (one for each part that can start, all at once) -> dispatch -> ... -> write
+    plan -> approve (where somebody is to be asked)
+    plan, approve, dispatch -> team (one for each part that can start, all at once) -> dispatch -> ... -> write
     write -> rate (one for each rater, all at once) -> judge -> write | finish
     debate (in the place of teams): open -> argue (all sides at once) -> moderate -> argue | conclude
     team:   delegate -> work, or a team of its own (one for each assignment, all at once) -> merge
 
-LangGraph is imported when a graph is first built. Where the ways part is decided in coroutines: what is no coroutine
-would be sent to a thread. What a node came to is kept by `replay`, and by nobody else.
+LangGraph is imported when a graph is first built. Where the ways part the node itself says where to go: edges that
+decide would have the whole state read once more for them, which is a tenth of what a task costs. What a node came to is
+kept by `replay`, and by nobody else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from atlas_mcp.model.plan import MAX_DEBATE_ROUNDS, MAX_PARTS
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 _JUDGING = frozenset({"rate", "judge"})
 Node = Callable[[Job, str, Any], Awaitable[dict[str, Any]]]
+Way = Callable[[Any], "list[Any] | str"]
 
 
 def steps(max_rounds: int) -> int:
@@ -52,30 +54,25 @@ def steps(max_rounds: int) -> int:
     return 2 * MAX_PARTS + 3 * max_rounds + 2 * MAX_DEBATE_ROUNDS + 10
 
 
-@cache  # compiling takes as long as three turns of agents that answer at once
 def build(levels: int = 1) -> CompiledStateGraph[Any, Any, Any, Any]:
     """The graph, for teams that stand in each other so deep."""
     from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
 
     graph: Any = StateGraph(State, context_schema=Job)
-    graph.add_node("plan", _node("plan", make_plan))
-    graph.add_node("approve", _node("approve", approve))
-    graph.add_node("dispatch", _node("dispatch", dispatch))
+    ready = ("team", "debate", "write")
+    graph.add_node("plan", _node("plan", make_plan, after_plan), destinations=("approve", *ready))
+    graph.add_node("approve", _node("approve", approve, next_parts), destinations=ready)
+    graph.add_node("dispatch", _node("dispatch", dispatch, next_parts), destinations=ready)
     graph.add_node("team", _draw_team(levels))
     graph.add_node("debate", _draw_debate())
-    graph.add_node("write", _node("write", write))
+    graph.add_node("write", _node("write", write, after_write), destinations=("rate", "judge", "finish"))
     graph.add_node("rate", _node("rate", rate), input_schema=RaterState)
-    graph.add_node("judge", _node("judge", _judge))
+    graph.add_node("judge", _node("judge", _judge, after_judge), destinations=("write", "finish"))
     graph.add_node("finish", _node("finish", finish, last=True))
     graph.add_edge(START, "plan")
-    graph.add_conditional_edges("plan", after_plan, ["approve", "dispatch"])
-    graph.add_edge("approve", "dispatch")
-    graph.add_conditional_edges("dispatch", after_dispatch, ["team", "debate", "write"])
     graph.add_edge("team", "dispatch")
     graph.add_edge("debate", "dispatch")
-    graph.add_conditional_edges("write", after_write, ["rate", "judge", "finish"])
     graph.add_edge("rate", "judge")
-    graph.add_conditional_edges("judge", after_judge, ["write", "finish"])
     graph.add_edge("finish", END)
     return graph.compile(name="team_task")
 
@@ -84,11 +81,11 @@ def _draw_team(levels: int) -> Any:
     from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
 
     team: Any = StateGraph(TeamState, context_schema=Job, output_schema=TeamOutput)
-    team.add_node("delegate", _node("delegate", delegate))
+    given = ("work", *(["nested"] if levels > 1 else []), END)
+    team.add_node("delegate", _node("delegate", delegate, after_delegate), destinations=given)
     team.add_node("work", _node("work", work), input_schema=WorkerState)
     team.add_node("merge", _node("merge", merge_reports))
     team.add_edge(START, "delegate")
-    team.add_conditional_edges("delegate", after_delegate, ["work", *(["nested"] if levels > 1 else []), END])
     team.add_edge("work", "merge")
     if levels > 1:
         team.add_node("nested", _draw_team(levels - 1))
@@ -101,26 +98,27 @@ def _draw_debate() -> Any:
     from langgraph.graph import END, START, StateGraph  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
 
     debate: Any = StateGraph(DebateState, context_schema=Job, output_schema=TeamOutput)
-    debate.add_node("open", _node("open", open_debate))
+    further = ("argue", "conclude")
+    debate.add_node("open", _node("open", open_debate, next_round), destinations=further)
     debate.add_node("argue", _node("argue", argue), input_schema=DebaterState)
-    debate.add_node("moderate", _node("moderate", moderate))
+    debate.add_node("moderate", _node("moderate", moderate, next_round), destinations=further)
     debate.add_node("conclude", _node("conclude", conclude))
     debate.add_edge(START, "open")
-    debate.add_conditional_edges("open", next_round, ["argue", "conclude"])
     debate.add_edge("argue", "moderate")
-    debate.add_conditional_edges("moderate", next_round, ["argue", "conclude"])
     debate.add_edge("conclude", END)
     return debate.compile(name="debate")
 
 
-def _node(name: str, do: Node, *, last: bool = False) -> Any:
+def _node(name: str, do: Node, way: Way | None = None, *, last: bool = False) -> Any:
     """The function as LangGraph calls it: with the job, and with the key that is the same when it runs again.
 
-    What the last one came to is not kept: nothing comes after it but the end of the run.
+    `way` says where to go, by the state as it was with what the node came to put in the place of what was there. What
+    the last one came to is not kept: nothing comes after it but the end of the run.
     """
 
-    async def node(state: Any) -> dict[str, Any]:
+    async def node(state: Any) -> Any:
         from langgraph.runtime import get_runtime
+        from langgraph.types import Command
 
         job = get_runtime(Job).context
         place = _place(name, state)
@@ -133,7 +131,7 @@ def _node(name: str, do: Node, *, last: bool = False) -> Any:
                 opened.set_attribute("atlas.known", True)
                 job.catch_up(update.get("turns", {}))
             outputs(opened, update)
-        return update
+        return Command(update=update, goto=way({**state, **update})) if way else update
 
     return node
 
@@ -173,12 +171,12 @@ async def _judge(job: Job, node: str, state: State) -> dict[str, Any]:
     return update
 
 
-async def after_plan(state: State) -> str:
-    """The approval, where the plan is to be approved or its planner asked something."""
-    return "approve" if state["planning"]["to_ask"] else "dispatch"
+def after_plan(state: State) -> list[Any] | str:
+    """The approval, where the plan is to be approved or its planner asked something; else the work."""
+    return "approve" if state["planning"]["to_ask"] else next_parts(state)
 
 
-async def after_dispatch(state: State) -> list[Any] | str:
+def next_parts(state: State) -> list[Any] | str:
     """The teams whose parts can start; the writing when none is left."""
     from langgraph.types import Send
 
@@ -187,7 +185,7 @@ async def after_dispatch(state: State) -> list[Any] | str:
     return [Send("debate" if part["team"] == DEBATE else "team", {"part": part}) for part in ready] or "write"
 
 
-async def next_round(state: DebateState) -> list[Any] | str:
+def next_round(state: DebateState) -> list[Any] | str:
     """All who are seated speak, or the debate is over."""
     from langgraph.types import Send
 
@@ -198,7 +196,7 @@ async def next_round(state: DebateState) -> list[Any] | str:
     return [Send("argue", one) for one in each]
 
 
-async def after_delegate(state: TeamState) -> list[Any] | str:
+def after_delegate(state: TeamState) -> list[Any] | str:
     """The workers and teams with an assignment; the end for a part that was not delegated."""
     from langgraph.graph import END  # pyright: ignore[reportMissingTypeStubs]  # inline types, but no py.typed
     from langgraph.types import Send
@@ -213,12 +211,12 @@ async def after_delegate(state: TeamState) -> list[Any] | str:
     ] or END
 
 
-async def after_judge(state: State) -> str:
+def after_judge(state: State) -> str:
     """Another round, or the end."""
     return "write" if state["again"] else "finish"
 
 
-async def after_write(state: State) -> list[Any] | str:
+def after_write(state: State) -> list[Any] | str:
     """The raters; the judgement without any; the end when a revision changed nothing."""
     from langgraph.types import Send
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from atlas_mcp.constellation.contract import ToolSession
+    from atlas_mcp.constellation.tool_turn import ToolTurn
     from atlas_mcp.model.turn import ToolSpec
+    from atlas_mcp.reach.held import HeldCall
     from atlas_mcp.teamwork.contract import Journal
     from atlas_mcp.teamwork.job import Job
 
@@ -72,6 +74,19 @@ class OnlyAsking:
     def specs(self) -> Sequence[ToolSpec]:
         """What the agent's model is told."""
         return [spec for spec in self._session.specs if spec.name == TOOL]
+
+    @property
+    def turn(self) -> ToolTurn:
+        """The turn they are called in."""
+        return self._session.turn
+
+    def about(self, name: str) -> dict[str, Any]:
+        """See ToolSession."""
+        return self._session.about(name)
+
+    async def make(self, held: HeldCall) -> str:
+        """See ToolSession; the tool that asks is never held."""
+        return await self._session.make(held)
 
     async def call(self, name: str, arguments: dict[str, Any]) -> str:
         """The tool's answer; ToolFailed for any other tool."""

@@ -1,9 +1,9 @@
 """What can be checked of a text before any agent rates it: sources, quotations, numbers, length, orders, criteria.
 
-Deterministic and cheap, no model asked. What a text cites, quotes and counts must stand in the materials or the
-reports; where there are neither, that cannot be checked and is not. A check that failed goes to the raters and into the
-feedback of a revision, and a text with one does not pass, whatever its raters say: except by `criteria`, which goes by
-words alone and only points out.
+Deterministic and cheap, no model asked. What a text cites, quotes and counts must stand in the materials, the reports,
+or what agents of the run were given from outside and the text names; where there is nothing of that, it cannot be
+checked and is not. A check that failed goes to the raters and into the feedback of a revision, and a text with one does
+not pass, whatever its raters say: except by `criteria`, which goes by words alone and only points out.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from atlas_mcp.model.orders import about_orders, pleas
 from atlas_mcp.model.result import Check
 from atlas_mcp.model.wording import QUOTED, unquoted
 from atlas_mcp.model.work import Draft, Findings
+from atlas_mcp.reach.sources import plain
 from atlas_mcp.runs.changes import Kept
 from atlas_mcp.teamwork.checks import flat, shorten, stands
 from atlas_mcp.teamwork.numbers import numbers, said_numbers
 
 if TYPE_CHECKING:
     from atlas_mcp.model.task import TeamTask
+    from atlas_mcp.reach.sources import Source
     from atlas_mcp.teamwork.job import Job
 
 QUOTED_WORDS = 4
@@ -65,22 +67,41 @@ class Grounds:
         return frozenset(n for text in (*self.texts, self.goal) for n in said_numbers(text))
 
 
-def grounds(task: TeamTask, reports: Mapping[str, str]) -> Grounds:
-    """The materials and the reports (Findings as JSON), by the names they have."""
-    texts, names = [m.text for m in task.materials], [m.name for m in task.materials]
+def grounds(task: TeamTask, reports: Mapping[str, str], given: Sequence[Source] = ()) -> Grounds:
+    """The materials, the reports (Findings as JSON) and what was given from outside, by the names they have."""
+    known = [*task.materials, *given]
+    texts, names = [one.text for one in known], [one.name for one in known]
     for name, report in reports.items():
         found = Findings.model_validate_json(report)
         texts += [found.text, *found.gaps, *(f"{e.claim}\n{e.quote}" for e in found.evidence)]
         names += [name, *(e.source for e in found.evidence)]
-    return Grounds(tuple(texts), frozenset(map(flat, names)), task.goal)
+    return Grounds(tuple(texts), frozenset({*map(flat, names), *map(plain, names)}), task.goal)
 
 
-async def inspect(task: TeamTask, draft: Draft, reports: Mapping[str, str]) -> list[Check]:
+async def inspect(
+    task: TeamTask, draft: Draft, reports: Mapping[str, str], given: Sequence[Source] = ()
+) -> list[Check]:
     """Every check that can be made of the text: one line for each that holds, and one for each fault."""
-    base = grounds(task, reports)
+    base = grounds(task, reports, given)
     if sum(map(len, base.texts)) > LONG:
         return await anyio.to_thread.run_sync(_inspect, task, draft, base)
     return _inspect(task, draft, base)
+
+
+async def inspect_in(job: Job, draft: Draft, reports: Mapping[str, str]) -> list[Check]:
+    """The same in a run, whose texts from outside count too; they are looked for only where something is not found."""
+    found = await inspect(job.task, draft, reports)
+    if failed(found) and (given := await _named_in(draft, job)):
+        return await inspect(job.task, draft, reports, given)
+    return found
+
+
+async def _named_in(draft: Draft, job: Job) -> list[Source]:
+    """What agents of this run were given from outside and the text names."""
+    text = flat(draft.text())
+    names = [one.name for one in await job.agents.sources.listed(job.run.run_id)]
+    named = [name for name in names if flat(name) in text or flat(plain(name)) in text]
+    return await job.agents.sources.named(job.run.run_id, named) if named else []
 
 
 def kept_checks(number: int, checks: list[Check]) -> Kept:
@@ -127,7 +148,8 @@ def _sources(text: str, base: Grounds) -> str:
     outside = unquoted(text)
     cited = [part.strip() for b in _BRACKETS.findall(outside) for part in re.split(r"[;,]", b)]
     unknown = [c for c in cited if _SOURCE_LIKE.search(c) and flat(c) not in base.sources and flat(c) not in base.flat]
-    unknown += [url for url in _URL.findall(text) if flat(url.rstrip(".,;")) not in base.flat]
+    urls = {url: url.rstrip(".,;") for url in _URL.findall(text)}
+    unknown += [u for u, bare in urls.items() if flat(bare) not in base.flat and plain(bare) not in base.sources]
     return f"cited, but no source that supports anything here: {_listed(unknown)}" if unknown else ""
 
 

@@ -14,6 +14,8 @@ from atlas_mcp.model.run import Progress
 from atlas_mcp.runs.changes import Kept, Spent
 
 if TYPE_CHECKING:
+    from atlas_mcp.guard.leaving import Leaving
+    from atlas_mcp.model.guard import Held
     from atlas_mcp.model.task import TeamTask
     from atlas_mcp.model.turn import TurnResult
     from atlas_mcp.runs.changes import Change
@@ -28,9 +30,16 @@ RESULT = "result"
 """The artifact that holds the result: what the task came to, as soon as that is sure."""
 
 
+@dataclass(frozen=True)
+class KeptValue(Kept):
+    """A text together with the value that it was made of, which nobody has to read out of it again."""
+
+    value: BaseModel | None = None
+
+
 def kept(name: str, value: BaseModel) -> Kept:
     """The value as an artifact, to be written."""
-    return Kept(name, value.model_dump_json())
+    return KeptValue(name, value.model_dump_json(), value=value)
 
 
 @dataclass
@@ -40,7 +49,7 @@ class Job:
     `done` and `total` count turns: those finished, and those known of so far. `turns` says how many each node took.
     `texts` are the artifacts as they were last kept: nobody else writes them while this process has the run, so that
     what an earlier attempt has not left stays `absent` until it is kept here. `orders` are what the materials tell
-    agents to do, once somebody has looked.
+    agents to do, once somebody has looked. What the `guard` did not let pass is `held`, by the key of its turn.
     """
 
     run: Journal
@@ -53,8 +62,10 @@ class Job:
     absent: set[str] = field(default_factory=set[str])
     values: dict[str, tuple[str, BaseModel]] = field(default_factory=dict[str, tuple[str, BaseModel]])
     orders: dict[str, list[str]] | None = None
+    guard: Leaving | None = None
+    held: dict[str, Held] = field(default_factory=dict[str, "Held"])
     _at_work: int = 0
-    _still: anyio.Event = field(default_factory=anyio.Event)
+    _still: anyio.Event | None = None
 
     @contextmanager
     def at_work(self) -> Generator[None]:
@@ -64,14 +75,15 @@ class Job:
             yield
         finally:
             self._at_work -= 1
-            if not self._at_work:
+            if not self._at_work and self._still is not None:
                 self._still.set()
-                self._still = anyio.Event()
+                self._still = None
 
     async def quiet(self) -> None:
         """Return when nobody is at work in this process any more."""
         while True:
             while self._at_work:
+                self._still = self._still or anyio.Event()
                 await self._still.wait()
             await anyio.sleep(SETTLE_SECONDS)
             if not self._at_work:
@@ -83,7 +95,11 @@ class Job:
         What has a key is written once, also then. Nobody waits; what could not be stored ends the attempt.
         """
         self.run.tell(*changes)
-        self.texts |= {change.name: change.text for change in changes if isinstance(change, Kept)}
+        for change in changes:
+            if isinstance(change, Kept):
+                self.texts[change.name] = change.text
+            if isinstance(change, KeptValue) and change.value is not None:
+                self.values[change.name] = (change.text, change.value)
 
     def expect(self, turns: int) -> None:
         """So many more turns are known of."""
@@ -123,7 +139,7 @@ class Job:
         return text
 
     async def value(self, name: str, kind: type[T]) -> T:
-        """The value that `kept` made the text of; of many who ask for the same, only the first has it read."""
+        """The value that `kept` made the text of, read at most once."""
         text = await self.text(name)
         known = self.values.get(name)
         if known is None or known[0] is not text:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from atlas_mcp.model.agent import Roster
+    from atlas_mcp.model.learning import Mark
     from atlas_mcp.model.memory_item import MemoryItem
     from atlas_mcp.model.result import Result
     from atlas_mcp.model.run import Event
@@ -45,26 +46,29 @@ _LONGEST_EVENT = 300
 _NOT_SHOWN = frozenset({"run_started", "turn_started", "tool_called", "recalled"})
 
 
-async def learn(job: Job, node: str, result: Result) -> tuple[list[Learning], Entry]:
-    """Have the librarian propose what to remember, and keep what is worth it; what was kept, and what to tell of it."""
+async def learn(job: Job, node: str, result: Result) -> tuple[list[Learning], Entry, tuple[Mark, ...]]:
+    """Have the librarian propose what to remember, and keep what is worth it.
+
+    What was kept, what to tell of it, and how good the librarian found the result.
+    """
     librarian = job.agents.roster.with_role("librarian").name
     if stop := await stopped(job):
-        return [], _told(librarian, node, f"nothing was learned: {stop.reason}")
+        return [], _told(librarian, node, f"nothing was learned: {stop.reason}"), ()
     try:
         events = [e for e in await job.run.history() if e.type not in _NOT_SHOWN][-MOST_EVENTS:]
         keys = await job.agents.learnings.keys()
         asked = await _propose(job, node, librarian, prompt(job, result, events, keys))
         if isinstance(asked, Failed):
-            return [], _told(librarian, node, f"nothing was learned: {asked.why}")
-        judged = await _judged(job, librarian, asked, events) if asked else []
+            return [], _told(librarian, node, f"nothing was learned: {asked.why}"), ()
+        judged = await _judged(job, librarian, asked.learnings, events) if asked.learnings else []
         if judged:
             await job.agents.learnings.keep(judged)
     except RunLost:
         raise
     except AtlasError as error:
-        return [], _told(librarian, node, f"nothing was learned: {shorten(str(error), 300)}")
+        return [], _told(librarian, node, f"nothing was learned: {shorten(str(error), 300)}"), ()
     kept = [one.learning for one in judged if one.kept]
-    return kept, _told(librarian, node, _in_words(librarian, judged), judged)
+    return kept, _told(librarian, node, _in_words(librarian, judged), judged), asked.quality
 
 
 def prompt(job: Job, result: Result, events: Sequence[Event], keys: Sequence[str] = ()) -> str:
@@ -87,7 +91,7 @@ def shorten_lines(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit].rstrip()}…"
 
 
-async def _propose(job: Job, node: str, librarian: str, asked_of: str) -> tuple[Proposal, ...] | Failed:
+async def _propose(job: Job, node: str, librarian: str, asked_of: str) -> Proposals | Failed:
     job.expect(1)
     question = Question(
         agent=librarian,
@@ -99,7 +103,7 @@ async def _propose(job: Job, node: str, librarian: str, asked_of: str) -> tuple[
         tries=1,  # the result is there, and somebody may be waiting for it
     )
     asked = await try_ask(job, f"{node}:learn", question)
-    return asked if isinstance(asked, Failed) else asked.answer.learnings
+    return asked if isinstance(asked, Failed) else asked.answer
 
 
 async def _judged(job: Job, librarian: str, proposals: Sequence[Proposal], events: Sequence[Event]) -> list[Judged]:

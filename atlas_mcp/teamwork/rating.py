@@ -193,7 +193,8 @@ async def judge(job: Job, node: str, state: State) -> dict[str, Any]:
     short = scores.unmet(means, criteria)
     again = bool(verdicts and (short or faults)) and number < job.task.max_rounds
     text = _in_words(number, means, short, [f.name for f in faults], again)
-    job.run.tell(Entry("atlas", "rated", text, key=rated_key(number)))
+    told = {"round": number, "means": means, "again": again}
+    job.run.tell(Entry("atlas", "rated", text, data=told, key=rated_key(number)))
     lost = [] if verdicts else [NO_RATINGS.model_dump()]
     found_means = {str(number): means} if means else {}
     return {**update, "means": found_means, "again": again, "missing": [*update["missing"], *lost]}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from atlas_mcp.guard.entering import Checked
 from atlas_mcp.memory.context import assemble, relevance
 from atlas_mcp.memory.likeness import Words
 from atlas_mcp.memory.showing import TAG, as_sections
@@ -124,6 +125,11 @@ async def _found(job: Job, part: str, text: str) -> list[ContextItem]:
         found = await job.agents.remembered.about(text, project=job.task.project)
         if not found:
             return []
+        for one in found:
+            if one.findings:
+                checked = Checked("memory", one.id, one.text, one.findings)
+                data = {"memory": one.id, "findings": checked.data()}
+                job.note(Entry("atlas", "guard_finding", checked.told(), data=data, key=f"guard:memory:{one.id}"))
         kept = await _kept(job) | {part: found}  # another part may have been searched for meanwhile
         kept = {place: await _still_known(job, items) for place, items in kept.items()}  # not to be written anew
         job.note(Kept(RECALLED, _ALL.dump_json(kept).decode()))

@@ -23,10 +23,11 @@ from atlas_mcp.teamwork.planning import count
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
+    from atlas_mcp.guard.leaving import Leaving
     from atlas_mcp.teamwork.contract import Agents, Journal
 
 
-async def run_team_task(run: Journal, agents: Agents, task: TeamTask) -> RunOutcome:
+async def run_team_task(run: Journal, agents: Agents, task: TeamTask, guard: Leaving | None = None) -> RunOutcome:
     """Do the task, or go on with it where an earlier process left it.
 
     Raises what kept it from any result: ConfigurationError when no team can work, what the global supervisor failed
@@ -35,7 +36,7 @@ async def run_team_task(run: Journal, agents: Agents, task: TeamTask) -> RunOutc
     """
     task = task if task.criteria else task.model_copy(update={"criteria": DEFAULT_CRITERIA})
     with span("team_task", kind="WORKFLOW", inputs={"goal": task.goal}, run_id=run.run_id) as opened:
-        result = await _company(Job(run, agents, task))
+        result = await _company(Job(run, agents, task, guard=guard))
         outputs(opened, result)
     notes = ["A budget ended it early: see result.stopped."] if result.stopped else []
     notes += [f"{count(len(result.missing), 'thing')} missing: see result.missing."] if result.missing else []
@@ -58,10 +59,19 @@ async def _company(job: Job) -> Result:
 
 
 async def _work(job: Job) -> Result:
-    # Building the graph imports LangGraph, which takes a third of a second: in a thread, so that nobody else waits.
-    graph, steps = await anyio.to_thread.run_sync(_graph, job.agents.roster.levels)
-    await graph.ainvoke({"turns": {}}, {"recursion_limit": steps(job.task.max_rounds)}, context=job)
+    levels = job.agents.roster.levels
+    if levels not in _built:
+        # This imports LangGraph, which takes a third of a second: in a thread, so that nobody else waits.
+        _built[levels] = await anyio.to_thread.run_sync(_graph, levels)
+    graph, steps = _built[levels]
+    # Its end state is of no use to anybody: a mode that streams nothing saves making it in every step.
+    limit = {"recursion_limit": steps(job.task.max_rounds)}
+    await graph.ainvoke({"turns": {}}, limit, context=job, stream_mode="checkpoints")
     return Result.model_validate_json(await job.text(RESULT))
+
+
+_built: dict[int, tuple[Any, Any]] = {}
+"""The graph for teams that stand in each other so deep, and how many steps it may take."""
 
 
 def _graph(levels: int) -> tuple[Any, Any]:

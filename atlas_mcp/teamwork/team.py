@@ -15,11 +15,12 @@ from atlas_mcp.model.work import Delegation, Draft, DraftSection, Findings
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
-from atlas_mcp.teamwork.checks import shorten, verify_all
+from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.escalation import Errand, see_through
 from atlas_mcp.teamwork.heard import heard
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import NOBODY_DELIVERED, able_members, count
+from atlas_mcp.teamwork.proving import prove
 from atlas_mcp.teamwork.recalling import focused, fuller, recall_for, recalled_for
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ async def delegate(job: Job, node: str, state: TeamState) -> dict[str, Any]:
     part = await _part(job, place)
     workers = able_members(job, team.name)
     text = f"{named(place)} starts: {shorten(part.task, 160)}"
-    job.run.tell(Entry(team.supervisor, "part_started", text, key=_started(place)))
+    job.run.tell(Entry(team.supervisor, "part_started", text, data={"part": place["id"]}, key=_started(place)))
     job.expect((1 if "inside" in place else 2) + len(workers))  # the part that it is made of counted it as one turn
     found = await recall_for(job, part.id, part.task)
     recalled = fuller(job, team.supervisor, part.task, found)
@@ -97,7 +98,7 @@ async def work(job: Job, node: str, state: WorkerState) -> dict[str, Any]:
     if done is None:
         lost = Missing(agent=assignment.worker, what=shorten(assignment.task, 300), why=errand.why)
         return {"reports": {report: ""}, "missing": [lost.model_dump()], "turns": job.counted(node)}
-    evidence, refused = await verify_all(worker, (*done.answer.evidence, *done.cited), job.task.materials)
+    evidence, refused = await prove(job, worker, (*done.answer.evidence, *done.cited))
     refused += [Missing(agent=worker, what="escalated", why=shorten(r, 300)) for r in done.escalated]
     proven = done.answer.model_copy(update={"evidence": tuple(evidence)})
     job.note(kept(f"part/{place['id']}/{report}", proven))
@@ -136,14 +137,15 @@ async def merge(job: Job, node: str, state: TeamState) -> dict[str, Any]:
         merged = joined(list(reports.values()))
         missing = [Missing(agent=team.supervisor, what="merging its team's findings", why=asked.why)]
     else:
-        evidence, missing = await verify_all(team.supervisor, asked.answer.evidence, job.task.materials)
+        evidence, missing = await prove(job, team.supervisor, asked.answer.evidence)
         # A supervisor that forgot the evidence has not made it untrue.
         merged = asked.answer.model_copy(
             update={"evidence": tuple(evidence) or joined(list(reports.values())).evidence}
         )
     found, gaps = count(len(merged.evidence), "quotation"), count(len(merged.gaps), "open question")
     text = f"{named(place)} is done: {found}, {gaps}"
-    told = Entry(team.supervisor, "part_finished", text, key=f"{node}:part", cause_key=_started(place))
+    said = {"part": place["id"], "delivered": True}
+    told = Entry(team.supervisor, "part_finished", text, data=said, key=f"{node}:part", cause_key=_started(place))
     job.note(kept(f"part/{part.id}", merged), told)
     return {
         "done": {part.id: "done"},
@@ -247,6 +249,7 @@ def _started(place: PartState) -> str:
 
 async def _lose_part(job: Job, node: str, place: PartState, actor: str, why: str) -> dict[str, Any]:
     text = f"{named(place)} delivered nothing: {why}"
-    job.note(Entry(actor, "part_finished", text, key=f"{node}:part-lost", cause_key=_started(place)))
+    said = {"part": place["id"], "delivered": False}
+    job.note(Entry(actor, "part_finished", text, data=said, key=f"{node}:part-lost", cause_key=_started(place)))
     lost = Missing(agent=place["team"], what=f"part {place['id']}", why=why)
     return {"done": {place["id"]: "missing"}, "assigned": [], "missing": [lost.model_dump()]}

@@ -20,7 +20,7 @@ from atlas_mcp.model.work import MAX_SECTIONS, Draft, DraftSection
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.runs.outcome import RunOutcome
 from atlas_mcp.teamwork.closing import in_words, result_of
-from atlas_mcp.teamwork.inspection import inspect, kept_checks
+from atlas_mcp.teamwork.inspection import inspect_in, kept_checks
 from atlas_mcp.teamwork.job import RESULT, Job, kept
 from atlas_mcp.teamwork.rating import NO_RATINGS, judge, kept_line_up, line_up, rate
 from atlas_mcp.teamwork.state import RaterState, State, merge
@@ -28,6 +28,7 @@ from atlas_mcp.teamwork.stopping import stopped
 from atlas_mcp.watch.spans import outputs, span
 
 if TYPE_CHECKING:
+    from atlas_mcp.guard.leaving import Leaving
     from atlas_mcp.model.rating import TextTask
     from atlas_mcp.teamwork.contract import Agents, Journal
 
@@ -36,14 +37,15 @@ _HEADING = re.compile(r"^#{1,6} +\S", re.MULTILINE)
 _MERGED = ("rated", "unfit", "models", "means")
 
 
-async def run_text_rating(run: Journal, agents: Agents, task: TextTask) -> RunOutcome:
+async def run_text_rating(run: Journal, agents: Agents, task: TextTask, guard: Leaving | None = None) -> RunOutcome:
     """Rate it, or go on where an earlier process left it.
 
     ConfigurationError when nobody can rate, Unavailable when no rating counts, BudgetSpent when that is why; then what
     was checked stays in the run.
     """
     goal = task.goal[:MAX_GOAL] or GOAL
-    job = Job(run, agents, TeamTask(goal=goal, materials=task.materials, criteria=task.criteria, max_rounds=1))
+    asked = TeamTask(goal=goal, materials=task.materials, criteria=task.criteria, max_rounds=1)
+    job = Job(run, agents, asked, guard=guard)
     with span("rate_text", kind="WORKFLOW", inputs={"criteria": task.criteria}, run_id=run.run_id) as opened:
         done = await job.find(RESULT) if run.resumed else None
         result = Result.model_validate_json(done) if done else await _rated(job, task.text)
@@ -75,7 +77,7 @@ async def _rated(job: Job, text: str) -> Result:
     draft, chosen = as_draft(text), line_up(job, state, frozenset(), 1)
     if not chosen:
         raise ConfigurationError("no rater can work here.", next_step="Call get_status: it says what they need.")
-    job.note(kept("draft/1", draft), kept_checks(1, await inspect(job.task, draft, {})), kept_line_up(1, chosen))
+    job.note(kept("draft/1", draft), kept_checks(1, await inspect_in(job, draft, {})), kept_line_up(1, chosen))
     job.expect(len(chosen))
     node = f"{job.run.run_id}:text"
     for update in await _all_at_once(job, node, list(chosen)):

@@ -18,7 +18,7 @@ from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import prompts
 from atlas_mcp.teamwork.asking import Failed, Question, try_ask
 from atlas_mcp.teamwork.closing import gather
-from atlas_mcp.teamwork.inspection import inspect, kept_checks, load_checks
+from atlas_mcp.teamwork.inspection import inspect_in, kept_checks, load_checks
 from atlas_mcp.teamwork.job import kept
 from atlas_mcp.teamwork.planning import able_workers, count, why_nothing
 from atlas_mcp.teamwork.rating import kept_line_up, line_up, load_verdicts, rated_key
@@ -84,7 +84,7 @@ async def write(job: Job, node: str, state: State) -> dict[str, Any]:
         told = _told(node, page, new, before)
         if job.task.max_rounds:
             chosen = line_up(job, state, {*state.get("authors", []), *page.authors}, before + 1)
-        checks = kept_checks(before + 1, await inspect(job.task, new, page.reports))
+        checks = kept_checks(before + 1, await inspect_in(job, new, page.reports))
         begun = (kept(f"draft/{before + 1}", new), checks, kept_line_up(before + 1, chosen))
         job.note(*begun, *([shown] if shown else []), *told)
     judges = list(chosen)

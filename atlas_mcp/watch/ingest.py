@@ -248,7 +248,7 @@ def _be_modest() -> None:
     """Give way to every other process, where the system knows how."""
     nice = getattr(os, "nice", None)
     if nice:
-        nice(10)
+        nice(19)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from sqlalchemy import bindparam, func, insert, literal, select
 
 from atlas_mcp.errors import BudgetSpent
 from atlas_mcp.store.tables import ledger
-from atlas_mcp.watch.limits import Account, Nearly, Stand, Turn, again, check, out_of_time
+from atlas_mcp.watch.limits import Account, Nearly, Stand, Turn, again, check, check_cost, out_of_time
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,7 +40,11 @@ _DAY = select(_SUMS[2]).where(_MINE, ledger.c.day == bindparam("today")).scalar_
 _OF_RUN = select(*_SUMS, literal(0.0)).where(_MINE, _IN_RUN)
 _OF_DAY = select(literal(0), literal(0), literal(0.0), _DAY)
 _OF_BOTH = select(*_SUMS, _DAY).where(_MINE, _IN_RUN)
-_OF_TURN = select(*_SUMS, func.max(ledger.c.day)).where(_MINE, _IN_RUN, ledger.c.turn == bindparam("called"))
+_TOOL = "tool:"
+_OF_TOOLS = ledger.c.model.startswith(_TOOL, autoescape=True)
+_TURN = ledger.c.turn == bindparam("called")
+_OF_TURN = select(*_SUMS, func.max(ledger.c.day)).where(_MINE, _IN_RUN, _TURN, ~_OF_TOOLS)
+_PAID = select(_SUMS[2]).where(_MINE, _TURN, _OF_TOOLS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,11 @@ class Ledger:
         account = self._accounts.get(run_id or "")
         return account.time_left if account else None
 
+    def is_over_in(self, run_id: str | None, seconds: float | None) -> bool:
+        """Whether the run's time will be over in so many seconds, if any are given."""
+        left = self.time_left(run_id)
+        return left is not None and seconds is not None and seconds >= left
+
     def out_of_time(self, reserved: Reservation) -> BudgetSpent:
         """Why a turn was cancelled: its run's time was over."""
         return out_of_time(self._accounts[reserved.run_id or ""], _turn(reserved))
@@ -156,6 +165,24 @@ class Ledger:
             return
         usd = None if used.cost_usd is None or reserved.usd is None else used.cost_usd - reserved.usd
         await _enter(db, reserved, used.turns - 1, tokens - reserved.tokens, usd)
+
+    async def pay(
+        self, db: AsyncConnection, caller: Caller, *, turn: str, run_id: str | None, service: str, usd: float
+    ) -> None:
+        """Enter what a call of that service costs, which a tool of the turn is about to make.
+
+        BudgetSpent where a limit in dollars has no room for it: then nothing was entered, and it must not be made.
+        """
+        today = datetime.now(UTC).date().isoformat()
+        account = self._accounts.get(run_id or "")
+        if usd > 0 and (self.daily_usd is not None or (account is not None and account.budget.usd is not None)):
+            stand = await self._stand(db, {"mine": caller.id, "run": run_id, "today": today}, account)
+            check_cost(account, self.daily_usd, stand, Turn(_TOOL + service, 0, usd))
+        await _enter(db, Reservation(turn, caller.id, run_id, today, _TOOL + service, 0, usd), 0, 0, usd)
+
+    async def paid(self, db: AsyncConnection, caller: Caller, turn: str) -> float:
+        """What tools of the turn paid, in dollars."""
+        return float((await db.execute(_PAID, {"mine": caller.id, "called": turn})).scalar_one())
 
     async def _admit(
         self, db: AsyncConnection, place: dict[str, Any], made: Reservation, account: Account | None

@@ -111,17 +111,17 @@ class _Limit:
             return money(amount)
         return f"{amount:,.0f} {self.unit if amount != 1 else self.unit.removesuffix('s')}"
 
-    def refusal(self, turn: Turn) -> BudgetSpent:
+    def refusal(self, turn: Turn, what: str = "turn") -> BudgetSpent:
         if self.most <= 0:
-            text = f"{self.whose} of {self.shown(0)} allows no turn."
+            text = f"{self.whose} of {self.shown(0)} allows no {what}."
         elif self.name == "seconds":
             text = f"{self.whose} of {self.most:g} seconds at work is over."
         elif self.name == "turns":
             text = f"{self.whose} of {self.shown(self.most)} is spent."
         else:
             stood, more = self.shown(self.stands), self.shown(self.more)
-            text = f"{self.whose} of {self.shown(self.most)} has no room for another turn: {stood} "
-            text += f"{'is' if self.unit == '$' else 'are'} spent or reserved, and the turn would take about {more}."
+            text = f"{self.whose} of {self.shown(self.most)} has no room for another {what}: {stood} "
+            text += f"{'is' if self.unit == '$' else 'are'} spent or reserved, and the {what} would take about {more}."
         return _refused(text, self.name, turn, self.next_step)
 
 
@@ -141,6 +141,13 @@ def check(account: Account | None, daily_usd: float | None, stand: Stand, turn: 
     if account:
         account.warned |= {one.key.removeprefix("budget:") for one in near}
     return near
+
+
+def check_cost(account: Account | None, daily_usd: float | None, stand: Stand, call: Turn) -> None:
+    """Raise BudgetSpent where the call of a service, which takes no turn and no tokens, would go beyond a limit."""
+    for limit in _limits(account, daily_usd, stand, call):
+        if limit.unit == "$" and limit.reached():
+            raise limit.refusal(call, "call")
 
 
 def again(account: Account, turn: Turn) -> BudgetSpent:

@@ -25,22 +25,23 @@ _to_json: Final = json.JSONEncoder(ensure_ascii=False, default=str).encode
 def to_line(span: Ended) -> str:
     """One span as a line of JSON. Raises nothing that a span of OpenTelemetry's could cause."""
     scope = span.instrumentation_scope.name if span.instrumentation_scope else ""
-    here, said = span.get_span_context(), span.status.description
+    here, above, status = span.get_span_context(), span.parent, span.status
+    name, said = span.name, status.description
     given: Mapping[str, Any] = span.attributes or {}
-    name, events = span.name, [[e.name, e.timestamp, dict(e.attributes or {})] for e in span.events]
+    events = [[e.name, e.timestamp, dict(e.attributes or {})] for e in span.events] if span.events else None
+    links = [[f"{k.context.trace_id:032x}", f"{k.context.span_id:016x}"] for k in span.links] if span.links else None
     if scope != OUR_SCOPE:
         given = {clean(key, 200): _cleaned(key, value) for key, value in given.items()}
         name, said = clean(name), said and clean(said)
     attributes = ", ".join([f"{_key(key)}: {quoted(v) if type(v) is str else _to_json(v)}" for key, v in given.items()])
-    links = [[f"{k.context.trace_id:032x}", f"{k.context.span_id:016x}"] for k in span.links]
-    parent = f'"{span.parent.span_id:016x}"' if span.parent else "null"
+    parent = f'"{above.span_id:016x}"' if above else "null"
     # A span that ended without a word went well: MLflow's pages count an unset status as a failure.
     # Written by hand: a JSON encoder takes three times as long for what is nearly always the same.
     return (
         f'{{"trace": "{here.trace_id if here else 0:032x}", "span": "{here.span_id if here else 0:016x}"'
         f', "parent": {parent}'
         f', "name": {quoted(name)}, "kind": {span.kind.value}, "start": {_number(span.start_time)}'
-        f', "end": {_number(span.end_time)}, "status": {span.status.status_code.value or 1}'
+        f', "end": {_number(span.end_time)}, "status": {status.status_code.value or 1}'
         f', "said": {quoted(said) if said is not None else "null"}, "scope": {_key(scope)}'
         f', "attributes": {{{attributes}}}, "events": {_to_json(_clean(events)) if events else "[]"}'
         f', "links": {_to_json(links) if links else "[]"}}}'

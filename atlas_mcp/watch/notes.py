@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from atlas_mcp.model._base import Frozen
 from atlas_mcp.watch.payload import REDACTED, clean, is_secret_key
@@ -33,7 +33,8 @@ _log = logging.getLogger(__name__)
 _takers: list[Callable[[str], None]] = []
 
 
-class Step(Frozen):
+# None of these is built before the first is made: a server that lists its tools has told nothing yet.
+class Step(Frozen, defer_build=True):
     """One metric's value in one round, turn or whatever counts the steps."""
 
     name: str
@@ -41,7 +42,7 @@ class Step(Frozen):
     value: float
 
 
-class RunNote(Frozen):
+class RunNote(Frozen, defer_build=True):
     """A piece of work that has ended, as a run of MLflow; a run with a `parent` (its key) is shown below that one.
 
     Times are milliseconds since 1970. `artifacts` are texts by file name, `trace_ids` the traces it was done in. `user`
@@ -64,7 +65,7 @@ class RunNote(Frozen):
     user: str | None = None
 
 
-class FeedbackNote(Frozen):
+class FeedbackNote(Frozen, defer_build=True):
     """What somebody or something found of a trace; it waits for the trace if MLflow has not got that yet."""
 
     kind: Literal["feedback"] = "feedback"
@@ -78,7 +79,7 @@ class FeedbackNote(Frozen):
     at_ms: int
 
 
-class MetricsNote(Frozen):
+class MetricsNote(Frozen, defer_build=True):
     """Values at one moment, in the run of MLflow that holds the series: "health", "agents", "teams"."""
 
     kind: Literal["metrics"] = "metrics"
@@ -88,7 +89,7 @@ class MetricsNote(Frozen):
     at_ms: int
 
 
-class PromptNote(Frozen):
+class PromptNote(Frozen, defer_build=True):
     """A version of a prompt, for MLflow's registry; `promoted`: the one in use from now on."""
 
     kind: Literal["prompt"] = "prompt"
@@ -102,7 +103,9 @@ class PromptNote(Frozen):
 
 Note = RunNote | FeedbackNote | MetricsNote | PromptNote
 
-_READER: Final[TypeAdapter[Note]] = TypeAdapter(Annotated[Note, Field(discriminator="kind")])
+_READER: Final[TypeAdapter[Note]] = TypeAdapter(
+    Annotated[Note, Field(discriminator="kind")], config=ConfigDict(defer_build=True)
+)
 
 
 def tell(note: Note) -> bool:

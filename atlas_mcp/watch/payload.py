@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
@@ -25,11 +24,12 @@ from json.encoder import encode_basestring
 from pathlib import PurePath
 from typing import Any, Final, cast
 
+from atlas_mcp.model.secrets import REDACTED, hidden, is_secret_key
+
 MAX_TEXT: Final = 8_000
 MAX_ITEMS: Final = 200
 MAX_DEPTH: Final = 8
 MAX_TOTAL: Final = 24_000
-REDACTED: Final = "[redacted]"
 
 quoted: Final = encode_basestring
 """A text as JSON writes it."""
@@ -39,43 +39,6 @@ _MAX_KEY: Final = 200
 
 _OVERLAP: Final = 400
 """Read beyond a cut, so that a secret that straddles it is recognised before it is cut."""
-
-_SHORTEST: Final = 7
-"""No pattern matches less: `://u:p@`, and every key, is longer."""
-
-_SECRET_KEY: Final = re.compile(
-    r"password|passwd|passphrase|authorization|apikey|privatekey|accesskey|signingkey|credential|cookie"
-    r"|secret(?!ar)|bearer|tokens?$"
-)
-_MIXED: Final = r"(?=\S+[A-Z0-9=])"
-"""A capital or a digit after the first letter: tells a key from an ordinary word."""
-
-_PAIR: Final = re.compile(
-    r"((?:api[_\-]?key|password|passwd|secret|token|authorization)[\\\"']*\s*[=:]\s*[\\\"']*)"
-    r"(?!\[redacted|bearer|basic)[^\s\\\"',;&}\]]{6,}",
-    re.IGNORECASE,
-)
-_KEY: Final = re.compile(r"(?<![A-Za-z0-9])[spr]k[-_][A-Za-z0-9_\-]{12,}")
-_VENDOR: Final = re.compile(r"\b(?:gh[pousr]_|github_pat_|hf_|glpat-|xox[abprs]-|AKIA|AIza|ya29\.)[A-Za-z0-9_\-]{12,}")
-_HEADER: Final = re.compile(rf"\b(?i:bearer|basic)\s+(?:{_MIXED}[A-Za-z0-9._~+/=\-]{{8,}}|[A-Za-z0-9._~+/=\-]{{16,}})")
-_JWT: Final = re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*")
-_PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
-_URL: Final = re.compile(r"(://[^/\s:@]{1,200}:)[^/\s@]{1,400}(?=@)")
-
-_ANYWHERE: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
-    (("bearer", "basic"), _HEADER, REDACTED),
-    (("key", "passw", "secret", "token", "authorization"), _PAIR, rf"\1{REDACTED}"),
-    (("akia", "aiza", "ya29"), _VENDOR, REDACTED),
-    (("eyj",), _JWT, REDACTED),
-    (("://",), _URL, rf"\1{REDACTED}"),
-)
-_JOINED: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
-    (("k-", "k_"), _KEY, REDACTED),
-    (("hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "_pat_", "lpat-", "xox"), _VENDOR, REDACTED),
-    (("private key-",), _PEM, REDACTED),
-)
-"""What to look for once one of the plain words is there: looking for the words costs a hundredth of matching, and the
-second table's are looked for only where a dash or an underscore is."""
 
 
 def render(value: object) -> str:
@@ -90,32 +53,12 @@ def clean(text: str, limit: int = MAX_TEXT) -> str:
     """`text` without what looks like a secret, at most `limit` characters and a note of how many were left out."""
     left_out = len(text) - limit
     seen = text[: limit + _OVERLAP] if left_out > 0 else text
-    seen = _hidden(seen)
+    seen = hidden(seen)
     if not seen.isascii():
         seen = seen.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be stored
     if "\0" in seen:
         seen = seen.replace("\0", "\ufffd")  # PostgreSQL refuses it
     return f"{seen[:limit]}…[+{left_out:,} characters]" if left_out > 0 else seen
-
-
-def _hidden(text: str) -> str:
-    if len(text) < _SHORTEST:
-        return text
-    lower = text.lower()
-    tables = (_ANYWHERE, _JOINED) if "-" in lower or "_" in lower else (_ANYWHERE,)
-    for table in tables:
-        for words, pattern, instead in table:
-            for word in words:  # a plain loop: `any` would be most of what a span costs
-                if word in lower:
-                    text = pattern.sub(instead, text)
-                    break
-    return text
-
-
-@lru_cache(maxsize=2_048)
-def is_secret_key(name: str) -> bool:
-    """Whether a value of this name is hidden, whatever it is."""
-    return bool(_SECRET_KEY.search("".join(filter(str.isalpha, name[:200])).lower()))
 
 
 def describe_error(error: BaseException, limit: int = 500) -> str:
@@ -144,8 +87,11 @@ class _Walk:
 
     def write(self, value: object, depth: int = 0) -> str:
         """The value as JSON within the limits."""
-        if isinstance(value, str):
-            return self._text(value)
+        kind = type(value)  # by far the most are of just these three
+        if kind is str:
+            return self._text(cast("str", value))
+        if kind is dict or kind is list:
+            return self._parts(value, cast("Iterable[Any]", value), depth)
         if value is None:
             return "null"
         if isinstance(value, bool):
@@ -155,32 +101,31 @@ class _Walk:
             return int.__repr__(value) if small else quoted(f"<integer of {value.bit_length()} bits>")
         if isinstance(value, float):
             return float.__repr__(value) if math.isfinite(value) else quoted(float.__repr__(value))  # JSON knows no NaN
+        if isinstance(value, str):
+            return self._text(value)
         if isinstance(value, bytes | bytearray | memoryview):
             return quoted(f"<{len(cast('bytes', value)):,} bytes>")
-        return self._compound(value, depth)
-
-    def _compound(self, value: object, depth: int) -> str:
-        kind = type(value)
         if isinstance(value, BaseException):
             return self._text(describe_error(value, MAX_TEXT))
-        members = value if kind is dict or kind is list else _members(value)
-        if members is None:
-            return self._text(_text_of(value, MAX_TEXT))
+        members = _members(value)
+        return self._text(_text_of(value, MAX_TEXT)) if members is None else self._parts(value, members, depth)
+
+    def _parts(self, value: object, members: Mapping[Any, Any] | Iterable[Any], depth: int) -> str:
         if depth >= MAX_DEPTH:
-            return quoted(f"<{kind.__name__}, deeper than {MAX_DEPTH} levels>")
+            return quoted(f"<{type(value).__name__}, deeper than {MAX_DEPTH} levels>")
         if id(value) in self._inside:
-            return quoted(f"<{kind.__name__}, contains itself>")
+            return quoted(f"<{type(value).__name__}, contains itself>")
         self._inside.add(id(value))
         try:
-            if isinstance(members, Mapping):
+            if type(members) is dict or isinstance(members, Mapping):
                 return self._mapping(cast("Mapping[Any, Any]", members), depth)
-            return self._sequence(cast("Iterable[Any]", members), depth)
+            return self._sequence(members, depth)
         finally:
             self._inside.discard(id(value))
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> str:
         found: list[str] = []
-        for key, item in islice(value.items(), MAX_ITEMS):
+        for key, item in value.items() if len(value) <= MAX_ITEMS else islice(value.items(), MAX_ITEMS):
             if self._left <= 0:
                 break
             name, written, secret = _key(key if isinstance(key, str) else _text_of(key, _MAX_KEY))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,10 @@ _PLAIN: Final = (str, bool, int, float)
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _UNSET: Final = Status()
 _CANCELLED: Final = Status(StatusCode.ERROR, "cancelled")
+
+_numbers: Final = random.Random()  # noqa: S311 - of our own: a seed of the program's would repeat ids
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_numbers.seed)
 
 
 class Event(NamedTuple):
@@ -128,10 +133,11 @@ class Recorded(Span):
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Keep what fits an attribute; what does not is left out."""
-        if self.end_time is None and (len(self.attributes) < _MAX_ATTRIBUTES or key in self.attributes):
-            kept = _fitting(value)
-            if kept is not None:
-                self.attributes[key] = kept
+        kept = self.attributes
+        if self.end_time is None and (len(kept) < _MAX_ATTRIBUTES or key in kept):
+            fitting = value if type(value) is str and len(value) <= _MAX_CHARACTERS else _fitting(value)
+            if fitting is not None:
+                kept[key] = fitting
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """As `set_attribute`, for several."""
@@ -181,10 +187,10 @@ class Recorded(Span):
         }
         self.add_event("exception", {**told, **(attributes or {})}, timestamp)
 
-    def child(self, name: str, kind: SpanKind, scope: Scope) -> Recorded:
+    def child(self, name: str, scope: Scope, kind: SpanKind = SpanKind.INTERNAL) -> Recorded:
         """A span below this one, by the same clock."""
         above = self.context
-        own = SpanContext(above.trace_id, _number(8), False, _SAMPLED)
+        own = SpanContext(above.trace_id, _span_id(), False, _SAMPLED)
         return Recorded(name, own, above, kind, scope, self._ended, self._offset)
 
 
@@ -209,7 +215,7 @@ class Tracer(trace.Tracer):
         """Begin a span below the current one, or that of `context`."""
         above = trace.get_current_span(context)
         if type(above) is Recorded:
-            began = above.child(name, kind, self._scope)
+            began = above.child(name, self._scope, kind)
         else:
             began = self._recorder.begin(name, above.get_span_context(), kind, self._scope)
             if isinstance(began, NonRecordingSpan):
@@ -269,15 +275,19 @@ class Recorder(trace.TracerProvider):
         if above.is_valid and not above.is_remote and not above.trace_flags.sampled:
             return NonRecordingSpan(above)
         if name.startswith(NOISE):
-            return NonRecordingSpan(SpanContext(_number(16), _number(8), False, TraceFlags(TraceFlags.DEFAULT)))
-        inside = above.trace_id if above.is_valid else _number(16)
-        own = SpanContext(inside, _number(8), False, _SAMPLED)
+            return NonRecordingSpan(SpanContext(_trace_id(), _span_id(), False, TraceFlags(TraceFlags.DEFAULT)))
+        inside = above.trace_id if above.is_valid else _trace_id()
+        own = SpanContext(inside, _span_id(), False, _SAMPLED)
         offset = time.time_ns() - time.perf_counter_ns()
         return Recorded(name, own, above if above.is_valid else None, kind, scope, self._ended, offset)
 
 
-def _number(octets: int) -> int:
-    return int.from_bytes(os.urandom(octets), "big") or 1  # the system's: a seed of the program's would repeat ids
+def _trace_id() -> int:
+    return int.from_bytes(os.urandom(16), "big") or 1  # the system's: callers name traces by it
+
+
+def _span_id() -> int:
+    return _numbers.getrandbits(64) or 1
 
 
 def _fitting(value: Any) -> Any:

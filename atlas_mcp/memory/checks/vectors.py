@@ -98,6 +98,7 @@ _Ids = set[tuple[str, int]]
 async def _compared(memory_of: HybridMemory, asked: ChromaVectors, sample: int) -> tuple[_Ids, _Ids, int, int]:
     import numpy as np
 
+    from atlas_mcp.memory.chroma.collection import HANG_SECONDS
     from atlas_mcp.memory.vector_rows import block_of, fingerprints, numbers, waiting
 
     lacking: _Ids = set()
@@ -116,7 +117,7 @@ async def _compared(memory_of: HybridMemory, asked: ChromaVectors, sample: int) 
         lacking |= {(name, one) for one in known - have - late}
         extra |= {(name, one) for one in have - known - late}
         if len(block.ids):
-            answers = await asked.nearest(name, block.matrix, _NEAREST)
+            answers = await asked.nearest(name, block.matrix, _NEAREST, seconds=HANG_SECONDS)
             looked_at += len(block.ids)
             lost += sum(not _finds(int(one), near) for one, near in zip(block.ids, answers, strict=True))
     return lacking, extra, lost, looked_at

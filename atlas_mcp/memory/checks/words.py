@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 # Words that no rule of any tokenizer cuts otherwise.
 _PLAIN = re.compile(r"(?:^|(?<=\s))[a-z]{3,40}(?=[\s.,;:!?]|$)")
-_INDEXES = {"sqlite": ("passage_words_docsize", "passage_parts_docsize"), "postgresql": ("passage_words",)}
+_INDEXES = {
+    "sqlite": ("passage_words_docsize", "passage_parts_docsize"),
+    "postgresql": ("passage_words", "passage_parts"),
+}
 _FOUND = {
     "sqlite": "SELECT (SELECT count(*) FROM passage_words WHERE passage_words MATCH :quoted AND rowid = :id)"
     " + (SELECT count(*) FROM passage_parts WHERE passage_parts MATCH :quoted AND rowid = :id)",
-    "postgresql": "SELECT 2 * count(*) FROM passage_words WHERE id = :id AND strpos(folded, :word) > 0 AND words @@"
-    " CAST(quote_literal(coalesce((ts_lexize('passage_forms', :word))[1], :word)) AS tsquery)",
+    "postgresql": "SELECT (SELECT count(*) FROM passage_words WHERE id = :id AND words @@"
+    " CAST(quote_literal(coalesce((ts_lexize('passage_forms', :word))[1], :word)) AS tsquery))"
+    " + (SELECT count(*) FROM passage_parts WHERE id = :id AND strpos(folded, :word) > 0)",
 }
 
 
@@ -77,9 +81,10 @@ async def _mend(memory_of: HybridMemory, wrong: set[int]) -> None:
             for index in ("passage_words", "passage_parts"):
                 await db.execute(text(f"INSERT INTO {index}({index}) VALUES ('rebuild')"))  # noqa: S608 - our own names
             return
-        await db.execute(text("DELETE FROM passage_words WHERE id NOT IN (SELECT id FROM passage)"))
+        for index in ("passage_words", "passage_parts"):
+            await db.execute(text(f"DELETE FROM {index} WHERE id NOT IN (SELECT id FROM passage)"))  # noqa: S608 - our own names
+            await db.execute(text(f"DELETE FROM {index} WHERE id = ANY(:ids)"), {"ids": list(wrong)})  # noqa: S608
         for number in wrong:
-            await db.execute(text("DELETE FROM passage_words WHERE id = :id"), {"id": number})
             row = (await db.execute(select(passage).where(passage.c.id == number))).one_or_none()
             if row is not None:
                 await postgres_index.write(db, {number: (row.title, row.text)})

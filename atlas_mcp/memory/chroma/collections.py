@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 _PREFIX = "mem-"
 _PORTS = {"http": 8000, "https": 443}
-_SPACE: Any = {"hnsw": {"space": "cosine"}}
+_SPACE: Any = {"hnsw": {"space": "cosine", "ef_search": 200}}
+"""How many neighbours a search looks at. With those alone that are asked for, some sixty, it finds 0.49 of the nearest
+fifty among 100,000 vectors of `hash`, with 200 it finds 0.64. A collection keeps what it was made with."""
 _PAGE = 20_000  # Chroma fails where one answer has more than 32,766
 _SETTINGS = Settings(anonymized_telemetry=False)
 

@@ -62,7 +62,7 @@ class OfflineModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return _result(await self._answer(messages, kwargs))
+        return result_of(await self._answer(messages, kwargs))
 
     async def _astream(
         self,
@@ -71,7 +71,7 @@ class OfflineModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in _chunks(await self._answer(messages, kwargs)):
+        for chunk in chunks_of(await self._answer(messages, kwargs)):
             yield chunk
 
     def _generate(
@@ -83,7 +83,7 @@ class OfflineModel(BaseChatModel):
     ) -> ChatResult:
         if self._waits(messages):
             time.sleep(self.delay)
-        return _result(_think(messages, tools_of(kwargs.get("tools") or [])))
+        return result_of(_think(messages, tools_of(kwargs.get("tools") or [])))
 
     def _stream(
         self,
@@ -94,7 +94,7 @@ class OfflineModel(BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         if self._waits(messages):
             time.sleep(self.delay)
-        yield from _chunks(_think(messages, tools_of(kwargs.get("tools") or [])))
+        yield from chunks_of(_think(messages, tools_of(kwargs.get("tools") or [])))
 
     async def _answer(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> AIMessage:
         if self._waits(messages):
@@ -109,7 +109,7 @@ class OfflineModel(BaseChatModel):
 
 def _think(messages: list[BaseMessage], tools: Tools) -> AIMessage:
     said = _say(messages, tools)
-    usage = _usage(messages, tools, said if isinstance(said, str) else json.dumps(said[1]))
+    usage = usage_of(messages, tools, said if isinstance(said, str) else json.dumps(said[1]))
     metadata = {"model_name": OFFLINE, "model_provider": "atlas"}
     if isinstance(said, str):
         return AIMessage(content=said, usage_metadata=usage, response_metadata=metadata)
@@ -126,18 +126,18 @@ def _say(messages: list[BaseMessage], tools: Tools) -> Call | str:
     return typed.respond(prompt, tools) if prompt else chat.respond(messages, tools)
 
 
-def _usage(messages: list[BaseMessage], tools: Tools, answer: str) -> UsageMetadata:
+def usage_of(messages: list[BaseMessage], tools: Tools, answer: str) -> UsageMetadata:
     """Estimated tokens, so that the ledger has something to count."""
     given = sum(estimate_tokens(m.text) for m in messages) + estimate_tokens(json.dumps(tools))
     made = estimate_tokens(answer)
     return UsageMetadata(input_tokens=given, output_tokens=made, total_tokens=given + made)
 
 
-def _result(message: AIMessage) -> ChatResult:
+def result_of(message: AIMessage) -> ChatResult:
     return ChatResult(generations=[ChatGeneration(message=message)])
 
 
-def _chunks(message: AIMessage) -> Iterator[ChatGenerationChunk]:
+def chunks_of(message: AIMessage) -> Iterator[ChatGenerationChunk]:
     """The message in pieces of a few words; a tool call in one piece; figures come with the last."""
     pieces = [AIMessageChunk(content=piece) for piece in _CHUNK.findall(message.text)]
     pieces += [

@@ -143,7 +143,7 @@ def tool_results(messages: Iterable[BaseMessage]) -> list[ToolResult]:
             calls |= {call["id"] or "": (call["name"], call["args"]) for call in message.tool_calls}
         elif isinstance(message, ToolMessage):
             name, arguments = calls.get(message.tool_call_id, (message.name or "", {}))
-            found.append(ToolResult(name, arguments, message.text, message.status == "error"))
+            found.append(ToolResult(name, arguments, _given(message.text), message.status == "error"))
     return found
 
 
@@ -172,6 +172,12 @@ def read_json(text: str, model: type[T]) -> T | None:
 
 def _findings(body: str) -> Findings:
     return read_json(body, Findings) or Findings(text=body or "nothing")
+
+
+def _given(text: str) -> str:
+    """What a tool gave, without what delimits it."""
+    given = sections(text, "result")
+    return given[0].body if given else text
 
 
 def _read(result: ToolResult) -> list[tuple[str, int, str]]:

@@ -12,7 +12,6 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import (
     AudioContent,
     CallToolResult,
-    Completion,
     ContentBlock,
     EmbeddedResource,
     EmptyResult,
@@ -53,7 +52,6 @@ def offer_contents(server: MCPServer[Any]) -> None:
     for prompt in (test_simple_prompt, test_prompt_with_arguments, test_prompt_with_image):
         server.prompt()(prompt)
     server.prompt()(test_prompt_with_embedded_resource)
-    server.completion()(complete)
     low = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
     low.add_request_handler("logging/setLevel", SetLevelRequestParams, set_level)
 
@@ -61,11 +59,6 @@ def offer_contents(server: MCPServer[Any]) -> None:
 async def set_level(_: Any, __: SetLevelRequestParams) -> EmptyResult:
     """Take the level: what the suite's tools log is above all of them."""
     return EmptyResult()
-
-
-async def complete(*_: Any) -> Completion:
-    """Complete nothing."""
-    return Completion(values=[], total=0, has_more=False)
 
 
 def _content(*blocks: ContentBlock) -> CallToolResult:

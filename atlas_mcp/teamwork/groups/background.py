@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import AtlasError
 from atlas_mcp.model.group import Said, Sleeptime
 from atlas_mcp.runs.outcome import RunOutcome
 from atlas_mcp.teamwork.groups import prompts
-from atlas_mcp.teamwork.groups.speaking import think
+from atlas_mcp.teamwork.groups.speaking import Words, think
 
 if TYPE_CHECKING:
     from atlas_mcp.teamwork.groups.job import GroupJob
@@ -36,9 +37,7 @@ async def tend(job: GroupJob, upto: int) -> RunOutcome:
     for agent in job.members:
         key = f"{job.meeting.conversation}:{upto}:{agent}"
 
-        def words(heard: Sequence[Said]) -> str:
-            return prompts.tend(job.group, heard)
-
+        words = Words(prompts.TEND, partial(prompts.tend, job.group))
         if answer := await think(job, agent, words, key=key, upto=upto, total=len(job.members), everything=True):
             done.append(f"{agent}: {answer}")
     if not done:

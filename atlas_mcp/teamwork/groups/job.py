@@ -11,6 +11,7 @@ from atlas_mcp.runs.changes import Spent
 
 if TYPE_CHECKING:
     from atlas_mcp.errors import AtlasError
+    from atlas_mcp.guard.leaving import Leaving
     from atlas_mcp.memory.condensing import Summaries
     from atlas_mcp.model.group import GroupSpec
     from atlas_mcp.model.turn import TurnResult
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @dataclass
 class GroupJob:
     """The run, its agents, the group, its conversation and the caller's message; the summaries of such conversations,
-    and whether a model makes them.
+    and whether a model makes them; the `guard` on what is said.
 
     `done` counts turns; `failures` are what agents failed with that went on without them.
     """
@@ -33,6 +34,7 @@ class GroupJob:
     message: str
     summaries: Summaries
     by_model: bool = False
+    guard: Leaving | None = None
     done: int = 0
     failures: list[AtlasError] = field(default_factory=list["AtlasError"])
 

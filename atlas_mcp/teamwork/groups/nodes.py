@@ -15,7 +15,7 @@ from atlas_mcp.model.group import Dynamic, RoundRobin, Said, Stop
 from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork import guards
 from atlas_mcp.teamwork.groups import prompts
-from atlas_mcp.teamwork.groups.speaking import speak, think
+from atlas_mcp.teamwork.groups.speaking import Words, speak, think
 
 if TYPE_CHECKING:
     from atlas_mcp.teamwork.groups.job import GroupJob
@@ -44,7 +44,8 @@ async def take_floor(job: GroupJob, state: State) -> dict[str, Any]:
         text = f"{agent} was not given the floor: nothing was said that it could answer."
         await job.run.write(Entry("atlas", "turn_skipped", text, key=f"{key}:skipped"))
         return update | ({"stop": NOTHING_LEFT.model_dump()} if silent >= len(job.members) else {})
-    said = await speak(job, agent, partial(prompts.turn, job.group, agent), key=key, upto=upto, total=most_turns(job))
+    words = Words(prompts.TURN, partial(prompts.turn, job.group, agent))
+    said = await speak(job, agent, words, key=key, upto=upto, total=most_turns(job))
     newest = job.meeting.messages[-1].number
     if said is None:
         return {**update, "last": newest, **({"turns": most_turns(job)} if job.spent else {})}
@@ -66,7 +67,8 @@ async def choose(job: GroupJob, state: State) -> dict[str, Any]:
     def words(heard: Sequence[Said]) -> str:
         return prompts.choose(job.group, job.agents.roster, last, heard, token)
 
-    answer = await think(job, manager.agent, words, key=key, upto=state["last"], total=most_turns(job))
+    asking = Words(prompts.CHOOSE, words)
+    answer = await think(job, manager.agent, asking, key=key, upto=state["last"], total=most_turns(job))
     if job.spent:
         return {"turns": most_turns(job)}
     if answer is not None and token in answer:
@@ -88,7 +90,8 @@ async def broadcast(job: GroupJob, state: State) -> dict[str, Any]:
         return prompts.broadcast(job.group, job.agents.roster, heard)
 
     total = len(job.members) + 2
-    said = await speak(job, agent, words, key=job.key(0, agent), upto=state["last"], to=job.members, total=total)
+    asking = Words(prompts.BROADCAST, words)
+    said = await speak(job, agent, asking, key=job.key(0, agent), upto=state["last"], to=job.members, total=total)
     if said is None:
         raise job.failures[-1]
     return {"last": said.number, "turns": 1}
@@ -97,7 +100,7 @@ async def broadcast(job: GroupJob, state: State) -> dict[str, Any]:
 async def answer_supervisor(job: GroupJob, asked: Asked) -> dict[str, Any]:
     """One agent answers what its supervisor asked."""
     agent, total = asked["agent"], len(job.members) + 2
-    words = partial(prompts.reply, job.group, agent)
+    words = Words(prompts.REPLY, partial(prompts.reply, job.group, agent))
     to = [str(job.group.managed_by)]
     await speak(job, agent, words, key=job.key(1, agent), upto=asked["last"], to=to, total=total)
     return {"last": job.meeting.messages[-1].number}
@@ -106,7 +109,8 @@ async def answer_supervisor(job: GroupJob, asked: Asked) -> dict[str, Any]:
 async def answer_caller(job: GroupJob, state: State) -> dict[str, Any]:
     """The one who answers for the group does: a supervisor from what it was told, the agent in front by itself."""
     agent, front = str(job.group.managed_by), job.group.manager.type == "sleeptime"
-    words = partial(prompts.front if front else prompts.conclude, job.group)
+    alone, concluding = Words(None, partial(prompts.front, job.group)), partial(prompts.conclude, job.group)
+    words = alone if front else Words(prompts.CONCLUDE, concluding)
     key = job.key(state["turns"] + 1, agent)
     said = await speak(job, agent, words, key=key, upto=state["last"], to=[CALLER], total=1)
     if said is None and job.spent:

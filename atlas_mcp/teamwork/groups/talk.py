@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from atlas_mcp.constellation.constellation import Constellation
+    from atlas_mcp.guard.leaving import Leaving
     from atlas_mcp.runs.context import RunContext
     from atlas_mcp.store.locks import Locks
     from atlas_mcp.store.record import Record
@@ -71,6 +72,7 @@ class House:
     locks: Locks
     submit: Submit
     summaries_by_model: bool = False
+    guard: Leaving | None = None
 
 
 async def run_group(run: RunContext, order: GroupOrder, house: House) -> RunOutcome:
@@ -127,7 +129,14 @@ async def _talked(run: RunContext, order: GroupOrder, house: House) -> GroupOutc
 def _job(run: RunContext, order: GroupOrder, house: House, meeting: Meeting) -> GroupJob:
     summaries = Summaries(run.caller, house.record)
     return GroupJob(
-        run, house.agents, order.group, meeting, order.message, summaries, by_model=house.summaries_by_model
+        run,
+        house.agents,
+        order.group,
+        meeting,
+        order.message,
+        summaries,
+        by_model=house.summaries_by_model,
+        guard=house.guard,
     )
 
 

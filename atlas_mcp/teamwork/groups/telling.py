@@ -19,6 +19,7 @@ from atlas_mcp.runs.changes import Entry
 from atlas_mcp.teamwork.attempts import attempts
 from atlas_mcp.teamwork.checks import shorten
 from atlas_mcp.teamwork.groups import prompts
+from atlas_mcp.teamwork.leads import asked_by
 from atlas_mcp.watch.spans import hits, outputs, span
 
 if TYPE_CHECKING:
@@ -107,5 +108,11 @@ async def _by_librarian(job: GroupJob, text: str, room: int) -> str:
 
 async def _turn(job: GroupJob, librarian: str, prompt: str, key: str) -> TurnResult:
     return await job.agents.take_turn(
-        librarian, prompt, conversation="new", key=key, run_id=job.run.run_id, on_event=job.run.emit
+        librarian,
+        prompt,
+        conversation="new",
+        key=key,
+        run_id=job.run.run_id,
+        on_event=job.run.emit,
+        asked_by=asked_by(prompts.CONDENSE),
     )

@@ -2,8 +2,9 @@
 
 Promise: nothing waits for it. What is to be judged is chosen by the trace's id, gathered for half a minute, and given
 to a process with MLflow, one at a time in a home, which is gone when this one is. A day's calls are counted in the home
-(`judge.json`), over all its processes; when they are used up nothing more is judged on that day. What waits when the
-server ends is not judged: it is a sample.
+(`judge.json`), over all its processes; when they are used up nothing more is judged on that day. What they cost is
+charged to the caller whose answer is judged; an answer for which that caller's day has no room is not. What waits when
+the server ends is not judged: it is a sample.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import anyio
 from pydantic import ValidationError
 
+from atlas_mcp.errors import BudgetSpent, UnpricedModel
 from atlas_mcp.model._base import Tolerant
 from atlas_mcp.model.status import Room
+from atlas_mcp.model.tokens import estimate_tokens
+from atlas_mcp.model.usage import Usage
 from atlas_mcp.watch import notes
 from atlas_mcp.watch.notes import FeedbackNote, MetricsNote
 from atlas_mcp.watch.payload import clean
@@ -28,12 +32,13 @@ from atlas_mcp.watch.quality.judging import JUDGES, Order, Piece, Verdict
 from atlas_mcp.watch.sidecar import child_environment, open_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
-    from anyio.abc import ByteReceiveStream
-
+    from atlas_mcp.model.caller import Caller
     from atlas_mcp.store.locks import Locks
+    from atlas_mcp.watch.charging import Charging
+    from atlas_mcp.watch.ledger import Reservation
 
     Cost = Callable[[int, int], float | None]
 
@@ -49,6 +54,8 @@ _START_SECONDS, _CALL_SECONDS = 120.0, 60
 _TIMEOUTS: Final = ("MLFLOW_GENAI_EVAL_LLM_TIMEOUT", "MLFLOW_GATEWAY_ROUTE_TIMEOUT_SECONDS")
 _SEE: Final = "See logs/ingest.log in the home folder, and check the judge's model and its key."
 _PARTS: Final = 1 << 32
+_FRAME, _ANSWER = 250, 200
+"""Tokens of MLflow's own words for one judge (159 and 202 by `estimate_tokens`, and the schema), and of a verdict."""
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +81,14 @@ class JudgeState(Tolerant):
     error: str | None = None
 
 
+class Chosen(NamedTuple):
+    """An answer that is to be judged, of which run and for whom."""
+
+    caller: Caller
+    run_id: str
+    piece: Piece
+
+
 class Judge:
     """The judge of one process. `share` of what ends is judged, by at most `calls_a_day` calls in the home."""
 
@@ -93,15 +108,16 @@ class Judge:
         self._share = share
         self._calls_a_day = calls_a_day
         self._gather_seconds = gather_seconds
-        self._waiting: deque[tuple[str, Piece]] = deque(maxlen=_MOST_WAITING)
+        self._waiting: deque[Chosen] = deque(maxlen=_MOST_WAITING)
         self._news = anyio.Event()
+        self._unpaid = 0
 
-    def consider(self, run_id: str, trace_id: str, asked: str, answered: str) -> None:
+    def consider(self, caller: Caller, run_id: str, trace_id: str, asked: str, answered: str) -> None:
         """Have it judged, if it is of the sample: the same traces in every process, and at every time."""
         if not answered.strip() or int(trace_id[-8:], 16) >= self._share * _PARTS:
             return
         piece = Piece(key=trace_id, asked=clean(asked, _MOST_READ), answered=clean(answered, _MOST_READ))
-        self._waiting.append((run_id, piece))
+        self._waiting.append(Chosen(caller, run_id, piece))
         self._news.set()
 
     def room(self) -> Room:
@@ -110,11 +126,13 @@ class Judge:
         known = state.usd is not None or not state.input_tokens
         cost = f"${state.usd or 0:.2f}" if known else "at a price that is not known"
         text = f"{self._means.name} has made {state.calls} of {self._calls_a_day} calls today, {cost}."
+        if self._unpaid:
+            text += f" {self._unpaid} answers were not judged since the start: their callers' days had no room for it."
         if state.error is None:
             return Room(name="judge", health="ok", text=text)
         return Room(name="judge", health="warning", text=f"{text} {state.error}", next_step=_SEE)
 
-    async def work(self) -> None:
+    async def work(self, charging: Charging) -> None:
         """Judge what was chosen, until cancelled."""
         while True:
             await self._news.wait()
@@ -124,29 +142,55 @@ class Judge:
                 some = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
                 try:
                     async with self._locks.hold(LOCK):
-                        await self._judge(some)
+                        await self._judge(some, charging)
                 except Exception as error:  # the next ones may fare better, and the work itself has not suffered
                     log.exception("nothing was judged")
                     save(self._home, today(self._home).model_copy(update={"error": clean(str(error), 500)}))
 
-    async def _judge(self, some: Sequence[tuple[str, Piece]]) -> None:
+    async def _judge(self, some: Sequence[Chosen], charging: Charging) -> None:
         state = today(self._home)
-        room = (self._calls_a_day - state.calls) // len(JUDGES)
+        room = max(0, (self._calls_a_day - state.calls) // len(JUDGES))
         if room < len(some):
             log.warning(
                 "%d answers are not judged: the day's %d calls are used up", len(some) - room, self._calls_a_day
             )
-        runs = {piece.key: run_id for run_id, piece in some[: max(0, room)]}
-        pieces = tuple(piece for _, piece in some[: max(0, room)])
-        if not pieces:
+        chosen = {one.piece.key: one for one in some[:room]}
+        paid = {key: held for key, one in chosen.items() if (held := await self._reserve(one, charging))}
+        if not paid:
             return
         # Counted before they are made: what is cut off in the middle may have cost as much.
-        save(self._home, state.model_copy(update={"calls": state.calls + len(pieces) * len(JUDGES), "error": None}))
+        save(self._home, state.model_copy(update={"calls": state.calls + len(paid) * len(JUDGES), "error": None}))
+        pieces = tuple(chosen[key].piece for key in paid)
         order = Order(model=self._means.uri, variables=self._means.variables, pieces=pieces)
-        with anyio.fail_after(_START_SECONDS + _CALL_SECONDS * len(pieces) * len(JUDGES)):
-            await self._ask(order, runs)
+        used = dict.fromkeys(paid, Usage())
 
-    async def _ask(self, order: Order, runs: dict[str, str]) -> None:
+        async def hear(verdict: Verdict) -> None:
+            key = verdict.key
+            self._tell(verdict, chosen[key].run_id)
+            used[key] += self._usage(1, verdict.input_tokens, verdict.output_tokens)
+            if used[key].turns == len(JUDGES):
+                await charging.settle(paid[key], used[key])
+
+        with anyio.fail_after(_START_SECONDS + _CALL_SECONDS * len(pieces) * len(JUDGES)):
+            await self._ask(order, hear)
+
+    async def _reserve(self, one: Chosen, charging: Charging) -> Reservation | None:
+        given = sum(map(estimate_tokens, (one.piece.asked, one.piece.answered))) + _FRAME
+        most = self._usage(len(JUDGES), len(JUDGES) * given, len(JUDGES) * _ANSWER)
+        model = self._means.name.replace(":", "/", 1)
+        try:
+            return await charging.reserve(one.caller, work="judge", run_id=one.run_id, model=model, estimate=most)
+        except (BudgetSpent, UnpricedModel) as refused:
+            self._unpaid += 1
+            log.warning("the answer of run %s is not judged: %s", one.run_id, refused)
+            return None
+
+    def _usage(self, calls: int, given: int, taken: int) -> Usage:
+        cost = self._means.cost(given, taken)
+        return Usage(turns=calls, input_tokens=given, output_tokens=taken, cost_usd=cost)
+
+    async def _ask(self, order: Order, hear: Callable[[Verdict], Awaitable[None]]) -> None:
+        """Have `hear` hear each verdict as it comes. OSError where not all of them do."""
         environment = {**child_environment(), **dict.fromkeys(_TIMEOUTS, str(_CALL_SECONDS))}
         command = [sys.executable, "-P", "-m", "atlas_mcp.watch.quality.judging"]
         told = 0
@@ -156,28 +200,23 @@ class Judge:
                     raise OSError("the judges' process has no pipes")
                 await child.stdin.send(order.model_dump_json().encode())
                 await child.stdin.aclose()
-                told = await self._hear(child.stdout, runs)
+                rest = b""
+                async for some in child.stdout:
+                    *lines, rest = (rest + some).split(b"\n")
+                    for line in lines:
+                        await hear(Verdict.model_validate_json(line))
+                        told += 1
                 code = await child.wait()
         if code or told < len(order.pieces) * len(JUDGES):
             raise OSError(f"the judges' process ended with {code} after {told} verdicts: see logs/ingest.log")
 
-    async def _hear(self, stream: ByteReceiveStream, runs: dict[str, str]) -> int:
-        """Tell each verdict as it comes; how many there were."""
-        rest, told = b"", 0
-        async for some in stream:
-            *lines, rest = (rest + some).split(b"\n")
-            for line in lines:
-                self._tell(Verdict.model_validate_json(line), runs)
-                told += 1
-        return told
-
-    def _tell(self, verdict: Verdict, runs: dict[str, str]) -> None:
+    def _tell(self, verdict: Verdict, run_id: str) -> None:
         self._count(verdict)
         if verdict.error is not None or verdict.value is None:
             log.warning("%s could not be judged for %s: %s", verdict.key, verdict.judge, verdict.error)
             return
         note = FeedbackNote(
-            key=f"judge/{runs[verdict.key]}/{verdict.judge}",
+            key=f"judge/{run_id}/{verdict.judge}",
             trace_id=verdict.key,
             name=verdict.judge,
             value=verdict.value,
