@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from math import isfinite
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_LONGEST = 1e9
+"""Seconds; what is longer than thirty years is not meant."""
 _WORDS = re.compile(
     r"\b(?:try again|retry) (?:in|after) (?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?) ?(ms|s|seconds?)\b)?",
     re.IGNORECASE,
@@ -19,14 +20,15 @@ _WORDS = re.compile(
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """In how many seconds, by an answer's headers, whose names are in small letters; None if they do not say so."""
+    """In how many seconds, by an answer's headers, whose names are in small letters; None if they say nothing that can
+    be meant."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         said = headers.get(name, "").strip()
         try:
             seconds = float(said) * unit
         except ValueError:
             seconds = _until(said, headers.get("date", ""))
-        if seconds is not None and isfinite(seconds):
+        if seconds is not None and seconds < _LONGEST:
             return max(0.0, seconds)
     return None
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
+from atlas_mcp.model.retry_after import retry_after
 from atlas_mcp.watch.answers import PartlyRefused, Refused, Unreachable
 from atlas_mcp.watch.collector import Collector
 from atlas_mcp.watch.otlp import to_request
@@ -64,19 +64,8 @@ class CollectorSink:
         if answer.status_code in _REFUSALS:
             raise Refused(said)
         if not answer.is_success:  # a wrong key, too, is mended by people, and the spans wait for that
-            raise Unreachable(said, after_seconds=_asked_pause(answer))
+            raise Unreachable(said, after_seconds=retry_after(answer.headers) or 0.0)
         _require_all(answer)
-
-
-def _asked_pause(answer: httpx.Response) -> float:
-    """The seconds that the endpoint wants to be left alone."""
-    asked = answer.headers.get("retry-after", "")
-    if asked.isdigit():
-        return float(asked)
-    try:
-        return (parsedate_to_datetime(asked) - parsedate_to_datetime(answer.headers["date"])).total_seconds()
-    except (KeyError, TypeError, ValueError):
-        return 0.0
 
 
 def _require_all(answer: httpx.Response) -> None:

@@ -98,6 +98,8 @@ def test_orders_to_the_reader_are_told_from_statements(text: str, command: bool)
         ({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT"}, 0),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "inf"}, None),
+        ({"retry-after": "1e300"}, None),
+        ({"retry-after": "-5"}, 0),
         ({}, None),
     ],
 )

@@ -17,6 +17,7 @@ import anyio
 
 from atlas_mcp.errors import ConfigurationError, EmbedderFailed
 from atlas_mcp.memory.embedders.contract import PROBE, checked, fingerprint
+from atlas_mcp.model.retry_after import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -181,7 +182,7 @@ def _refusal(answer: httpx.Response, reason: str) -> EmbedderFailed:
     status = answer.status_code
     message = f"it answered with status {status}{reason}."
     if status in {429, 503}:
-        return _NotTaken(message, retry_after=_retry_after(answer))
+        return _NotTaken(message, retry_after=retry_after(answer.headers))
     return EmbedderFailed(message, of_texts=status in _MAY_BE_A_TEXT, next_step=_STEPS.get(status))
 
 
@@ -194,14 +195,6 @@ def _reason(content: bytes) -> str:
     except (ValueError, AttributeError, RecursionError):
         return ""
     return f": {' '.join(said.split())[:200].rstrip('.')}" if isinstance(said, str) else ""
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    try:
-        seconds = float(answer.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return seconds if 0 < seconds < float("inf") else None
 
 
 def _vectors(content: bytes) -> list[Any]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from atlas_mcp.model.retry_after import retry_after
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,11 +38,10 @@ def is_limit(answer: Answer) -> bool:
 
 def wait_of(answer: Answer) -> float:
     """The seconds that it asks to be left alone."""
-    if (seconds := number_in(answer, "retry-after")) is not None:
-        return seconds
-    if (at := _time_in(answer, "retry-after")) is not None:
-        return max(0.0, at - time.time())
-    return UNSAID_SECONDS if (seconds := exhausted_for(answer)) is None else seconds
+    seconds = retry_after(answer.headers)
+    if seconds is None:
+        seconds = exhausted_for(answer)
+    return UNSAID_SECONDS if seconds is None else seconds
 
 
 def exhausted_for(answer: Answer) -> float | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from atlas_mcp.errors import ToolFailed
+from atlas_mcp.model.retry_after import retry_after
 
 if TYPE_CHECKING:
     import httpx
@@ -38,20 +37,7 @@ def _what_next(status: int, headers: httpx.Headers) -> str:
     if status in {401, 402, 403, 407, 451}:
         return "It is not open to everybody; use another page."
     if status in {429, 503} and (seconds := retry_after(headers)) is not None:
-        return f"It asks to be left alone for {seconds:,} s; use another page meanwhile."
+        return f"It asks to be left alone for {seconds:,.0f} s; use another page meanwhile."
     if status == 429 or status >= 500:
         return "Try once more later, or use another page."
     return "Use another page."
-
-
-def retry_after(headers: httpx.Headers) -> int | None:
-    """In how many seconds the server wants to be asked again, if it says so."""
-    said = headers.get("retry-after", "").strip()
-    if said.isascii() and said.isdigit():
-        return int(said[:9])
-    try:
-        when = parsedate_to_datetime(said)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0, round((when - datetime.now(UTC)).total_seconds()))
