@@ -70,11 +70,11 @@ class Pulse:
             self._shown = False
 
     async def _count_up(self) -> None:
+        self._shown = True  # also by a write that fails: whether it was stored may be unknown
         async with self._record.write(f"executor {self._name}") as connection:
             counted = await connection.execute(_BEAT, {"mine": self._name})
             if not counted.rowcount:
                 await connection.execute(_BEGIN, {"name": self._name, "beat": 1})
-        self._shown = True
 
 
 class Onlooker:

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import math
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -27,7 +28,7 @@ from atlas_mcp.runs.trace import AttemptSpan, attempt_span
 from atlas_mcp.store.fair import on_behalf
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import timedelta
     from pathlib import Path
     from typing import Any
@@ -90,9 +91,9 @@ class Runner:
         return frozenset(self._mine)
 
     @property
-    def working(self) -> list[str]:
-        """The runs whose executor is at work here."""
-        return list(self._working)
+    def working(self) -> dict[str, Callable[[], None]]:
+        """The runs whose executor is at work here, each with what stops that one, as `stop` does, and no later one."""
+        return {run_id: attempt.lose for run_id, attempt in self._working.items()}
 
     def room(self, kind: str, caller: str) -> int:
         """How many more runs of that kind can be taken in hand here for the caller; single turns have slots of their
@@ -147,9 +148,8 @@ class Runner:
     def stop(self, run_id: str) -> None:
         """Cancel the executor of that run, if it is at work here. Its row says why. One that has put its run to waiting
         for an answer ends by itself, and is given GRACE seconds for it."""
-        attempt = self._working.get(run_id)
-        if attempt and not attempt.leaves_by_itself:
-            attempt.stop()
+        if attempt := self._working.get(run_id):
+            attempt.lose()
 
     def drain(self) -> None:
         """Take no more runs; those at work here go on."""
@@ -189,7 +189,7 @@ class Runner:
                 executor=self.name,
                 record=self._record,
                 news=lambda: self._bells.ring(run_id),
-                lost=lambda: self.stop(run_id),
+                lost=lambda: made.lose(),
                 give=lambda outcome: self.attendances.hand(run_id, outcome, span.trace_id),
                 answer_within=self._answer_within,
                 opening=opening,
@@ -204,7 +204,9 @@ class Runner:
                     if opening:  # most are done by then, and nothing of them is kept
                         await made.over(within=_NOTED_SECONDS)
                     if made.error() is not None:
-                        await context.set_trace_id(span.trace_id)
+                        # Nothing ends by that: if it waits by now, or was taken away, its executor is told so itself.
+                        with suppress(RunLost, LockTimeout, StoreUnavailable):
+                            await context.set_trace_id(span.trace_id)
                 await made.over()
                 if opening is None or not await self._refused(made, opening, run_id, span):
                     await self._settle(taken, made, span)
@@ -234,11 +236,13 @@ class Runner:
                 # It stays unfinished, is taken in hand again, and its executor finds that the work is done.
                 _log.warning("the end of run %s could not be stored: %s", run_id, reason)
         elif attempt.waits and isinstance(_cause(error), Waiting | RunLost | asyncio.CancelledError):
-            span.settle("awaiting_answer", str(Waiting(run_id)))
+            pass
         elif self._closing and attempt.stopped:
             await self._release(run_id)
         elif not attempt.stopped:
             await self._fail(run_id, error, span)
+        if attempt.waits:  # whatever others of it met with: where nothing was stored of that, this stands
+            span.settle("awaiting_answer", str(Waiting(run_id)))
 
     async def _complete(self, taken: Taken, outcome: RunOutcome, span: AttemptSpan) -> None:
         run_id = taken.run_id
@@ -317,10 +321,11 @@ class _Attempt:
         """Whether it let its run wait for an answer; that others of it are refused or stopped then is no failure."""
         return self._context.waits_since is not None
 
-    @property
-    def leaves_by_itself(self) -> bool:
+    def lose(self) -> None:
+        """Stop it, unless it has put its run to waiting and ends by itself, for which it is given GRACE seconds."""
         since = self._context.waits_since
-        return since is not None and anyio.current_time() < since + GRACE
+        if since is None or anyio.current_time() >= since + GRACE:
+            self.stop()
 
     def stop(self) -> None:
         if self._stopped_at is None:

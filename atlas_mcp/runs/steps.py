@@ -121,7 +121,9 @@ async def _make(
         keyed={**stand.keyed, **{key: event for event, key in new if key is not None}},
         texts={**stand.texts, **{name: uuid.uuid4().hex for name in texts if name not in stand.texts}},
     )
-    values: dict[str, Any] = {"updated_at": now, "last_seq": after.last_seq, **_shown(allowed)}
+    values: dict[str, Any] = {"last_seq": after.last_seq, **_shown(allowed)}
+    if stand.status != "cancelled":  # what comes after the end changes nothing of when that was
+        values["updated_at"] = now
     if spent:
         values["usage"] = after.usage.model_dump()
     standing = {"run": run_id, "me": executor, "was": stand.status, "last": stand.last_seq}

@@ -186,7 +186,7 @@ class Watch:
     async def _stop_what_is_lost(self) -> None:
         if working := self._runner.working:
             async with self._record.read() as connection:
-                lost = await rows.not_ours(connection, working, self._runner.name)
-            for run_id in lost:
-                self._runner.stop(run_id)
+                lost = await rows.not_ours(connection, list(working), self._runner.name)
+            for run_id in lost:  # its executor of before the look: by now it may have another, whose run it is
+                working[run_id]()
                 self._bells.ring(run_id)

@@ -222,6 +222,7 @@ async def test_a_cancelled_run_stops_and_keeps_what_was_done(opening: Any, me: C
             await stopped.wait()
         again = await runs.cancel(me, run_id)
     assert again.events == run.events
+    assert again.updated_at == run.updated_at, "it ended when it was cancelled"
     assert (again.usage.turns, again.result and again.result.output) == (1, "a quarter")
 
 

@@ -12,7 +12,8 @@ from opentelemetry.trace import StatusCode, format_trace_id
 
 from atlas_mcp.errors import ModelFailed, Waiting
 from atlas_mcp.model.question import Asking
-from atlas_mcp.runs import RunOutcome, rows
+from atlas_mcp.runs import RunOutcome, rows, runner
+from atlas_mcp.runs.context import RunContext
 from atlas_mcp.watch._provider import join_provider
 from atlas_mcp.watch.spans import span
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from atlas_mcp.model.caller import Caller
-    from atlas_mcp.runs.context import RunContext
+    from atlas_mcp.runs.runs import Runs
 
 pytestmark = pytest.mark.anyio
 DEADLINE = 60
@@ -129,6 +130,7 @@ async def test_an_attempt_whose_run_waits_is_not_stopped_while_it_winds_down(
             raise
 
     monkeypatch.setattr(rows, "not_ours", counted)
+    monkeypatch.setattr(runner, "GRACE", DEADLINE)  # however slow the machine that looks twice
     async with opening(leaves_slowly) as runs:
         run_id = await runs.submit(me, "turn", "to ask", {"do": "ask"})
         with anyio.fail_after(DEADLINE):
@@ -138,3 +140,46 @@ async def test_an_attempt_whose_run_waits_is_not_stopped_while_it_winds_down(
     codes = {s.name: s.status.status_code for s in spans.get_finished_spans()}
     assert codes["a step"] == codes["winding down"] == codes["run turn"] == StatusCode.OK
     assert '"awaiting_answer"' in str(done[0].attributes["mlflow.spanOutputs"])
+
+
+async def test_an_attempt_whose_run_waits_did_not_fail_whatever_others_of_it_met_with(
+    opening: Any, me: Caller, spans: Taken
+) -> None:
+    async def stumbles(run: RunContext) -> RunOutcome:
+        try:
+            return await executor(run)
+        except Waiting:
+            raise ModelFailed("no answer.") from None
+
+    async with opening(stumbles) as runs:
+        await until_it_waits(runs, me, await runs.submit(me, "turn", "to ask", {"do": "ask"}))
+    [attempt] = [s for s in spans.get_finished_spans() if s.name == "run turn"]
+    assert attempt.status.status_code == StatusCode.OK
+    assert '"awaiting_answer"' in str(attempt.attributes["mlflow.spanOutputs"])
+
+
+async def test_an_attempt_whose_trace_is_noted_when_its_run_waits_already_did_not_fail(
+    opening: Any, me: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_trace = RunContext.set_trace_id
+
+    async def late(run: RunContext, trace_id: str) -> None:
+        await until_it_waits(runs, me, run.run_id)
+        await set_trace(run, trace_id)
+
+    monkeypatch.setattr(RunContext, "set_trace_id", late)
+    async with opening(executor, providers=[]) as runs:
+        run_id = await runs.submit(me, "turn", "to ask", {"do": "ask"}, needs=["openai"])  # by one that records nothing
+    taken = Taken()
+    with join_provider(taken.append):
+        async with opening(executor, providers=["openai"]) as runs:
+            await until_it_waits(runs, me, run_id)
+    [attempt] = [s for s in taken.get_finished_spans() if s.name == "run turn"]
+    assert attempt.status.status_code == StatusCode.OK
+    assert '"awaiting_answer"' in str(attempt.attributes["mlflow.spanOutputs"])
+
+
+async def until_it_waits(runs: Runs, me: Caller, run_id: str) -> None:
+    with anyio.fail_after(DEADLINE):
+        while (await runs.get(me, run_id, since=99, wait_seconds=0.1)).status != "awaiting_answer":
+            pass
