@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 from typing import TypeVar
 
 import anyio
@@ -23,6 +25,7 @@ from atlas_mcp.embedded.faults import Refused, Unusable
 
 T = TypeVar("T")
 _BUSY_SECONDS = 30.0
+_PAUSE_SECONDS = 0.02
 
 
 def new_id(kind: str) -> str:
@@ -104,7 +107,8 @@ class Database:
         try:
             connection.row_factory = sqlite3.Row
             migrations.check(connection)  # before anything is written: opening in WAL mode changes the file
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+            _write_ahead(connection)
+            for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
                 connection.execute(f"PRAGMA {pragma}")
             migrations.migrate(connection)
         except BaseException:
@@ -117,3 +121,21 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Put the file into WAL mode.
+
+    While another process does the same to a new file, or writes into one that is not in it yet, SQLite refuses at once,
+    whatever timeout the connection has: only asking again waits.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        sleep(_PAUSE_SECONDS)

@@ -24,7 +24,7 @@ import anyio
 import anyio.to_thread
 
 from atlas_mcp.errors import ConfigurationError
-from atlas_mcp.store.files import damage_told
+from atlas_mcp.store.files import damage_told, write_ahead
 from atlas_mcp.store.postgres import DBOS_SCHEMA, Postgres
 
 if TYPE_CHECKING:
@@ -184,7 +184,9 @@ def _in_file(path: Path) -> Database:
 
     def prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = "IMMEDIATE"
-        for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        write_ahead(connection, _BUSY_MS / 1000)  # the servers of a new home launch their engines at the same moment
+        for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     event.listen(engine, "connect", prepare)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 import uuid
 from contextlib import closing, contextmanager, suppress
-from typing import TYPE_CHECKING
+from time import sleep
+from typing import TYPE_CHECKING, Any
 
 from atlas_mcp.errors import BrokenStore
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN)
 _OTHERS = 0o077
+_PAUSE_SECONDS = 0.02
 
 
 def make_private(path: Path) -> None:
@@ -77,3 +80,21 @@ def damage_told(path: Path) -> Generator[None]:
         if code is None or code & 0xFF not in _DAMAGE:
             raise
         raise BrokenStore(str(path), str(said)) from error
+
+
+def write_ahead(connection: Any, seconds: float) -> None:
+    """Put the connection's file into WAL mode, trying for so long. Blocks: call it in a thread.
+
+    While another process does the same to a new file, or writes into one that is not in it yet, SQLite refuses at once,
+    whatever timeout the connection has: only asking again waits.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        sleep(_PAUSE_SECONDS)

@@ -10,6 +10,7 @@ import anyio
 import pytest
 from letta_client import InternalServerError
 
+from atlas_mcp.embedded import database as database_room
 from tests.embedded.conftest import open_letta, say
 from tests.embedded.scripted_chat import Source
 
@@ -44,6 +45,23 @@ async def test_many_openers_at_once_make_one_schema(database: Path) -> None:
             tasks.start_soon(use, f"a{i}")
     async with open_letta(database, Source()) as letta:
         assert len([agent async for agent in letta.agents.list()]) == 6
+
+
+async def test_whoever_opens_a_new_file_waits_for_another_who_writes_into_it(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")  # SQLite refuses the way to WAL at once then
+    refused: list[float] = []
+
+    def done(seconds: float) -> None:
+        refused.append(seconds)
+        other.close()
+
+    monkeypatch.setattr(database_room, "sleep", done)
+    async with open_letta(database, Source()) as letta:
+        await letta.agents.create(name="a")
+    assert len(refused) == 1
 
 
 async def test_nothing_is_opened_before_the_first_request_that_needs_it(database: Path) -> None:
