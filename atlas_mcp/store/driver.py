@@ -6,6 +6,9 @@ closed in one visit, so that it is also done whole whenever its caller is cancel
 announced, its beginning and whatever only inserts wait for the next visit, be it the commit, which is then the one that
 raises what they met. Nobody waits for a rollback: the thread does one thing after the other, so whatever comes next
 finds it rolled back. Outside of a transaction every call is one: `executemany` stores all of its rows or none.
+
+SQLAlchemy stops a connection whose statement was cancelled, and waits for nothing: its thread may have the answer only
+when the loop is closed, and then says nothing, where aiosqlite's own would end with an error and leave the file open.
 """
 
 from __future__ import annotations
@@ -13,10 +16,15 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from contextlib import suppress
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import aiosqlite
 from aiosqlite.context import contextmanager
+from aiosqlite.core import (
+    _STOP_RUNNING_SENTINEL as _STOP,  # pyright: ignore[reportPrivateUsage]  # what its `stop` gives its thread
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -63,8 +71,7 @@ class Connection(aiosqlite.Connection):
 
     def let_process_end(self) -> None:
         """Keep no process alive for a connection that nobody closed."""
-        thread: Any = getattr(self, "_thread", self)  # older ones are the thread themselves
-        thread.daemon = True
+        self._thread = Thread(target=_work, args=(cast("Any", self)._tx,), daemon=True)
 
     def cursor(self) -> Cursor:  # pyright: ignore[reportIncompatibleMethodOverride]  # entered and awaited all the same
         """A cursor; there is nothing to open."""
@@ -115,6 +122,31 @@ class Connection(aiosqlite.Connection):
     async def _visit(self, statements: list[Statement]) -> Outcome:
         visiting = cast("Callable[..., Awaitable[Outcome]]", self._execute)  # pyright: ignore[reportUnknownMemberType]  # untyped there
         return await visiting(_all_of_them, self._conn, statements)
+
+
+def _work(visits: Any) -> None:
+    while True:
+        future, function = visits.get()
+        result = error = None
+        try:
+            result = function()
+        except BaseException as failure:  # noqa: BLE001 - for who waits
+            error = failure
+        if future is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                future.get_loop().call_soon_threadsafe(_answer, future, result, error)
+        if result is _STOP:
+            return
+        del future, function, result, error  # nothing is kept alive until the next visit
+
+
+def _answer(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
+        return  # who asked was cancelled
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
 
 
 class Statement(NamedTuple):

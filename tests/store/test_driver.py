@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from atlas_mcp.store.driver import connect
@@ -39,3 +43,33 @@ async def test_rows_stored_together_are_all_there_or_none_and_lock_nobody_out(tm
     assert found == [(3,), (4,), (5,)]
     await connection.close()
     await other.close()
+
+
+def test_a_thread_that_has_its_answer_when_the_loop_is_closed_ends_and_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, told = threading.Event(), threading.Event(), list[Any]()
+    before = set(threading.enumerate())
+    monkeypatch.setattr(threading, "excepthook", told.append)
+
+    def slow() -> int:
+        begun.set()
+        assert go_on.wait(60)
+        return 1
+
+    async def cut() -> list[threading.Thread]:
+        connection = await connect(tmp_path / "a.db", busy_seconds=1)
+        thread = [one for one in threading.enumerate() if one not in before]
+        await connection.create_function("slow", 0, slow)
+        asking = asyncio.create_task(connection.visit("SELECT slow()", (), many=False))
+        assert await anyio.to_thread.run_sync(begun.wait, 60)
+        asking.cancel()
+        await asyncio.wait({asking})
+        connection.stop()
+        return thread
+
+    [thread] = anyio.run(cut)
+    go_on.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert told == []
