@@ -16,16 +16,21 @@ import anyio
 from uvicorn.server import HANDLED_SIGNALS  # which signals mean "stop" on this platform; the SDK has loaded it already
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from atlas_mcp.atlas import Atlas
 
 DRAIN_SECONDS = 3.0
 END_SECONDS = 9.0
-_ANSWER_SECONDS = 0.2  # answers that the end of the waiting has given are on their way to the clients
+ANSWER_SECONDS = 5.0
+"""For the answers that the end of the waiting gives: each is in the audit log before it is sent."""
+_SENT_SECONDS = 0.2  # answers that were given are on their way to the clients
 _log = logging.getLogger(__name__)
 
 
-async def stopped(atlas: Atlas | None = None) -> int:
-    """Return, with the signal's number, when the process has been told to stop and may end: `atlas` has been drained.
+async def stopped(atlas: Atlas | None = None, answered: Callable[[], Awaitable[None]] | None = None) -> int:
+    """Return, with the signal's number, when the process has been told to stop and may end: `atlas` has been drained,
+    and `answered`, which returns when nobody waits for an answer any more, has been waited for.
 
     The caller then stops serving, closes `atlas`, and returns.
     """
@@ -33,7 +38,10 @@ async def stopped(atlas: Atlas | None = None) -> int:
     _end_within(END_SECONDS)
     if atlas is not None:
         await atlas.drain(DRAIN_SECONDS)
-        await anyio.sleep(_ANSWER_SECONDS)
+        if answered is not None:
+            with anyio.move_on_after(ANSWER_SECONDS):
+                await answered()
+        await anyio.sleep(_SENT_SECONDS)
     return number
 
 

@@ -63,15 +63,18 @@ async def serve_stdio(atlas: Atlas, wire: Wire, toolset: Offer = "core") -> None
 
     from atlas_mcp.server.app import create_server
     from atlas_mcp.server.signals import stopped
+    from atlas_mcp.server.underway import UnderWay
 
+    made, calls = create_server(atlas, transport="stdio", toolset=toolset), UnderWay()
+    made.middleware.insert(0, calls)
     # MCPServer offers no way to run on streams of one's own; its low-level server does.
-    server = create_server(atlas, transport="stdio", toolset=toolset)._lowlevel_server  # pyright: ignore[reportPrivateUsage]
+    server = made._lowlevel_server  # pyright: ignore[reportPrivateUsage]
     outgoing = anyio.wrap_file(os.fdopen(wire.outgoing, "w", encoding="utf-8", newline="\n"))
 
     async with anyio.create_task_group() as group:
 
         async def stop() -> None:
-            await stopped(atlas)
+            await stopped(atlas, calls.over)
             group.cancel_scope.cancel()
 
         group.start_soon(stop)

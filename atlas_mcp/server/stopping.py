@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atlas_mcp.atlas import Atlas
     from atlas_mcp.model.caller import Caller
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = 20.0  # for the record may be busy; a server that ends does not wait for it (see `signals`)
 _STREAMABLE_HTTP = "streamable-http"
 
 

@@ -90,9 +90,9 @@ def takes_tasks(session: ServerSession) -> bool:
     return EXTENSION in (declared or {}) and session.protocol_version in _VERSIONS
 
 
-def patience(session: ServerSession, wanted: float, at_most: float = PATIENCE_SECONDS) -> float:
+def patience(session: ServerSession, wanted: float, at_most: float | None = None) -> float:
     """How many of the `wanted` seconds a tool waits for its work: a client that takes tasks need not wait for all."""
-    return min(wanted, at_most) if takes_tasks(session) else wanted
+    return min(wanted, PATIENCE_SECONDS if at_most is None else at_most) if takes_tasks(session) else wanted
 
 
 class Tasks(Extension):

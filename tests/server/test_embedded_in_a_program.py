@@ -13,6 +13,8 @@ import pytest
 from atlas_mcp.atlas import open_atlas
 from atlas_mcp.model.task import TeamTask
 from atlas_mcp.settings import load_settings
+from atlas_mcp.store.locks import Locks
+from atlas_mcp.watch.sidecar import LOCK
 from atlas_mcp.watch.spool import anything_waits
 from tests.homes import stats
 
@@ -48,6 +50,8 @@ async def test_whatever_is_kept_is_its_owners_alone_also_in_a_home_that_others_m
         (home / "logs").mkdir()
         for name in ("atlas.db", "letta.db", "runs.db", "logs/ingest.log"):
             (home / name).touch(mode=0o644)
+    held = Locks(home / "locks").try_hold(LOCK)  # nobody carries spans away before they are looked at
+    assert held is not None
     async with open_atlas(load_settings()) as atlas:
         run = await atlas.run_team_task(atlas.local_caller(), TeamTask(goal="Where is tea grown?"))
         assert run.status == "completed"
@@ -55,6 +59,7 @@ async def test_whatever_is_kept_is_its_owners_alone_also_in_a_home_that_others_m
         assert open_to_others(home) == []
     assert list(home.rglob("*.spans"))
     assert open_to_others(home) == []
+    held.release()
     carrier = [sys.executable, "-P", "-m", "atlas_mcp.watch.ingest", str(home), "--once"]
     while anything_waits(home / "spool") or not (home / "mlflow.db").exists():  # another carrier may be at it already
         await anyio.run_process(carrier)

@@ -170,7 +170,7 @@ async def test_the_person_who_lets_the_time_pass_leaves_the_run_waiting(atlas: A
     person = Person("reject", "reject")
     person.thinks = anyio.sleep_forever
     async with with_person(atlas, "legacy", person) as client:
-        run = await call(client, "get_run", run_id=run["run_id"], wait_seconds=4)
+        run = await call(client, "get_run", run_id=run["run_id"], wait_seconds=8)
         assert run["status"] == "awaiting_answer"
         assert run["question"]["options"] == ["approve", "reject"]
         assert len(person.asked) == 1

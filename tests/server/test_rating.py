@@ -140,7 +140,9 @@ def _use(monkeypatch: pytest.MonkeyPatch, model: ScriptedModel) -> None:
 
 
 async def _ended(atlas: Atlas, run_id: str):
+    since = 0
     run = await atlas.get_run(atlas.local_caller(), run_id, wait_seconds=0)
     while run.status not in {"completed", "failed", "cancelled"}:
-        run = await atlas.get_run(atlas.local_caller(), run_id, since=run.events[-1].seq, wait_seconds=20)
+        since = run.events[-1].seq if run.events else since
+        run = await atlas.get_run(atlas.local_caller(), run_id, since=since, wait_seconds=20)
     return run

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,25 @@ def test_the_server_ends_when_it_is_told_to_while_the_pipe_is_open(
     assert serving.wait(END_SECONDS) == 0
     assert serving.stderr is not None
     assert b"Traceback" not in serving.stderr.read()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals between processes")
+def test_who_waits_is_answered_before_the_server_ends_also_where_the_record_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ATLAS_OFFLINE_DELAY", "60")
+    command, pipe = [sys.executable, "-m", "tests.server.slow_record", "serve"], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        ask(process, INITIALIZE)
+        chat = {"name": "chat_with_agent", "arguments": {"agent": "librarian", "message": "Hello."}}
+        params = {**chat, "_meta": {"progressToken": 1}}
+        told = ask(process, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})
+        assert told["method"] == "notifications/progress", told
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(END_SECONDS) == 0  # while the pipe is open: a host that closes it wants no answer
+        out, _ = process.communicate()
+    [answer] = [one for one in map(json.loads, out.splitlines()) if one.get("id") == 2]
+    assert answer["result"]["structuredContent"]["status"] == "working"
 
 
 def test_without_a_command_a_host_is_served_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

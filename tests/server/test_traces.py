@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from mcp.client import Client
@@ -11,10 +11,24 @@ from mcp.client import Client
 from atlas_mcp.atlas import open_atlas
 from atlas_mcp.server import create_server
 from atlas_mcp.settings import load_settings
+from atlas_mcp.store.locks import Locks
 from atlas_mcp.watch.calls import hashed_caller
+from atlas_mcp.watch.sidecar import LOCK
 from atlas_mcp.watch.spool import read, waiting
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def _nobody_carries(home: Path) -> Iterator[None]:
+    """What is traced stays in the spool, however long a test takes: a carrier of this home seems to be at work."""
+    held = Locks(home / "locks").try_hold(LOCK)
+    assert held
+    with held:
+        yield
 
 
 def spooled(home: Path) -> list[dict[str, Any]]:
