@@ -140,7 +140,7 @@ class _Work:
                     await rate_all(keeper, self.made[number].name, mine, self._purse, partial(done, number))
 
     def finish(self) -> None:
-        """Score and keep them, and tell MLflow. Blocks until that is written, half a second at most."""
+        """Score and keep them, and tell MLflow. Blocks until that is written, two seconds at most."""
         for number, one in enumerate(self.made):
             of = {example.id: example for example in one.examples}
             scored = [a.model_copy(update={"scores": scoring.scores(of[a.example], a)}) for a in one.attempts]

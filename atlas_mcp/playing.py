@@ -125,7 +125,7 @@ async def open_stage(
 
 
 def tell_mlflow(settings: Settings, played: Sequence[Played]) -> None:
-    """Tell MLflow of what was played, on the way that traces take. Blocks until that is written, half a second
+    """Tell MLflow of what was played, on the way that traces take. Blocks until that is written, two seconds
     at most."""
     with open_tracing(settings.home, destination=destination(settings)):
         tell(played)

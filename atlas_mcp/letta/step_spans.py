@@ -38,7 +38,7 @@ class StepSpans:
     @contextmanager
     def round(self) -> Generator[None]:
         """Around one message to Letta and all that comes of it."""
-        self._since = time.time_ns()
+        self._since = _now()
         why = "cancelled"
         try:
             yield
@@ -65,7 +65,7 @@ class StepSpans:
             self._calling.set_attributes(
                 {"mlflow.spanType": "CHAT_MODEL", "gen_ai.operation.name": "chat", "letta.step": step}
             )
-        self._since = time.time_ns()
+        self._since = _now()
         if kind == "assistant_message" and isinstance(event.content, str):
             self._said.append(event.content)
         elif kind in ("tool_call_message", "approval_request_message"):
@@ -74,7 +74,7 @@ class StepSpans:
 
     def _returned(self, event: Any) -> None:
         self._end("")
-        name, now = getattr(event, "name", None) or "a tool", time.time_ns()
+        name, now = getattr(event, "name", None) or "a tool", _now()
         began = self._called.pop(event.tool_call_id, self._since)
         told = json.dumps(str(event.tool_return)[:_TEXT], ensure_ascii=False)
         tool = _tracer.start_span(f"execute_tool {name}", start_time=began)
@@ -92,3 +92,9 @@ class StepSpans:
             self._calling.end(self._since)
         self._calling, self._step = None, None
         self._said = []
+
+
+def _now() -> int:
+    """This moment by the clock of the trace, where it has one of its own: the machine's may be set meanwhile."""
+    told = getattr(trace.get_current_span(), "now", None)
+    return told() if told is not None else time.time_ns()

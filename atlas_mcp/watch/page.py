@@ -105,11 +105,12 @@ def serve_page(
     """
     destination = destination or Destination()
     if destination.kind != "server":
-        port = _usable_port(host, port)
+        _usable_port(host, port)
     experiment_id = carry_now(home, destination)
     if destination.kind == "server":
         yield Page(destination.shown.rstrip("/"), experiment_id)
         return
+    port = port or _usable_port(host, 0)  # as late as can be: who takes long to begin may find it taken
     child = _start_server(home, destination, host, port)
     try:
         address = f"http://{_for_url(host)}:{port}"

@@ -121,6 +121,10 @@ class Recorded(Span):
         """The ids by which others refer to it."""
         return self.context
 
+    def now(self) -> int:
+        """This moment by the clock of its trace, in nanoseconds since 1970."""
+        return time.perf_counter_ns() + self._offset
+
     def is_recording(self) -> bool:
         """Whether it still goes on."""
         return self.end_time is None

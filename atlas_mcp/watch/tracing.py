@@ -7,10 +7,10 @@ MLflow: another process (see `sidecar`) carries the spool to where traces are ke
 seconds after the last call.
 
 Loss, and what of it is counted: a kill -9 loses at most the spans of the last quarter of a second that had not been
-written (uncounted; a span that never ended was never there). When the queue (64 MB) or the spool is
-full, or the disk refuses, spans are lost, counted in `Tracing.counts` and said in the log once a minute. An orderly end
-writes what is queued, for at most half a second. With a collector besides MLflow there is a second spool, with its own
-bound and count.
+written (uncounted; a span that never ended was never there). When the queue (64 MB) or the spool is full, or the disk
+refuses, spans are lost, counted in `Tracing.counts` and said in the log once a minute. An orderly end writes what is
+queued, for at most two seconds, which only a disk that hangs takes. With a collector besides MLflow there is a second
+spool, with its own bound and count.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _QUEUE_CHARACTERS: Final = 64 << 20
 _GATHER_SECONDS: Final = 0.25
 _FILE_SPANS: Final = 1_000
 _FILE_CHARACTERS: Final = 4 << 20
-_CLOSE_SECONDS: Final = 0.5
+_FLUSH_SECONDS: Final = 0.5
+_CLOSE_SECONDS: Final = 2.0
 _WARN_SECONDS: Final = 60.0
 
 _log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class Tracing:
         besides = self._before + self._besides.lost if self._besides else 0
         return Counts(self._written, self._before + self._way.lost, len(self._queue), besides)
 
-    def flush(self, seconds: float = _CLOSE_SECONDS) -> bool:
+    def flush(self, seconds: float = _FLUSH_SECONDS) -> bool:
         """Wait until what ended before this call is on disk or counted as lost; False if that took too long."""
         if not self._thread.is_alive():
             return not self._queue
@@ -142,7 +143,7 @@ class Tracing:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what is queued, for at most half a second, and end the thread."""
+        """Write what is queued, for at most two seconds, and end the thread."""
         self._closing.set()
         self._news.set()
         self._thread.join(_CLOSE_SECONDS)

@@ -52,7 +52,7 @@ async def connected(began: anyio.Event | None = None) -> AsyncGenerator[Client]:
 
 
 def rows(tracing: Tracing) -> list[dict[str, Any]]:
-    assert tracing.flush(5)
+    assert tracing.flush(60)
     return [dict(row) for file in waiting(tracing.home / "spool") for row in read(file.path).spans]
 
 

@@ -17,6 +17,7 @@ import anyio.to_thread
 import pytest
 from pydantic import SecretStr
 
+from atlas_mcp.constellation.names import turn_lock
 from atlas_mcp.errors import ModelFailed
 from atlas_mcp.models.chat import Models
 from atlas_mcp.models.config import ModelConfig
@@ -25,15 +26,17 @@ from atlas_mcp.watch.spans import span
 from atlas_mcp.watch.spool import read, waiting
 from atlas_mcp.watch.tracing import Tracing, open_tracing
 from tests.constellation.conftest import open_world, open_world_over_http
-from tests.main_job.hosts import Host, ended, host, until_event
+from tests.main_job.hosts import DEADLINE, Host, ended, host, until_event
 from tests.scripted_model import ScriptedModel
 from tests.teamwork.scripted_agents import ScriptedAgents, do, found, give
+from tests.watch.conftest import no_carrier_of_its_own
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 Stored = Callable[[str], list[dict[str, Any]]]
 Ingest = Callable[..., subprocess.CompletedProcess[str]]
 
+AT_WORK = ("queued", "working")
 TEXT = "Tea is grown in Assam. It came to Europe in 1610.\n\n" * 20
 SECRET = "hunter2-very-secret-value"
 
@@ -45,7 +48,7 @@ async def stored_in(home: Path, ingest: Ingest, stored_traces: Stored) -> list[d
 
 
 def rows(tracing: Tracing) -> list[dict[str, Any]]:
-    assert tracing.flush(5)
+    assert tracing.flush(60)
     return [dict(row) for file in waiting(tracing.home / "spool") for row in read(file.path).spans]
 
 
@@ -54,7 +57,7 @@ def shown(trace: dict[str, Any], *names: str) -> list[dict[str, Any]]:
 
 
 def until_spooled(home: Path, name: bytes) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not any(name in file.path.read_bytes() for file in waiting(home / "spool")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -71,7 +74,10 @@ async def a_days_calls(server: Host) -> dict[str, dict[str, Any]]:
     }
     task = {"goal": "Where is tea grown?", "materials": [{"name": "tea", "text": TEXT}], "approve_plan": True}
     asked = await server.call("run_team_task", **task, wait_seconds=40)
-    assert asked["status"] == "awaiting_answer", asked
+    with anyio.fail_after(DEADLINE):
+        while (now := await server.call("get_run", run_id=asked["run_id"], wait_seconds=0))["status"] in AT_WORK:
+            pass
+    assert now["status"] == "awaiting_answer", now
     await server.call("answer_run", run_id=asked["run_id"], answer="approve")
     return {**done, "asked": asked, "task": await ended(server, asked["run_id"])}
 
@@ -79,8 +85,9 @@ async def a_days_calls(server: Host) -> dict[str, dict[str, Any]]:
 async def test_calls_agents_models_tools_memory_ratings_and_questions_are_all_in_the_traces(
     ready_home: Path, ingest: Ingest, stored_traces: Stored
 ) -> None:
-    async with host(ready_home) as server:
-        done = await a_days_calls(server)
+    with no_carrier_of_its_own(ready_home):
+        async with host(ready_home) as server:
+            done = await a_days_calls(server)
     traces = await stored_in(ready_home, ingest, stored_traces)
     by_id = {trace["id"]: trace for trace in traces}
     for trace in traces:
@@ -134,13 +141,14 @@ async def test_calls_agents_models_tools_memory_ratings_and_questions_are_all_in
 async def test_a_run_that_goes_on_in_another_process_stays_in_the_trace_of_its_call(
     ready_home: Path, ingest: Ingest, stored_traces: Stored
 ) -> None:
-    async with host(ready_home, ATLAS_OFFLINE_DELAY="0.15") as server:
-        run = await server.call("run_team_task", goal="Where is tea grown?", wait_seconds=0)
-        await until_event(server, run["run_id"], "turn_finished", times=2)
-        await anyio.to_thread.run_sync(until_spooled, ready_home, b'"turn ')
-        server.kill()
-    async with host(ready_home) as server:
-        done = await ended(server, run["run_id"])
+    with no_carrier_of_its_own(ready_home):
+        async with host(ready_home, ATLAS_OFFLINE_DELAY="0.15") as server:
+            run = await server.call("run_team_task", goal="Where is tea grown?", wait_seconds=0)
+            await until_event(server, run["run_id"], "turn_finished", times=2)
+            await anyio.to_thread.run_sync(until_spooled, ready_home, b'"turn ')
+            server.kill()
+        async with host(ready_home) as server:
+            done = await ended(server, run["run_id"])
     assert done["status"] == "completed", done["error"]
     traces = await stored_in(ready_home, ingest, stored_traces)
     [task] = [trace for trace in traces if trace["name"] == "run_team_task"]
@@ -155,13 +163,15 @@ async def test_secrets_and_long_inputs_of_a_call_reach_no_file_of_the_traces(
     ready_home: Path, ingest: Ingest, stored_traces: Stored
 ) -> None:
     message = f"api_key={SECRET} and Bearer {SECRET}99 and https://u:{SECRET}@host/ and sk-{SECRET}"
-    async with host(ready_home) as server:
-        await server.client.call_tool("chat_with_agent", {"agent": "librarian", "message": message})
-        await server.client.call_tool("search_memory", {"query": "x", "password": SECRET})
-        refused = await server.client.call_tool("chat_with_agent", {"agent": "librarian", "message": "x" * 10_000_000})
-        assert refused.is_error
-        assert (refused.meta or {})[TRACE_META].startswith("tr-")
-    spooled = b"".join(file.path.read_bytes() for file in waiting(ready_home / "spool"))
+    too_long = {"agent": "librarian", "message": "x" * 10_000_000}
+    with no_carrier_of_its_own(ready_home):
+        async with host(ready_home) as server:
+            await server.client.call_tool("chat_with_agent", {"agent": "librarian", "message": message})
+            await server.client.call_tool("search_memory", {"query": "x", "password": SECRET})
+            refused = await server.client.call_tool("chat_with_agent", too_long)
+            assert refused.is_error
+            assert (refused.meta or {})[TRACE_META].startswith("tr-")
+        spooled = b"".join(file.path.read_bytes() for file in waiting(ready_home / "spool"))
     traces = await stored_in(ready_home, ingest, stored_traces)
     assert [t["state"] for t in sorted(traces, key=lambda t: t["spans"][0]["start"])] == ["OK", "ERROR", "ERROR"]
     with closing(sqlite3.connect(ready_home / "mlflow.db")) as connection:
@@ -224,23 +234,33 @@ async def test_a_turn_that_waits_for_another_in_its_conversation_shows_for_how_l
                     group.start_soon(turn, "k2")
                     await world.script.at_gate.wait()
                     group.start_soon(turn, "k3")
-                    await anyio.wait_all_tasks_blocked()
+                    lock = turn_lock("librarian", first.conversation)
+                    while world.locks._queues[lock].wanted < 2:  # noqa: ASYNC110 - nothing tells of one who queues
+                        await anyio.sleep(0.001)
+                    await anyio.sleep(0.02)  # what is over in some milliseconds is not shown as a wait
                     world.script.gate.set()
         found = rows(tracing)
     by_name = {row["name"]: row for row in found}
     [waited] = [row for row in found if row["name"] == "wait for librarian"]
     assert waited["parent"] == by_name["call k3"]["span"]
     took = (waited["end"] - waited["start"]) / 1e6
-    assert float(waited["attributes"]["atlas.waited_ms"]) == pytest.approx(took, abs=5)
+    # The span is noted when the wait is over: by so much it may be longer, more so on a busy machine.
+    assert -1 < took - float(waited["attributes"]["atlas.waited_ms"]) < 1_000
     assert waited["status"] == 1
 
 
-async def test_the_model_calls_of_a_letta_elsewhere_are_seen_by_its_stream(home: Path) -> None:
+@pytest.mark.parametrize("hours", [0, -1, 1])
+async def test_the_model_calls_of_a_letta_elsewhere_are_seen_by_its_stream(
+    home: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    real = time.time_ns
     asked = '@tool memory_insert {"label": "human", "new_string": "likes tea"}'
     with open_tracing(home) as tracing:
         async with open_world_over_http(home, "the-key") as world:
             assert world.letta.kind == "server"
-            await world.of().take_turn("librarian", asked, conversation=None, key="k")
+            with span("call"):
+                monkeypatch.setattr(time, "time_ns", lambda: real() + hours * 3_600 * 10**9)
+                await world.of().take_turn("librarian", asked, conversation=None, key="k")
         found = rows(tracing)
     [turn] = [row for row in found if row["name"] == "turn librarian"]
     steps = [row for row in found if row["name"] == "chat" and row["parent"] == turn["span"]]
@@ -249,7 +269,7 @@ async def test_the_model_calls_of_a_letta_elsewhere_are_seen_by_its_stream(home:
         "the call of the tool, the answer"
     )
     for step in steps:
-        assert turn["start"] <= step["start"] <= step["end"] <= turn["end"]
+        assert turn["start"] <= step["start"] <= step["end"] <= turn["end"], "a step out of its turn"
         assert step["status"] == 1
 
 

@@ -24,10 +24,10 @@ from atlas_mcp.watch.calls import hashed_caller
 from atlas_mcp.watch.run_notes import parallel_efficiency
 from atlas_mcp.watch.series import Hours
 from atlas_mcp.watch.sidecar import Sidecar
-from atlas_mcp.watch.spool import anything_waits
 from tests.scripted_model import ScriptedModel, last_user_text
 from tests.teamwork.house import good_answer
 from tests.watch.books import in_mlflow
+from tests.watch.conftest import no_carrier_of_its_own
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
@@ -79,7 +79,7 @@ async def ended(atlas: Atlas, run_id: str) -> Run:
 async def test_a_team_task_is_a_run_of_mlflow_with_a_run_for_each_agent_below_it(
     home: Path, ingest: Callable[..., subprocess.CompletedProcess[str]], database: str
 ) -> None:
-    with anyio.fail_after(200):
+    with anyio.fail_after(200), no_carrier_of_its_own(home):
         async with open_atlas(load_settings()) as atlas:
             run = await a_task(atlas)
             rating = await atlas.rate_text(atlas.local_caller(), "The light was kept with oil.")
@@ -90,9 +90,6 @@ async def test_a_team_task_is_a_run_of_mlflow_with_a_run_for_each_agent_below_it
     assert run.status == "completed", run.error
     assert run.result is not None
     assert (await anyio.to_thread.run_sync(ingest, home)).returncode == 0
-    with anyio.fail_after(200):
-        while anything_waits(home / "spool"):  # noqa: ASYNC110 - the house's own carrier may be at work
-            await anyio.sleep(0.1)
     found = await anyio.to_thread.run_sync(in_mlflow, database)
     whole = [one for one in found["runs"] if one["tags"].get("atlas.kind") not in (None, "agent")]
     runs = {one["tags"]["atlas.run_id"]: one for one in whole}

@@ -28,13 +28,13 @@ class Hostile:
 
 def recorded(tracing: Tracing) -> dict[str, dict[str, Any]]:
     """The spans on disk by name."""
-    assert tracing.flush(5)
+    assert tracing.flush(60)
     rows = [row for file in waiting(tracing.home / "spool") for row in read(file.path).spans]
     return {row["name"]: dict(row) for row in rows}
 
 
 def on_disk(tracing: Tracing) -> str:
-    assert tracing.flush(5)
+    assert tracing.flush(60)
     return "".join(file.path.read_text() for file in waiting(tracing.home / "spool"))
 
 

