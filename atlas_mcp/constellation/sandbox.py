@@ -146,7 +146,8 @@ async def _exchange(function: str, job: bytes, folder: str, seconds: float, outp
                 _platform.stop_process(process.pid)
             await process.wait()
             await process.aclose()
-    if deadline.cancelled_caught:
+    # Who looks late finds that the process has ended by itself meanwhile, and has nothing to cancel any more.
+    if deadline.cancelled_caught or (not answer and anyio.current_time() >= deadline.deadline):
         raise ToolFailed(f"{function} took longer than {seconds:g} s and was stopped.")
     return answer, cast("int", process.returncode)
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from atlas_mcp.teamwork.job import Job
 
 PERSONA_CHARS = 1_500
-DISMISS_SECONDS = 2.0
+DISMISS_SECONDS = 15.0
+"""For a Letta that hangs; a loaded one needs a second for each agent."""
 _UNFIT = re.compile(r"[^a-z0-9]+")
 
 

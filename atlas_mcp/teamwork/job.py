@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=BaseModel)
 
-SETTLE_SECONDS = 0.2
+SETTLE_SECONDS = 0.4
 """Between two turns of one piece of work nobody is at work for a moment; longer than that, nobody is."""
+
+_LOOKS = 20
+"""So many times it is looked in that time: when the machine stands still, the others have not had theirs."""
 
 RESULT = "result"
 """The artifact that holds the result: what the task came to, as soon as that is sure."""
@@ -81,13 +84,14 @@ class Job:
 
     async def quiet(self) -> None:
         """Return when nobody is at work in this process any more."""
-        while True:
+        looks = 0
+        while looks < _LOOKS:
             while self._at_work:
+                looks = 0
                 self._still = self._still or anyio.Event()
                 await self._still.wait()
-            await anyio.sleep(SETTLE_SECONDS)
-            if not self._at_work:
-                return
+            await anyio.sleep(SETTLE_SECONDS / _LOOKS)
+            looks = 0 if self._at_work else looks + 1
 
     def note(self, *changes: Change) -> None:
         """Change the run in one step, which is stored in a moment: after a crash in that moment a node runs again.
