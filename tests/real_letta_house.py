@@ -29,9 +29,17 @@ START_SECONDS = 180.0
 END_SECONDS = 15.0
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
+def kept_port() -> tuple[int, socket.socket]:
+    """A port, and a socket that has it and does not listen: nobody else is given the port before the server, which
+    names it, has it (both allow its reuse).
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    port = kept.getsockname()[1]
+    if sys.platform != "linux":
+        kept.close()  # elsewhere nobody else could have the port
+    return port, kept
 
 
 def account() -> str | None:
@@ -88,10 +96,10 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[Any], what: 
 @contextmanager
 def postgres(programs: Path, data: Path, log: Path) -> Iterator[str]:
     """PostgreSQL over that folder; its address without a database."""
-    port = free_port()
+    port, place = kept_port()
     options = ["-h", "127.0.0.1", "-p", str(port), "-k", "", "-c", "fsync=off", "-c", "full_page_writes=off"]
     command = [str(programs / "postgres"), "-D", str(data), *options]
-    with started(command, log, signal.SIGINT, user=account(), cwd=data) as process:
+    with place, started(command, log, signal.SIGINT, user=account(), cwd=data) as process:
         address = f"postgresql://postgres@127.0.0.1:{port}"
         asked = [str(programs / "psql"), f"{address}/postgres", "-qc", "select 1"]
         wait_until(lambda: not subprocess.run(asked, capture_output=True).returncode, process, "PostgreSQL", log)
@@ -135,7 +143,7 @@ def serve(folder: Path, model_url: str) -> None:
         data.chmod(0o700)
         give(data)
         with postgres(bins, data, logs / "postgres.log") as address:
-            port = free_port()
+            port, place = kept_port()
             environment = clean_environment(
                 work,
                 LETTA_PG_URI=f"{address}/letta?ssl=disable",
@@ -147,7 +155,7 @@ def serve(folder: Path, model_url: str) -> None:
             )
             letta = [str(Path(sys.executable).with_name("letta")), "server", "--host", "127.0.0.1", "--port", str(port)]
             log = logs / "letta.log"
-            with started(letta, log, signal.SIGTERM, env=environment, cwd=work) as process:
+            with place, started(letta, log, signal.SIGTERM, env=environment, cwd=work) as process:
                 url = f"http://127.0.0.1:{port}"
                 wait_until(lambda: answers(f"{url}/v1/health/"), process, "Letta", log)
                 sys.stdout.write(f"{url}\n")

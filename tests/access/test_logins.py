@@ -182,7 +182,7 @@ async def test_a_provider_that_does_not_answer_refuses_new_logins_and_keeps_know
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     usual = FETCH_SECONDS
-    monkeypatch.setattr("atlas_mcp.access.provider.FETCH_SECONDS", 0.3)
+    monkeypatch.setattr("atlas_mcp.access.provider.FETCH_SECONDS", 2.0)  # enough for the question to arrive
     provider.silent = True
     with caplog.at_level(logging.ERROR), pytest.raises(Unavailable, match="did not answer"):
         await logins.grant(provider.token())

@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
     home = tmp_path_factory.mktemp("board") / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATLAS_HOME", str(home))
-        patch.setenv("ATLAS_OFFLINE_DELAY", "0.3")
+        patch.setenv("ATLAS_OFFLINE_DELAY", "0.8")  # so long that a busy browser sees an agent at work, too
         with http_server() as (address, key, _):
             yield Board(address, key, home)
 

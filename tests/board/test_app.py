@@ -41,7 +41,7 @@ def in_a_real_host(test: Any) -> Any:
 
 @pytest.fixture
 async def atlas(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Atlas]:
-    monkeypatch.setenv("ATLAS_OFFLINE_DELAY", "0.3")
+    monkeypatch.setenv("ATLAS_OFFLINE_DELAY", "0.8")  # so long that a busy browser sees an agent at work, too
     async with open_atlas(load_settings()) as opened:
         yield opened
 
@@ -110,7 +110,7 @@ async def test_a_host_sees_its_team_at_work_before_the_call_has_ended(
             await host.app.locator(":root[style*='Host Font']").wait_for()
             assert await host.within("getComputedStyle(document.body).backgroundColor") == "rgb(1, 2, 3)"
             height = await host.within("Math.ceil(document.body.getBoundingClientRect().height)")
-            assert height in await host.page.evaluate("told.heights")
+            await host.page.wait_for_function("(height) => told.heights.includes(height)", arg=height)
             await host.page.evaluate("() => bridge.teardownResource({})")
             assert host.seen.errors == []
             assert host.seen.hosts == set()  # nothing was asked of anybody

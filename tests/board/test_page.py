@@ -148,6 +148,7 @@ async def test_everything_can_be_done_by_keyboard(server: Board, browser: Browse
             raise AssertionError(f"{name} is not reached")
 
         await page.goto(f"{server.address}/board")
+        await page.locator("input:focus").wait_for()  # by itself, but only when the page has been drawn
         await page.keyboard.type(server.key)
         await page.keyboard.press("Enter")
         await page.get_by_role("button", name="Keys two").wait_for()

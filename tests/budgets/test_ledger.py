@@ -214,7 +214,7 @@ def spend_at_once(home: Path, address: str, processes: int) -> list[int]:
             assert spender.stdin is not None
             spender.stdin.write("go\n")
             spender.stdin.flush()
-        return [int(spender.communicate(timeout=60)[0]) for spender in spenders]
+        return [int(spender.communicate(timeout=200)[0]) for spender in spenders]
     finally:
         for spender in spenders:
             spender.kill()

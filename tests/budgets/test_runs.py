@@ -22,7 +22,7 @@ from tests.scripted_model import Request, ScriptedModel, last_user_text, system_
 from tests.teamwork.house import QUOTE, TASK, good_answer
 
 pytestmark = pytest.mark.anyio
-SECONDS = 90
+SECONDS = 200
 
 
 async def done(atlas: Atlas, run_id: str) -> Run:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from atlas_mcp.atlas import Atlas, open_atlas
@@ -32,6 +33,13 @@ async def found(atlas: Atlas, query: str) -> list[str]:
 async def reply_of_the_librarian(atlas: Atlas) -> str:
     reply = await atlas.chat(atlas.local_caller(), "librarian", "Hello.")
     return reply.status
+
+
+def lose_memories(home: Path) -> None:
+    """Take away what memories are found by."""
+    with closing(sqlite3.connect(home / "atlas.db", timeout=60)) as record:
+        record.execute("DELETE FROM passage WHERE kind = 'long_term'")
+        record.commit()
 
 
 async def test_a_home_is_written_while_a_server_works_and_put_back_when_it_has_stopped(tmp_path: Path) -> None:
@@ -87,9 +95,7 @@ async def test_the_stores_are_compared_beside_a_server_and_mended(home: Path) ->
         await atlas.memories.remember(atlas.local_caller(), OTTER)
         well = await atlas_mcp("memory", "check")
         assert well.returncode == 0, well.stdout
-        with closing(sqlite3.connect(home / "atlas.db")) as record:
-            record.execute("DELETE FROM passage WHERE kind = 'long_term'")
-            record.commit()
+        await anyio.to_thread.run_sync(lose_memories, home)  # meanwhile a writer of this process can come to its end
         assert await found(atlas, "otter weir") == []
         ill = await atlas_mcp("memory", "check")
         assert ill.returncode == 1

@@ -49,7 +49,7 @@ class ClaudeCode:
             start_new_session=True,
         )
         try:
-            out, errors = process.communicate(timeout=150)
+            out, errors = process.communicate(timeout=300)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise

@@ -42,7 +42,7 @@ class Terminal:
         """Press these keys."""
         os.write(self._descriptor, keys.encode())
 
-    def until(self, what: str | Callable[[], bool], seconds: float = 90) -> None:
+    def until(self, what: str | Callable[[], bool], seconds: float = 180) -> None:
         """Read on until that is on the screen, or is so; fails with the screen when the time is over."""
         reached = what if callable(what) else lambda: what in self.text
         assert self._read_until(reached, seconds), f"not in {seconds} s: {what}; on the screen:\n{self.text}"

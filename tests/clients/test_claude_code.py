@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = [npm.needs("@anthropic-ai/claude-code"), pytest.mark.timeout(400)]
+pytestmark = [npm.needs("@anthropic-ai/claude-code"), pytest.mark.timeout(900)]
 
 
 def named(tool: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.clients.journey import SLOW, Door, check_whole, travel
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)  # the first of them makes the environment
 
 PROGRAM = str(Path(__file__).with_name("python_1.py"))
 DOORS = ["stdio", "http", "sse"]

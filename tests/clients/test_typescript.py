@@ -13,7 +13,7 @@ from tests.clients.journey import SLOW, Door, check_whole, travel
 pytestmark = [
     npm.needs("@modelcontextprotocol/sdk"),
     npm.needs("@modelcontextprotocol/client"),
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
 ]
 
 PROGRAM = str(Path(__file__).with_name("typescript.mjs"))

@@ -66,7 +66,7 @@ def run_suite(url: str, revision: str, results: Path) -> Outcome:
     """Run all scenarios that the suite has for a revision, those that it does not score as well."""
     wanted = ["server", "--url", url, "--requirements", revision, "-o", str(results)]
     command = [*npm.program(PACKAGE, "conformance"), *wanted]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     scenarios = {
         named[1]: Scenario(json.loads(file.read_text(encoding="utf-8")))
         for file in results.rglob("checks.json")

@@ -26,7 +26,7 @@ TASKS = (
 UNSCORED = {"server-sse-polling"}
 """Which the suite's own reference does not pass either: streams that the server closes, for clients to come back to."""
 
-pytestmark = [needs_suite, pytest.mark.timeout(400)]
+pytestmark = [needs_suite, pytest.mark.timeout(1_000)]
 
 
 @pytest.fixture(scope="module")

@@ -193,7 +193,7 @@ async def test_conflicts_without_end_are_given_up_and_nothing_is_changed(
 
     with monkeypatch.context() as patched:
         patched.setattr(world.letta, "set_block", refused)
-        with pytest.raises(LettaUnavailable, match="being changed elsewhere"), anyio.fail_after(30):
+        with pytest.raises(LettaUnavailable, match="being changed elsewhere"), anyio.fail_after(60):
             await me.update_memory("librarian", "human", append="mine")
     assert (await me.get_memory("librarian", "human"))[0].revision == 1
 

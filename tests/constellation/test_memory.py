@@ -181,7 +181,7 @@ async def test_the_callers_change_in_the_middle_of_a_turn_and_the_agents_own_bot
     me, script = world.of(), world.script
     await me.get_memory("librarian")
     script.gate = anyio.Event()
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
 
             async def turn() -> None:

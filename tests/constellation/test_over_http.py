@@ -46,7 +46,7 @@ async def test_a_cancelled_turn_stops_on_the_server_and_its_key_may_be_used_agai
     me, script = world.of(), world.script
     thread = await me.open_conversation("librarian")
     script.gate = anyio.Event()
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
 
             async def send() -> None:

@@ -124,7 +124,7 @@ async def test_an_agent_calls_it_and_that_is_told_and_traced_once(home: Path) ->
     async with open_world(home, toolbox=Toolbox()) as world:
         with open_tracing(home) as tracing:
             turn = await world.of().take_turn("strategist", ASKED, conversation=None, key="k", on_event=on_event)
-            assert tracing.flush(5)
+            assert tracing.flush(60)
             rows: list[Any] = [row for file in waiting(home / "spool") for row in read(file.path).spans]
         assert "42" in turn.reply
         assert told == [("strategist", "tool_called", "strategist calculated 6 * 7", "calculate")]
@@ -239,7 +239,8 @@ async def test_an_agent_that_letta_lost_gets_its_tools_again(home: Path) -> None
 async def test_a_tool_that_fails_hangs_or_floods_costs_the_agent_an_error_message_only(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str
 ) -> None:
-    monkeypatch.setitem(session_room.SECONDS, "pure", 1.0)  # the deadline as it is would only be a longer wait
+    if "longer than 1 s" in said:  # the deadline as it is would only be a longer wait; the others need theirs
+        monkeypatch.setitem(session_room.SECONDS, "pure", 1.0)
     bad = f'def bad(day: str) -> str:\n    """Do it badly."""\n    {body}\n'
     script = Script()
     async with open_world(home, script, toolbox=toolbox(tmp_path / "tools", bad)) as world:

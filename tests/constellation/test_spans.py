@@ -25,7 +25,7 @@ async def test_a_turn_is_a_span_with_its_conversation_its_usage_and_a_hash_for_t
             asked = '@tool memory_insert {"label": "human", "new_string": "likes tea"}'
             turn = await me.take_turn("librarian", asked, conversation=None, key="k")
             await me.update_memory("librarian", "human", append="and cake")
-            assert tracing.flush(5)
+            assert tracing.flush(60)
             files = [file.path for file in waiting(home / "spool")]
             rows: list[Any] = [row for path in files for row in read(path).spans]
             text = "".join(path.read_text() for path in files)
@@ -47,7 +47,7 @@ async def test_sharing_and_searching_are_spans_that_say_what_was_found(home: Pat
             made = await me.library.share("Tea", "Tea grows in Assam.")
             await me.search_memory("tea", kinds=["knowledge"])
             await me.library.delete(made.id)
-            assert tracing.flush(5)
+            assert tracing.flush(60)
             rows: list[Any] = [row for file in waiting(home / "spool") for row in read(file.path).spans]
     spans = {row["name"]: row["attributes"] for row in rows}
     assert {"share knowledge", "search memory", "search knowledge", "delete knowledge"} <= set(spans)

@@ -294,7 +294,7 @@ async def test_a_users_tool_reaches_the_network_only_if_its_file_says_so(tmp_pat
 def ask(port: int) -> str:
     "Ask a service."
     import socket
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", port), 25) as connection:
         return connection.recv(100).decode()
 """
     put(tmp_path / "tools", "ask.py", f"KIND = 'network'\nPOOLS = ('web',)\n{body}")
@@ -308,7 +308,7 @@ def ask(port: int) -> str:
             with pytest.raises(ToolFailed, match="PermissionError"):
                 await session.call("ask_closed", {"port": port})
         assert await session.call("ask", {"port": port}) == "found"
-        answering.join(10)
+        answering.join(60)
 
 
 @pytest.mark.parametrize(

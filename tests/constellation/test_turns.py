@@ -114,7 +114,7 @@ async def test_a_busy_agent_queues_and_is_shown_as_busy(world: World) -> None:
     async def send(text: str) -> None:
         replies.append((await me.take_turn("librarian", text, conversation=None, key=text)).reply)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(send, "first")
             await script.at_gate.wait()
@@ -135,7 +135,7 @@ async def test_two_turns_of_one_agent_in_two_conversations_run_side_by_side(worl
     me, script = world.of(), world.script
     await me.open_conversation("librarian")
     script.gate = anyio.Event()
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             for name in ("a", "b"):
 
@@ -196,7 +196,7 @@ async def test_a_cancelled_turn_frees_its_conversation_and_leaves_nothing_behind
     me, script = world.of(), world.script
     thread = await me.open_conversation("librarian")
     script.gate = anyio.Event()
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: me.take_turn("librarian", "never", conversation=thread, key="1"))
             await script.at_gate.wait()
@@ -212,7 +212,7 @@ async def test_a_turn_cancelled_during_a_tool_of_ours_frees_its_conversation(wor
     me = world.of()
     thread = await me.open_conversation("librarian")
     echo.gate = anyio.Event()
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
 
             async def send() -> None:

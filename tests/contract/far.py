@@ -29,7 +29,8 @@ from tests.constellation.conftest import NoTools
 from tests.real_letta import RealLetta
 from tests.scripted_model import ScriptedModel
 
-QUICK = Patience(first_event=8, event=60, grace=1.5, away=4, busy=3)
+QUICK = Patience(first_event=8, event=60, grace=4, away=4, busy=6)
+"""Shorter than people's, and long enough for a server that needs a second to begin what it was sent."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,14 @@ async def chat(atlas: Atlas, message: str, agent: str = "librarian", **more: Any
     reply = await atlas.chat(atlas.local_caller("test"), agent, message, **more)
     assert reply.status == "completed", reply
     return reply
+
+
+async def over(atlas: Atlas, run: Run, on_news: Callable[[Run], Awaitable[None]] | None = None) -> Run:
+    """The run, once it has ended, however long that takes."""
+    me = atlas.local_caller("test")
+    while run.status in {"queued", "working"}:
+        run = await atlas.follow_run(me, run.run_id, wait_seconds=MAX_WAIT_SECONDS, on_news=on_news)
+    return run
 
 
 async def test_an_agent_answers_from_the_server_and_goes_on_with_the_thread(atlas: Atlas, there: House) -> None:
@@ -173,18 +181,20 @@ async def test_guests_of_a_debate_leave_the_server_again_and_what_was_learned_he
         prompt = last_user_text(request)
         return {"json": taught if 'title="Proposals"' in prompt else debated(prompt)}
 
+    seen: set[str] = set()
+    # Whoever writes after the agreement waits until it was looked who is there.
+    there.scripted.on("Level of agreement", {"call": lambda request: answer(request) | {"hold": not seen}})
     there.scripted.on(lambda request: 'answer_schema title="' in last_user_text(request), {"call": answer})
     me = atlas.local_caller("test")
     log = Material(name="log.txt", text=QUOTE)
     task = TeamTask(goal="When did the keeper light the lamp?", materials=(log,), mode="debate")
-    seen: set[str] = set()
 
     async def look(run: Run) -> None:
         if any(event.type == "agreement" for event in run.events):
             seen.update([agent.name async for agent in there.client.agents.list()])
+            there.scripted.release()
 
-    first = await atlas.run_team_task(me, task, wait_seconds=0)
-    first = await atlas.follow_run(me, first.run_id, wait_seconds=MAX_WAIT_SECONDS, on_news=look)
+    first = await over(atlas, await atlas.run_team_task(me, task, wait_seconds=0), look)
     assert first.status == "completed", first.error
     assert first.result is not None
     assert first.result.agreement == 0.5
@@ -192,7 +202,6 @@ async def test_guests_of_a_debate_leave_the_server_again_and_what_was_learned_he
     assert [name for name in seen if "_of_" in name], seen
     assert not [name for name in left if "_of_" in name]
     assert first.result.learned
-    again = await atlas.run_team_task(me, task.model_copy(update={"mode": None}), wait_seconds=MAX_WAIT_SECONDS)
-    again = await atlas.follow_run(me, again.run_id, wait_seconds=MAX_WAIT_SECONDS)
+    again = await over(atlas, await atlas.run_team_task(me, task.model_copy(update={"mode": None}), wait_seconds=0))
     [recalled] = [event for event in again.events if event.type == "recalled"]
     assert {one.id for one in first.result.learned} & set(recalled.data["ids"])

@@ -139,7 +139,7 @@ async def test_a_document_is_copied_to_a_folder_of_the_agents_renewed_and_remove
     other = await atlas.share_knowledge(me, "Other", "Something else.")
     await until(lambda: copied(atlas, other.id, 1))
     strategist = await agent_of(client, atlas, "strategist")
-    assert len(await files_of(client, strategist)) == 2, "an agent that came later reads them too"
+    assert await until(lambda: only(client, strategist, 2)), "an agent that came later reads them too"
 
     rooms = await atlas._keeper.rooms()
     assert await rooms.library(me).delete(made.id)

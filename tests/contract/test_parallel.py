@@ -85,11 +85,11 @@ async def test_different_agents_and_different_conversations_run_side_by_side(
         async def chat(server: Host, agent: str, word: str) -> None:
             replies.append((await server.call("chat_with_agent", agent=agent, message=f"@@say {word}"))["reply"])
 
-        with anyio.fail_after(60):
+        with anyio.fail_after(120):
             async with anyio.create_task_group() as tasks:
                 for call in asked:
                     tasks.start_soon(chat, *call)
-                await scripted.arrived(3, 40)  # no answer was given yet: all three turns are under way at once
+                await scripted.arrived(3, 100)  # no answer was given yet: all three turns are under way at once
                 scripted.release()
     assert sorted(replies) == ["one", "three", "two"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from tests.contract.far import Far
@@ -20,11 +21,14 @@ def times_in_context(far: Far, text: str) -> int:
 
 async def test_a_turn_whose_process_was_killed_is_answered_by_the_next_one(far: Far, home: Path) -> None:
     far.scripted.hold()
+    dropped = far.scripted.dropped
     async with host(home, **far.environment) as server:
         with anyio.fail_after(90):
             handle = await server.call("chat_with_agent", agent="librarian", message="the first", wait_seconds=0)
             await far.scripted.arrived(1, 60)
         server.kill()
+    if not far.goes_on:  # it ends the turn once it has noticed: an answer before that would be kept
+        await anyio.to_thread.run_sync(far.scripted.wait_for_dropped, dropped + 1)
     far.scripted.release()
     async with host(home, **far.environment) as server:
         run = await ended(server, handle["run_id"])

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
+import anyio.lowlevel
 import pytest
 from letta_client import APIStatusError, ConflictError, UnprocessableEntityError
 
@@ -203,7 +204,7 @@ async def test_what_runs_is_listed_as_active_until_it_is_cancelled_and_the_threa
     runs = Runs()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_quietly, house, thread, runs)
-        await house.scripted.arrived(1, 60)
+        await begun(house, runs)
         active = await house.client.runs.list(conversation_id=thread, active=True)
         assert [(run.id, run.status) for run in active.items] == [(runs[0], "running")]
         await house.client.conversations.cancel(thread)
@@ -219,7 +220,7 @@ async def test_a_turn_whose_sender_is_cancelled_is_cancelled_in_letta_as_well(ho
     runs = Runs()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_quietly, house, thread, runs)
-        await house.scripted.arrived(1, 60)
+        await begun(house, runs)
         tasks.cancel_scope.cancel()
     assert (await house.client.runs.retrieve(runs[0])).status == "cancelled"
     assert not (await house.client.runs.list(conversation_id=thread, active=True)).items
@@ -234,13 +235,21 @@ async def test_on_purpose_a_cancelled_step_comes_to_its_end_on_a_server_and_leav
     runs = Runs()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_quietly, house, thread, runs)
-        await house.scripted.arrived(1, 60)
+        await begun(house, runs)
         await house.client.conversations.cancel(thread)
         if house.real:
             assert [s.status async for s in house.client.runs.steps.list(runs[0])] == ["pending"]
         house.scripted.release()
     kinds = [m.message_type for m in await house.listed(thread)]
     assert kinds == (["user_message", "assistant_message"] if house.real else [])
+
+
+async def begun(house: House, runs: Runs) -> None:
+    """Return when the model is asked, and the turn's run is known here."""
+    await house.scripted.arrived(1)
+    with anyio.fail_after(60):
+        while not runs:
+            await anyio.lowlevel.checkpoint()
 
 
 async def _quietly(house: House, thread: str, runs: Runs) -> None:
@@ -268,7 +277,7 @@ async def test_on_purpose_the_embedded_queues_parallel_sends_and_a_server_loses_
         for text in texts:
             tasks.start_soon(house.send, thread, text)
         if house.real:
-            await house.scripted.arrived(3, 30)  # all at once
+            await house.scripted.arrived(3, 100)  # all at once
         house.scripted.release()
     await house.send(thread, "which?")
     known = [text for text in texts if text in str(house.scripted.last["messages"])]

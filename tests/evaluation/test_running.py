@@ -64,10 +64,11 @@ def charged(home: Path) -> float:
 
 def lines(home: Path) -> list[dict[str, Any]]:
     """All that was told of the work and waits in the home's spool."""
-    found = [line for path in (home / "spool").rglob("*") if path.is_file() for line in path.read_text().splitlines()]
+    found = [line for path in (home / "spool").rglob("*.spans") for line in path.read_text().splitlines()]
     return [json.loads(line) for line in found if line.startswith("{")]
 
 
+@pytest.mark.usefixtures("_uncarried")
 async def test_a_better_persona_is_found_better_and_the_home_stays_as_it_was(
     home: Path, tmp_path: Path, scripted_model: ScriptedModel
 ) -> None:

@@ -14,7 +14,7 @@ from atlas_mcp.guard import rails as rails_module
 from atlas_mcp.guard.layers import About
 from atlas_mcp.guard.rails import Rails, check_folder
 from atlas_mcp.watch.sidecar import child_environment
-from tests.guard.watched import watched
+from tests.guard.watched import chat, watched
 from tests.scripted_model import ScriptedModel
 from tests.server.doors import call
 
@@ -88,6 +88,7 @@ def configured(folder: Path, config: str = OWN) -> Path:
 @asynccontextmanager
 async def opened(folder: Path, **given: float) -> AsyncIterator[Rails]:
     """The rails of that folder, open."""
+    given = {"start_seconds": 200, "check_seconds": 60, **given}  # a slow machine is not what is looked at
     rails = Rails(folder, child_environment(), folder.parent / "logs" / "rails.log", **given)
     async with rails.opened():
         yield rails
@@ -120,7 +121,7 @@ async def test_rails_stop_what_enters_and_what_leaves_and_say_which_of_them(tmp_
 async def test_a_rail_that_hangs_is_killed_at_its_deadline_and_one_that_falls_over_is_started_anew(
     tmp_path: Path,
 ) -> None:
-    async with opened(configured(tmp_path / "rails"), check_seconds=15) as rails:
+    async with opened(configured(tmp_path / "rails"), check_seconds=60) as rails:
         assert not await rails.check("The boat came.", "leaving", ANSWER)
         rails._check_seconds = 0.5  # pyright: ignore[reportPrivateUsage]  # the start of it was given its time
         with pytest.raises(Unavailable, match="no verdict within"):
@@ -155,7 +156,7 @@ async def test_the_rails_process_is_given_no_secret_and_reports_to_nobody(tmp_pa
         f"import json, os\nopen({str(tmp_path / 'seen.json')!r}, 'w').write(json.dumps(dict(os.environ)))\n" + ACTIONS
     )
     environment = {**child_environment(), "OPENAI_API_KEY": "for-the-rails"}
-    rails = Rails(folder, environment, tmp_path / "logs" / "rails.log")
+    rails = Rails(folder, environment, tmp_path / "logs" / "rails.log", start_seconds=200, check_seconds=60)
     async with rails.opened():
         assert not await rails.check("The boat came.", "leaving", ANSWER)
     seen = json.loads((tmp_path / "seen.json").read_text())
@@ -185,8 +186,8 @@ prompts:
     scripted_model.on(lambda r: "Should this be blocked" in str(r) and "smuggler" in str(r), "Yes")
     scripted_model.on("Should this be blocked", "No")
     scripted_model.script(["The smuggler came.", "The boat came."])
-    async with watched(monkeypatch, scripted_model, ATLAS_GUARD_RAILS=str(folder)) as (_, client):
-        reply = await call(client, "chat_with_agent", agent="librarian", message="Who came?")
+    async with watched(monkeypatch, scripted_model, ATLAS_GUARD_RAILS=str(folder)) as (atlas, client):
+        reply = await chat(atlas, "Who came?")
         status = await call(client, "get_status")
     assert reply["reply"] == "The boat came."
     assert reply["guard"][0]["finding"]["layer"] == "rails"

@@ -175,7 +175,7 @@ class Receiver:
 
     def _wait(self, happened: Any) -> None:
         with self._news:
-            self._news.wait_for(happened, timeout=60)
+            self._news.wait_for(happened, timeout=200)
             assert happened()
 
     def _take(self, headers: Any, body: bytes) -> int | None:

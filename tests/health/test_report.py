@@ -32,7 +32,7 @@ from tests.health.conftest import NOON, add_task, add_turns, rated, spend
 
 pytestmark = pytest.mark.anyio
 ME = Caller(id="local:me")
-SECONDS = 120
+SECONDS = 200
 HOSTILE = "<script>alert(1)</script> | a *goal* \u202e of `mine`"
 
 
@@ -211,6 +211,7 @@ def test_a_file_that_cannot_be_written_is_told(home: Path, tmp_path: Path, capfd
 async def test_what_is_shown_of_a_moment_is_the_moment_it_is_asked_for(home: Path) -> None:
     async with open_atlas(load_settings()) as atlas:
         await atlas.chat(atlas.local_caller(), "librarian", "Good day")
+        await atlas._keeper.gate.empty()  # pyright: ignore[reportPrivateUsage]  # its turn is written down by then
         rooms = await atlas._keeper.rooms()  # pyright: ignore[reportPrivateUsage]
         now = datetime.now(UTC)
         state = await house_state(rooms.record, atlas.local_caller(), now - timedelta(hours=1), now)

@@ -21,7 +21,7 @@ from atlas_mcp.watch.webhook import Sender, sending, sign, webhook
 from tests.health.conftest import KEY, SECRET, Clock, Receiver
 
 pytestmark = pytest.mark.anyio
-SECONDS = 60
+SECONDS = 120
 GONE = Finding("store", "redis", "redis is not well: it is gone.", 1.0, 0.0)
 MINE = Finding("budget", "user-1", "85% of the day's $10.00 are spent or reserved.", 0.85, 0.8, "local:me")
 
@@ -119,9 +119,13 @@ async def test_a_webhook_that_hangs_ends_at_its_deadline_and_the_next_process_te
 ) -> None:
     await raise_(record, clock, GONE)
     receiver.answer = None
+    deadlines = (0.2, 2.0, 20.0)  # the first is enough to be heard, unless the machine has much else to do
     with anyio.fail_after(SECONDS):
-        assert await teller(deadline=0.2).tell() == 0
-    assert receiver.tried == 1
+        for deadline in deadlines:
+            assert await teller(deadline=deadline).tell() == 0
+            if receiver.tried:
+                break
+    assert 1 <= receiver.tried <= len(deadlines)
     receiver.answer = 200
     assert await teller().tell() == 1
 

@@ -13,14 +13,14 @@ import uvicorn
 from atlas_mcp.server.arriving import ArrivingProtocol
 
 pytestmark = pytest.mark.anyio
-SECONDS = 30
+SECONDS = 60
 
 
 class Hasty(ArrivingProtocol):
     """With a time that a test can wait for."""
 
-    HEAD_SECONDS = 0.3
-    BODY_SECONDS = 0.3
+    HEAD_SECONDS = 1.0
+    BODY_SECONDS = 1.0
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -30,7 +30,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(started)
         for _ in range(4):
             await send({"type": "http.response.body", "body": b"more", "more_body": True})
-            await anyio.sleep(0.2)  # it is the time that is tried here
+            await anyio.sleep(0.6)  # it is the time that is tried here
         await send({"type": "http.response.body", "body": b"end"})
         return
     length = 0

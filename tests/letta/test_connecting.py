@@ -168,6 +168,7 @@ async def test_a_server_that_is_only_starting_is_waited_for(tmp_path: Path) -> N
                 await anyio.to_thread.run_sync(process.start)
     finally:
         process.stop()
+        process.close()
     assert versions == ["0.16.8-embedded"]
 
 
@@ -220,14 +221,14 @@ async def test_a_server_that_goes_away_is_an_error_at_once_and_is_used_again_whe
 
 
 async def test_an_open_breaker_lets_one_question_through_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breaker_room, "READ_SECONDS", 0.2)
     monkeypatch.setattr(breaker_room, "PROBE_SECONDS", 0.3)
     async with stranger(dict(LISTED)) as there:
         breaker = Breaker(there.server.shown)
         async with connect(there.server, breaker, patience=0) as letta:
-            there.answers = {"*": "hang"}
+            there.answers = {"*": "hang up"}
             for _ in range(FAILURES):
                 assert await told(letta)
+            there.answers = {"*": "hang"}
             there.asked.clear()
             breaker._next_probe = 0  # pyright: ignore[reportPrivateUsage]  # no waiting for it
             messages: list[str] = []

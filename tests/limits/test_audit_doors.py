@@ -21,6 +21,7 @@ from tests.server.doors import COMMAND, ERAS, LEGACY, MODERN, call, http_server,
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(600)  # many processes, one after the other
 DEADLINE = 200
 
 
@@ -59,7 +60,8 @@ async def test_who_came_with_which_key_from_where_and_who_was_not_let_in() -> No
             for _ in range(50):
                 assert (await http.post("/mcp", json={}, headers={"Authorization": "Bearer wrong"})).status_code == 401
         await until("http 401")
-        chats = shown("--action", "chat_with_agent")
+    # Only now, when the server is gone: within a minute of the first it tells of all those that it did not let in.
+    chats = shown("--action", "chat_with_agent")
     key_id = next(entry["via"] for entry in chats)
     assert [(e["caller"], e["via"], e["outcome"], e["detail"], e["address"]) for e in chats] == [
         ("key:ann", key_id, "refused", "NotAllowed", "127.0.0.1")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from atlas_mcp.store.record import Record
 
 pytestmark = pytest.mark.anyio
-DEADLINE = 30
+DEADLINE = 60
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 

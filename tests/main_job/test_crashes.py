@@ -52,8 +52,7 @@ async def test_a_turn_that_was_killed_is_answered_after_the_restart_and_stands_o
 
 
 async def test_a_team_task_that_was_killed_goes_on_and_repeats_no_finished_turn(home: Path) -> None:
-    slow = {"ATLAS_OFFLINE_DELAY": "0.15"}
-    async with host(home, **slow) as server:
+    async with host(home, ATLAS_OFFLINE_DELAY="1") as server:  # much is left to do, however late it is killed
         run = await server.call(
             "run_team_task",
             goal="How was the light kept, and how often did it fail?",
@@ -62,7 +61,7 @@ async def test_a_team_task_that_was_killed_goes_on_and_repeats_no_finished_turn(
         )
         await until_event(server, run["run_id"], "turn_finished", times=3)
         server.kill()
-    async with host(home, **slow) as server:
+    async with host(home) as server:
         done = await ended(server, run["run_id"])
     assert done["status"] == "completed", done["error"]
     assert [e["seq"] for e in done["events"]] == list(range(1, len(done["events"]) + 1))
@@ -100,10 +99,9 @@ async def test_two_servers_on_one_home_share_agents_and_lose_no_turn(home: Path,
 
 
 async def test_a_run_of_a_killed_server_is_taken_over_by_the_other_one(home: Path) -> None:
-    slow = {"ATLAS_OFFLINE_DELAY": "0.15"}
-    async with host(home, "survivor", **slow) as survivor:
+    async with host(home, "survivor") as survivor:
         await survivor.call("list_runs")
-        async with host(home, "victim", **slow) as victim:
+        async with host(home, "victim", ATLAS_OFFLINE_DELAY="1") as victim:
             run = await victim.call(
                 "run_team_task", goal="How was the light kept?", materials=[{"name": "l", "text": TEXT}], wait_seconds=0
             )

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from letta_client import APIStatusError, Letta
 
+from tests.homes import stats
+
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -73,6 +75,6 @@ def test_tool_source_is_refused_unless_it_was_allowed(letta: Letta) -> None:
 
 def test_nobody_else_can_read_what_the_home_holds(letta: Letta, home: Path) -> None:
     list(letta.agents.list())
-    files = [path for path in home.rglob("*") if path.is_file()]
+    files = list(stats(home))
     assert files
-    assert [p.name for p in files if stat.S_IMODE(p.stat().st_mode) & 0o077] == []
+    assert [path.name for path, told in files if stat.S_IMODE(told.st_mode) & 0o077] == []

@@ -33,7 +33,7 @@ def server() -> Iterator[RunningPostgres]:
 @pytest.fixture
 def environment(server: RunningPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """What every server of a test is told: the PostgreSQL and the Letta."""
-    monkeypatch.setenv("ATLAS_OFFLINE_DELAY", "0.3")
+    monkeypatch.setenv("ATLAS_OFFLINE_DELAY", "0.6")
     with letta_process(tmp_path / "letta") as letta:
         monkeypatch.delenv("ATLAS_OFFLINE_DELAY")
         yield {

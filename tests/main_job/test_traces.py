@@ -14,9 +14,10 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
+from atlas_mcp.watch.spool import anything_waits
 from tests.main_job.hosts import ended, host, until_event
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Seen:
 
 
 def carry(home: Path) -> None:
-    """Carry the spool to MLflow's database."""
+    """Carry the spool to MLflow's database; a carrier that the server started may be at it, and then does it."""
     ingest = [sys.executable, "-P", "-m", "atlas_mcp.watch.ingest", str(home), "--once"]
-    subprocess.run(ingest, input="", text=True, check=True, timeout=120, env=dict(os.environ), capture_output=True)
+    while anything_waits(home / "spool"):
+        subprocess.run(ingest, input="", text=True, check=True, timeout=120, env=dict(os.environ), capture_output=True)
 
 
 def found(home: Path, only: str | None = None) -> list[Seen]:

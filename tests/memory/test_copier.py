@@ -48,7 +48,7 @@ async def worked(monkeypatch: pytest.MonkeyPatch, **copies: Copies) -> None:
         return cast("Any", copies[caller.kind])
 
     copier = Copier(of)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(copier.work)
             for caller in (ME, OTHER):

@@ -18,6 +18,7 @@ from atlas_mcp.model.caller import Caller
 from atlas_mcp.model.knowledge import MAX_DOCUMENT, MAX_OBSERVATION, Hit
 from atlas_mcp.store.home import open_home
 from atlas_mcp.store.record import Record, open_record
+from tests.homes import contents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -125,7 +126,7 @@ async def test_a_deleted_document_is_found_no_more_and_its_words_are_in_no_file_
             for index in ("passage_words", "passage_parts"):
                 await db.execute(text(f"INSERT INTO {index}({index}, rank) VALUES ('integrity-check', 1)"))
         assert await names(record, "lighthouse") == ["kept"]
-    held = b"".join(path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file())
+    held = b"".join(content for _, content in contents(home))
     assert b"lighthouses" in held
     assert b"xylophonequartz" not in held
     assert b"xylophonequartz"[3:9] not in held

@@ -37,7 +37,7 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddingServ
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[Client]:
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         async with (
             open_atlas(load_settings()) as atlas,
             Client(create_server(atlas, transport="stdio"), mode=ERAS[MODERN]) as client,

@@ -64,9 +64,9 @@ def remote(server: EmbeddingServer, model: str = "m-1") -> StoresConfig:
 
 @asynccontextmanager
 async def at_work(record: Record, home: Path, config: StoresConfig) -> AsyncIterator[Embedding]:
-    """An embedder at work, in a minute at most."""
+    """An embedder at work, in two minutes at most."""
     embedding = Embedding(record, Locks(home / "locks"), home, config)
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(embedding.work)
             yield embedding

@@ -75,7 +75,7 @@ async def test_a_process_that_is_killed_loses_no_vector_and_none_is_made_twice_b
     moments = random.Random(7)
     async with open_record(home) as record:
         await write(record)
-        with anyio.fail_after(100):
+        with anyio.fail_after(250):
             for kill in range(KILLS):
                 stored, before = await count(record), len(server.calls)
                 batches = kill % 2 + 1

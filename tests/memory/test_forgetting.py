@@ -37,6 +37,12 @@ SECRET = f"The vault at Lund opens with the words {MARKER}, and Ada keeps the se
 OTHER = "Tea is grown on the slopes of Darjeeling, and picked twice a year."
 
 
+@pytest.fixture(autouse=True)
+def _uncarried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traces are carried when a test says so: a carrier that comes by itself keeps a purge waiting."""
+    monkeypatch.setattr(Sidecar, "attend", lambda _: None)
+
+
 @pytest.fixture
 async def atlas() -> AsyncIterator[Atlas]:
     async with open_atlas(load_settings()) as opened:
@@ -99,10 +105,7 @@ def _passage(text: str) -> Any:
     return PassageState(text, ("log",), datetime.now(UTC))
 
 
-async def test_what_was_forgotten_is_returned_by_nothing_and_after_a_purge_is_in_no_file(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Sidecar, "attend", lambda _: None)  # traces are carried when the test says so
+async def test_what_was_forgotten_is_returned_by_nothing_and_after_a_purge_is_in_no_file(home: Path) -> None:
     async with open_atlas(load_settings()) as atlas:
         me = atlas.local_caller()
         document = await spread_it(atlas, me, home)

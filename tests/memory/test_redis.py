@@ -30,7 +30,7 @@ from tests.redis_server import RunningRedis, running_redis
 
 pytestmark = pytest.mark.anyio
 ANA, BEN = Caller(id="local:ana"), Caller(id="local:ben")
-PATIENCE = 30
+PATIENCE = 120
 
 
 @pytest.fixture

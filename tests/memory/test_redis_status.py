@@ -15,7 +15,7 @@ from tests.redis_server import running_redis
 from tests.server.doors import call
 
 pytestmark = pytest.mark.anyio
-PATIENCE = 60
+PATIENCE = 120
 TEXT = "The heron of Overijssel nests in the alders by the old lock."
 
 

@@ -115,7 +115,7 @@ def index_files(home: Path) -> Iterator[Path]:
 
 
 async def aim(home: Path, writer: Writer, seconds: float) -> bool:
-    """Return so long after Chroma has begun to overwrite its index; False if it did not begin in some seconds."""
+    """Return so long after Chroma has begun to overwrite its index; False if it never did."""
 
     def stamps() -> dict[Path, int]:
         found: dict[Path, int] = {}
@@ -125,7 +125,7 @@ async def aim(home: Path, writer: Writer, seconds: float) -> bool:
         return found
 
     before = stamps()
-    with anyio.move_on_after(20):
+    with anyio.move_on_after(DEADLINE):
         while stamps() == before and writer.process.poll() is None:  # noqa: ASYNC110 - files tell no event
             await anyio.sleep(0.0005)
         await anyio.sleep(seconds)

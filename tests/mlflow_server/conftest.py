@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,12 +27,23 @@ from tests.watch.conftest import _made_database, database, ingest, ready_home, s
 __all__ = ["_made_database", "database", "ingest", "ready_home", "stored_traces"]
 
 
-def wait_until(holds: Callable[[], object], seconds: float = 90) -> None:
+def wait_until(holds: Callable[[], object], seconds: float = 200) -> None:
     """Return when it holds; fail at the deadline."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it never came to hold"
         time.sleep(0.05)
+
+
+def _port() -> int:
+    """A port that is free and that the system gives to nobody who asks for any: it stays free while MLflow is down."""
+    return next(port for port in random.sample(range(20_000, 32_000), 1_000) if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+        return True
+    return False
 
 
 class MlflowServer:
@@ -39,8 +52,7 @@ class MlflowServer:
     def __init__(self, folder: Path, made: Path) -> None:
         shutil.copy(made, folder / "server.db")
         self._folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
+        self.port = _port()
         self.address = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -72,6 +84,7 @@ class MlflowServer:
             self._signal(signal.SIGCONT)
             self._signal(signal.SIGKILL)
             self._process.wait()
+            wait_until(lambda: _is_free(self.port))  # its children may take a moment longer to be gone
             self._process = None
 
     def spans(self, experiment: str = "ATLAS") -> dict[str, list[str]]:

@@ -38,7 +38,7 @@ def work(home: Path, prefix: str, calls: int = 5) -> None:
         for n in range(calls):
             with span(f"{prefix}{n}", "TOOL", {"n": n}), span("step"):
                 pass
-            assert tracing.flush(10)
+            assert tracing.flush(60)
 
 
 def arrived(mlflow: MlflowServer, before: dict[str, list[str]]) -> list[list[str]]:
@@ -74,7 +74,7 @@ def test_a_carrier_killed_while_mlflow_takes_its_spans_doubles_and_loses_none(
     proxy.passes = 1
     proxy.says = Answer(500, after=threading.Event(), passed_on=True)
     carrier = start_ingest(home, Destination(tracking_uri=proxy.address))
-    assert proxy.held.wait(60)
+    assert proxy.held.wait(200)
     carrier.kill()
     carrier.wait()
     assert proxy.says.after
@@ -171,7 +171,7 @@ def test_runs_feedback_series_and_prompts_arrive_at_a_server_too(
         prompt = PromptNote(key="persona.served/1", name="persona.served", version=1, text="You serve.", promoted=True)
         for _ in range(2):
             assert all(tell(note) for note in (run, good, prompt))
-        assert tracing.flush(10)
+        assert tracing.flush(60)
     # An experiment that the server made itself: it keeps the artifacts of those, and hands them out.
     assert ingest(home, "--tracking-uri", mlflow.address, "--experiment", "served").returncode == 0
     found = in_mlflow(mlflow.address, "served")

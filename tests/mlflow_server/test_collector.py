@@ -58,7 +58,7 @@ def work(home: Path, where: Destination, *names: str) -> None:
 
 def carry(home: Path, collector: Collector) -> int:
     """Run a carrier for the collector until nothing waits, or it gives up."""
-    return start_ingest(home, collector, "--once").wait(60)
+    return start_ingest(home, collector, "--once").wait(200)
 
 
 def settled(home: Path) -> bool:
@@ -75,7 +75,7 @@ def test_a_collector_gets_every_span_compressed_with_its_headers_and_no_notes(
         with span("call", "TOOL", {"message": "grüß Gott"}), span("step"):
             pass
         assert tell(MetricsNote(key="m", series="health", values={"agents": 1.0}, at_ms=1))
-        assert tracing.flush(10)
+        assert tracing.flush(60)
     wait_until(lambda: sorted(collector.taken) == ["call", "step"])  # leaving has started the carrier
     wait_until(lambda: settled(home))
     got = collector.headers[0]
@@ -137,7 +137,7 @@ def test_a_collector_that_hangs_hangs_its_carrier_only_and_a_killed_one_loses_no
     collector.held = threading.Event()
     work(home, besides(GONE), "call")
     carrier = start_ingest(home, Collector(endpoint=collector.address))
-    assert collector.came.wait(60)
+    assert collector.came.wait(200)
     assert ingest(home).returncode == 0, "MLflow's carrier waited for the collector's"
     assert load_state(home / "spool").spans == 2
     carrier.kill()
@@ -159,7 +159,7 @@ def test_what_waits_for_a_collector_is_bounded_and_its_loss_counted_apart(home: 
         for _ in range(10):
             with span("call"):
                 pass
-        assert tracing.flush(10)
+        assert tracing.flush(60)
         assert (tracing.counts.lost, tracing.counts.lost_besides, tracing.counts.written) == (0, 10, 10)
     big.unlink()
     assert settled(home)

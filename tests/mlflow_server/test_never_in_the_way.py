@@ -88,7 +88,9 @@ async def test_calls_and_the_exit_are_as_quick_while_mlflow_fails_and_all_traces
                     await call(one)
                     times.append(time.perf_counter() - began)
             left = time.monotonic()
-        assert time.monotonic() - left < 5, "the exit waited for MLflow"
+        one_left = time.monotonic()
+    other_left = time.monotonic()
+    assert one_left - left < max(5, 3 * (other_left - one_left)), "the exit waited for MLflow"
     # Calls to both alternate, so that whatever else the machine does hits both alike.
     assert statistics.median(failing) < 3 * statistics.median(well)
     if proxy.says.after is not None:
@@ -96,7 +98,7 @@ async def test_calls_and_the_exit_are_as_quick_while_mlflow_fails_and_all_traces
     proxy.says = Answer()
     await anyio.to_thread.run_sync(mlflow.start)
     # The process has started a carrier as it left; that one may still be failing.
-    with anyio.fail_after(120):
+    with anyio.fail_after(200):
         while waiting(home / "spool"):
             await anyio.to_thread.run_sync(lambda: ingest(home, "--tracking-uri", proxy.address))
     assert len(mlflow.spans()) - before == CALLS
@@ -120,7 +122,7 @@ async def test_a_disk_that_takes_nothing_costs_traces_only_and_they_are_counted(
 
 async def _until_lost(client: Client) -> None:
     room = await tracing_room(client)
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         while "spans were lost" not in room["text"]:
             room = await tracing_room(client)
     assert room["health"] == "warning"
@@ -140,7 +142,7 @@ async def test_a_killed_server_loses_the_open_call_only_and_the_next_one_sends_t
     gone = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "ATLAS_OFFLINE_DELAY": "60"}
     async with atlas(home, **gone) as client, anyio.create_task_group() as group:
         group.start_soon(hang_in, client)
-        with anyio.fail_after(60):
+        with anyio.fail_after(120):
             agents: list[dict[str, Any]] = []
             while not any(agent["busy"] for agent in agents):
                 agents, made = (await call(client, "list_agents"))["agents"], made + 1

@@ -112,7 +112,7 @@ def test_the_oldest_go_while_more_is_in_use_and_the_disk_gets_the_room_back(read
         for n in range(600):
             with span(f"call{n:03d}", "TOOL", {"words": "some words " * 400}):
                 pass
-        assert tracing.flush(10)
+        assert tracing.flush(60)
     assert ingest(home).returncode == 0
     times = rows(home, "SELECT timestamp_ms FROM trace_info ORDER BY timestamp_ms")
     limit = amount(home).used_bytes - 1_500_000

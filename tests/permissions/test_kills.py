@@ -43,7 +43,7 @@ class Victims:
     def kill(self) -> None:
         for process in self._started:
             process.kill()
-            process.wait(30)
+            process.wait(60)
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.scripted_model import ScriptedModel
+
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 
 
@@ -123,17 +125,24 @@ async def test_a_turn_that_runs_is_waited_for_and_what_comes_meanwhile_is_told(
 
 
 async def test_a_move_that_cannot_have_the_constellation_to_itself_leaves_it_where_it_is(
-    tmp_path: Path, second: Second
+    tmp_path: Path, scripted_model: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with atlas_on(tmp_path / "home", offline_delay=3.0, **both(second)) as atlas:
-        me = atlas.local_caller("a host")
-        handle = await atlas.chat(me, "librarian", "Remember this: my name is Ada.", wait_seconds=0)
-        with pytest.raises(ConstellationMoving, match="stays where it is"):
-            await atlas.portable.move(me, "second", wait_seconds=0.1)
-        assert second.agents() == []
-        with anyio.fail_after(60):
-            while (await atlas.get_run(me, handle.run_id or "", wait_seconds=10)).status != "completed":
-                pass
+    monkeypatch.setenv("ATLAS_MODEL", "openai:scripted-1")
+    monkeypatch.setenv("OPENAI_BASE_URL", scripted_model.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    scripted_model.hold()
+    with second_letta(tmp_path / "second") as second:  # with the same model
+        async with atlas_on(tmp_path / "home", **both(second)) as atlas:
+            me = atlas.local_caller("a host")
+            handle = await atlas.chat(me, "librarian", "Remember this: my name is Ada.", wait_seconds=0)
+            await scripted_model.arrived(1)
+            with pytest.raises(ConstellationMoving, match="stays where it is"):
+                await atlas.portable.move(me, "second", wait_seconds=0.1)
+            assert second.agents() == []
+            scripted_model.release()
+            with anyio.fail_after(60):
+                while (await atlas.get_run(me, handle.run_id or "", wait_seconds=10)).status != "completed":
+                    pass
 
 
 async def test_a_drain_without_another_letta_is_refused(tmp_path: Path) -> None:

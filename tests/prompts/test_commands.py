@@ -16,6 +16,7 @@ from atlas_mcp.constellation.roster import load_roster
 from atlas_mcp.settings import load_settings
 from atlas_mcp.watch.prompts import rows
 from atlas_mcp.watch.sidecar import child_environment
+from tests.watch.conftest import carry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,8 +102,7 @@ def test_mlflows_registry_has_every_version_once_and_says_which_leads(home: Path
 
 def registered(home: Path) -> tuple[int, str]:
     """What MLflow has of the persona, once all that waits was taken there: how many versions, and the text in use."""
-    carry = [sys.executable, "-m", "atlas_mcp.watch.ingest", str(home), "--once"]
-    done = subprocess.run(carry, capture_output=True, text=True, check=False)
+    done = carry(home)
     assert done.returncode == 0, done.stderr
     read = [sys.executable, "-c", READ, f"sqlite:///{home / 'mlflow.db'}"]
     found = subprocess.run(read, env=child_environment(), capture_output=True, text=True, check=False)

@@ -112,7 +112,7 @@ async def test_a_server_at_work_takes_up_what_another_process_promotes(
         command = [sys.executable, "-m", "atlas_mcp", "prompts", "promote", AGENT, str(version)]
         done = await anyio.run_process(command)
         assert b"version 2 leads from now on" in done.stdout
-        with anyio.fail_after(30):
+        with anyio.fail_after(120):
             while await persona(atlas) != BETTER:
                 pass
     assert of_turns(spooled())[AGENT][-1] == f"{NAME}/{version}"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("_uncarried")]
 STRANGER = Caller(id="local:stranger")
 
 
@@ -49,7 +49,7 @@ def flush(atlas: Atlas) -> None:
     """See to it that what was told is on disk."""
     tracing = atlas._keeper.tracing  # pyright: ignore[reportPrivateUsage]
     assert tracing is not None
-    assert tracing.flush(10)
+    assert tracing.flush(60)
 
 
 def given_in(home: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import pytest
 from atlas_mcp.atlas import open_atlas
 from atlas_mcp.model.feedback import Subject
 from atlas_mcp.settings import load_settings
+from tests.watch.conftest import carry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,12 +29,7 @@ print(json.dumps([[a.name, a.value, a.rationale, a.source.source_type] for a in 
 
 
 def carried(home: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "atlas_mcp.watch.ingest", str(home), "--once"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = carry(home)
     assert done.returncode == 0, done.stderr
 
 

@@ -133,6 +133,7 @@ def notes_in(home: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.anyio
+@pytest.mark.usefixtures("_uncarried")
 async def test_a_chat_and_a_team_task_are_scored_on_their_traces_with_the_raters_words(home: Path) -> None:
     task = TeamTask(
         goal="Say what the tide table holds.",
@@ -183,6 +184,7 @@ async def test_scoring_that_hangs_holds_up_no_chat(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.anyio
+@pytest.mark.usefixtures("_uncarried")
 async def test_a_chat_that_cannot_be_scored_costs_no_other_its_scores(
     monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:

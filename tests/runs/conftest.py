@@ -9,6 +9,7 @@ import pytest
 
 from atlas_mcp.model.caller import Caller
 from atlas_mcp.runs import open_runs
+from atlas_mcp.store import line
 from atlas_mcp.store.home import Home, open_home
 from atlas_mcp.store.postgres import Postgres
 from atlas_mcp.store.record import Record, open_record
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from atlas_mcp.runs.runs import Runs
 
     Opening = Callable[..., AbstractAsyncContextManager[Runs]]
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PostgreSQL on a busy machine may take its time to say who holds a lock."""
+    monkeypatch.setattr(line, "ANSWER_SECONDS", 20.0)
 
 
 @pytest.fixture

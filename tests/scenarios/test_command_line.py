@@ -58,13 +58,12 @@ def file(tmp_path: Path) -> Path:
 
 def notes(home: Path) -> Iterator[dict[str, Any]]:
     """The runs that MLflow is to be told of."""
-    for path in (home / "spool").rglob("*"):
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                if line.startswith('{"note":'):
-                    note = json.loads(line)
-                    if note["kind"] == "run":
-                        yield note["note"]
+    for path in (home / "spool").rglob("*.spans"):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith('{"note":'):
+                note = json.loads(line)
+                if note["kind"] == "run":
+                    yield note["note"]
 
 
 def test_the_shipped_scenarios_all_hold(tmp_path: Path) -> None:

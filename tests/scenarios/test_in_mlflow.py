@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ import pytest
 from atlas_mcp.model.scenario import Scenario
 from atlas_mcp.scenarios.suite import play_all
 from atlas_mcp.settings import load_settings
+from tests.watch.conftest import carry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,12 +29,7 @@ def scenario(name: str, words: str) -> Scenario:
 def test_each_time_is_a_run_below_the_run_of_all_with_its_figures_and_its_trace(home: Path) -> None:
     scenarios = [scenario("polite", "Good day"), scenario("late", "Good night")]
     played = anyio.run(play_all, load_settings(), scenarios)
-    done = subprocess.run(
-        [sys.executable, "-m", "atlas_mcp.watch.ingest", str(home), "--once"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = carry(home)
     assert done.returncode == 0, done.stderr
     with closing(sqlite3.connect(home / "mlflow.db")) as db:
         ids = {name: (run, status) for name, run, status in db.execute("SELECT name, run_uuid, status FROM runs")}

@@ -15,7 +15,7 @@ from atlas_mcp.model.caller import Caller
 from atlas_mcp.server import create_server
 from atlas_mcp.settings import load_settings
 from tests.scripted_model import ScriptedModel, last_user_text
-from tests.server.doors import call
+from tests.server.doors import call, until_ended
 from tests.servers.conftest import entry
 from tests.teamwork.house import good_answer
 
@@ -73,8 +73,7 @@ async def test_a_team_uses_a_tool_of_another_server_and_may_cite_what_it_gave(
         async with open_atlas(load_settings()) as atlas, Client(create_server(atlas, transport="stdio")) as client:
             task = {"goal": "Say what a quay is", "teams": ["research"], "wait_seconds": 45}
             run = await call(client, "run_team_task", **task)
-            while run["status"] == "working":
-                run = await call(client, "get_run", run_id=run["run_id"], since=run["events"][-1]["seq"])
+            run = await until_ended(client, run)
     assert run["status"] == "completed", run
     evidence = [e for e in run["result"]["evidence"] if e["source"].startswith("dict_lookup#")]
     assert evidence
@@ -97,8 +96,7 @@ async def test_a_tool_that_may_destroy_is_asked_about_and_called_once_when_it_is
             assert "dict_erase" in run["question"]["text"]
             assert not count.exists()
             run = await call(client, "answer_run", run_id=run["run_id"], answer="approve")
-            while run["status"] == "working":
-                run = await call(client, "get_run", run_id=run["run_id"], since=run["events"][-1]["seq"])
+            run = await until_ended(client, run)
     assert run["status"] == "completed"
     assert count.read_text() == "erase\n"
 

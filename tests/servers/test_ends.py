@@ -35,7 +35,7 @@ def _runs(pid: int) -> bool:
 
 
 async def _until_gone(pid: int) -> None:
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         while _runs(pid):  # noqa: ASYNC110 - of another process
             await anyio.sleep(0.02)
 
@@ -45,7 +45,7 @@ async def test_a_server_that_does_not_leave_is_ended_with_what_it_started(tmp_pa
     async with opened(tmp_path, {"s": shell}) as house:
         pid = int(await house.call("s_act", do="pid"))
         assert _runs(pid)
-    assert not _runs(pid)
+    await _until_gone(pid)  # it was killed: the system needs a moment for it, and longer where it has much to do
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with a parent that is killed")
@@ -64,7 +64,7 @@ async def test_a_server_ends_when_atlas_is_ended(tmp_path: Path, ending: signal.
         command=sys.executable, args=["-c", program, *command], env={"ATLAS_HOME": str(home)}
     )
     gone = False
-    with anyio.fail_after(90):
+    with anyio.fail_after(110):
         with suppress(MCPError):  # the client's own server is ended under it
             async with Client(params) as client:
                 assert not _starts(count)  # listing the agents starts nobody
@@ -88,4 +88,5 @@ def test_a_command_that_tries_servers_out_leaves_none_behind(tmp_path: Path) -> 
     environment = {"ATLAS_HOME": str(home), "PATH": os.environ["PATH"]}
     subprocess.run(command, env=environment, capture_output=True, timeout=120, check=True)
     assert len(_starts(count)) == 2
-    assert not any(_runs(pid) for pid in _starts(count))
+    for pid in _starts(count):
+        anyio.run(_until_gone, pid)

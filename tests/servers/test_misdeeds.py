@@ -71,9 +71,9 @@ async def test_a_server_that_keeps_crashing_is_told_and_its_tools_are_offered_no
 
 async def test_a_call_that_hangs_is_given_up_and_its_cancellation_passed_on(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
-    async with opened(tmp_path, {"slow": {**entry(SEEN=str(seen)), "timeout": 1_000}}) as house:
+    async with opened(tmp_path, {"slow": {**entry(SEEN=str(seen)), "timeout": 3_000}}) as house:
         refused = await house.fails("slow_act", do="hang")
-        assert "slow was silent for 1 s, and the call was given up" in refused
+        assert "slow was silent for 3 s, and the call was given up" in refused
         await house.until(lambda: seen.read_text() == "cancelled")
         assert await house.call("slow_act", do="well") == "did well"
 
@@ -91,8 +91,8 @@ async def test_a_cancelled_call_is_cancelled_in_the_server(tmp_path: Path) -> No
 async def test_a_server_that_answers_nothing_any_more_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atlas_mcp.reach.servers.link.ANSWER_SECONDS", 0.5)
-    async with opened(tmp_path, {"slow": {**entry(), "timeout": 1_000}}) as house:
+    monkeypatch.setattr("atlas_mcp.reach.servers.link.ANSWER_SECONDS", 2)
+    async with opened(tmp_path, {"slow": {**entry(), "timeout": 3_000}}) as house:
         pid = await house.call("slow_act", do="pid")
         await house.fails("slow_act", do="freeze")
         await house.until(lambda: house.room("slow").health == "warning")
@@ -101,14 +101,14 @@ async def test_a_server_that_answers_nothing_any_more_is_started_again(
 
 
 async def test_progress_keeps_a_slow_call_alive(tmp_path: Path) -> None:
-    async with opened(tmp_path, {"slow": {**entry(), "timeout": 1_000}}) as house:
-        assert await house.call("slow_act", do="progress", n=4) == "done at last"  # two seconds, told of every half
+    async with opened(tmp_path, {"slow": {**entry(), "timeout": 3_000}}) as house:
+        assert await house.call("slow_act", do="progress", n=8) == "done at last"  # four seconds, told of every half
 
 
 async def test_progress_keeps_no_call_alive_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("atlas_mcp.reach.servers.calling.HARD_SECONDS", 1.5)
-    async with opened(tmp_path, {"slow": {**entry(), "timeout": 1_000}}) as house:
-        assert "took 1.5 s, and the call was given up" in await house.fails("slow_act", do="progress", n=600)
+    monkeypatch.setattr("atlas_mcp.reach.servers.calling.HARD_SECONDS", 4)
+    async with opened(tmp_path, {"slow": {**entry(), "timeout": 3_000}}) as house:
+        assert "took 4 s, and the call was given up" in await house.fails("slow_act", do="progress", n=600)
 
 
 async def test_noise_on_the_output_is_passed_over_and_the_error_stream_kept_for_the_user(tmp_path: Path) -> None:

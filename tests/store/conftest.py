@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atlas_mcp.store import line
 from atlas_mcp.store.postgres import Postgres
 from tests.postgres import session_postgres
 from tests.store.doors import DOORS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PostgreSQL on a busy machine may take its time to say who holds a lock."""
+    monkeypatch.setattr(line, "ANSWER_SECONDS", 20.0)
 
 
 @pytest.fixture

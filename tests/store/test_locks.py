@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 ROOT = str(Path(__file__).parents[2])
 GATE = b"a\0gate"
-PATIENCE = 30
+PATIENCE = 60
 
 HOLDER = """
 import sys, anyio
@@ -71,7 +71,7 @@ from tests.store.lock_means import locks_at
 async def main(where):
     async with locks_at(where) as (locks,):
         for _ in range(5):
-            async with locks.hold('a', wait_seconds=20): pass
+            async with locks.hold('a', wait_seconds=50): pass
 
 anyio.run(main, *sys.argv[1:])
 """
@@ -216,7 +216,7 @@ async def test_a_subprocess_does_not_inherit_the_lock(where: str):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)  # noqa: ASYNC220
         held.release()
         assert not locks.is_held("a")
-        child.communicate(b"\n", timeout=10)
+        child.communicate(b"\n", timeout=60)
 
 
 async def test_three_processes_of_four_tasks_never_lose_a_count(where: str, tmp_path: Path):
@@ -280,7 +280,7 @@ async def test_the_deadline_says_what_was_waited_for(where: str):
             with pytest.raises(LockTimeout, match="turn-7"):
                 async with locks.hold("turn-7", wait_seconds=0.02):
                     pass
-        async with locks.hold("turn-7", wait_seconds=10):
+        async with locks.hold("turn-7", wait_seconds=PATIENCE):
             pass
 
 

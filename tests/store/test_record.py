@@ -91,7 +91,7 @@ async def test_a_write_waits_for_a_record_that_another_keeps_for_a_while(home: P
 
         with closing(sqlite3.connect(home / "atlas.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            with anyio.fail_after(30):
+            with anyio.fail_after(60):
                 async with anyio.create_task_group() as group:
                     group.start_soon(write)
                     with anyio.move_on_after(0.2):
@@ -163,7 +163,7 @@ def test_a_current_record_opens_without_importing_alembic(home: Path):
 async def test_one_who_looks_all_the_time_keeps_nobody_from_going_on(home: Path):
     async with open_record(home) as record:
         others = anyio.Event()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as group:
                 group.start_soon(write_and_tell, record, others)
                 while not others.is_set():

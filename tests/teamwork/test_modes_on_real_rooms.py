@@ -66,15 +66,22 @@ def _debating(scripted_model: ScriptedModel) -> None:
 async def test_agents_of_a_run_alone_live_while_it_runs_and_are_not_listed(
     home: Path, scripted_model: ScriptedModel
 ) -> None:
-    with anyio.fail_after(60):
+    seen: set[str] = set()
+    scripted_model.reset()  # whoever writes after the agreement waits until it was looked who is there
+    scripted_model.on("Level of agreement", {"call": lambda r: {"json": answer(last_user_text(r)), "hold": not seen}})
+    scripted_model.on(
+        lambda request: 'answer_schema title="' in last_user_text(request),
+        {"call": lambda request: {"json": answer(last_user_text(request))}},
+    )
+    with anyio.fail_after(120):
         async with open_house(home, scripted(scripted_model.url)) as house:
             run_id = await house.submit(TASK.model_copy(update={"mode": "debate"}))
-            seen: set[str] = set()
             listed: set[str] = set()
             async for event in house.runs.follow(run_id):
                 if event.type == "agreement":
-                    seen = set(guests_in_letta(home))
+                    seen.update(guests_in_letta(home))
                     listed = {agent.name for agent in await house.constellation.list_agents()}
+                    scripted_model.release()
             run = await house.runs.get(ME, run_id)
     assert run.status == "completed", run.error
     assert run.result is not None
@@ -94,7 +101,7 @@ async def test_a_cancelled_debate_sends_its_own_agents_away(home: Path, scripted
         lambda request: 'answer_schema title="' in last_user_text(request),
         {"call": lambda request: {"json": answer(last_user_text(request))}},
     )
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         async with open_house(home, scripted(scripted_model.url)) as house:
             run_id = await house.submit(TASK.model_copy(update={"mode": "debate"}))
             async for event in house.runs.follow(run_id):
@@ -119,7 +126,7 @@ async def test_agents_that_a_dead_process_left_behind_are_found_and_deleted_once
         lambda request: 'answer_schema title="' in last_user_text(request),
         {"call": lambda request: {"json": answer(last_user_text(request))}},
     )
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         async with open_house(home, scripted(scripted_model.url)) as house:
             run_id = await house.submit(TASK.model_copy(update={"mode": "debate"}))
             async for event in house.runs.follow(run_id):
@@ -133,7 +140,7 @@ async def test_agents_that_a_dead_process_left_behind_are_found_and_deleted_once
         record.execute("DELETE FROM block WHERE owner LIKE 'the_saver%'")
         record.commit()
     scripted_model.release()
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         async with open_house(home, scripted(scripted_model.url)) as house:
             assert await house.constellation.dismiss(run_id, ended=False)
     assert guests_in_letta(home) == []

@@ -16,6 +16,7 @@ import anyio
 import pytest
 
 from atlas_mcp.errors import ModelFailed
+from atlas_mcp.letta.sending import CANCEL_SECONDS
 from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import DEFAULT_CRITERIA, Material, TeamTask
 from atlas_mcp.models.config import ModelConfig
@@ -38,7 +39,7 @@ def _answers(scripted_model: ScriptedModel) -> None:
 async def test_a_task_is_done_by_persistent_agents_with_evidence_and_ratings(
     home: Path, scripted_model: ScriptedModel
 ) -> None:
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         async with open_house(home, scripted(scripted_model.url)) as house:
             run = await house.ended(await house.submit())
     assert run.status == "completed", run.error
@@ -58,15 +59,25 @@ async def test_a_task_is_done_by_persistent_agents_with_evidence_and_ratings(
 async def test_what_is_kept_of_where_a_task_stands_holds_no_texts_and_goes_with_its_end(
     home: Path, scripted_model: ScriptedModel
 ) -> None:
-    with anyio.fail_after(60):
+    kept: dict[str, str] = {}
+    wanted = {"node/plan", "node/delegate:facts"}
+
+    def rated(request: dict[str, Any]) -> dict[str, Any]:  # once it was looked: who follows may lag behind
+        return {**_answer(request), "hold": not wanted <= kept.keys()}
+
+    scripted_model.reset()
+    scripted_model.on('title="Verdict"', {"call": rated})
+    scripted_model.on(lambda request: 'answer_schema title="' in last_user_text(request), {"call": _answer})
+    with anyio.fail_after(120):
         async with open_house(home, scripted(scripted_model.url)) as house:
-            with closing(sqlite3.connect(home / "atlas.db", isolation_level=None)) as record:
+            with closing(sqlite3.connect(home / "atlas.db", isolation_level=None, timeout=60)) as record:
                 run_id = await house.submit()
-                kept: dict[str, str] = {}
                 async for _ in house.runs.follow(run_id):
                     kept |= dict(record.execute("SELECT name, text FROM artifact WHERE passing").fetchall())
+                    if wanted <= kept.keys():
+                        scripted_model.release()
                 left = record.execute("SELECT count(*) FROM artifact WHERE passing").fetchone()
-    assert {"node/plan", "node/delegate:facts"} <= kept.keys()
+    assert wanted <= kept.keys()
     assert not any(QUOTE in text or "It was lit at dusk" in text for text in kept.values())
     assert left == (0,)
 
@@ -81,7 +92,7 @@ async def test_a_quotation_found_with_tools_stands_in_the_result(home: Path, scr
     submit = {"tool": "submit_result", "args": {"result": {"text": "The boat brought oil and bread."}}}
     scripted_model.on(looks_up, [cite, submit, "I have handed it in."])
     scripted_model.on(lambda request: 'answer_schema title="' in last_user_text(request), {"call": _answer})
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         async with open_house(home, scripted(scripted_model.url)) as house:
             run = await house.ended(await house.submit())
     with closing(sqlite3.connect(home / "atlas.db")) as record:
@@ -172,7 +183,7 @@ async def test_a_task_whose_process_is_killed_is_finished_by_the_next_without_re
             scripted_model.wait_for_calls(1, 60)
         scripted_model.on(lambda request: 'answer_schema title="' in last_user_text(request), {"call": _answer})
     scripted_model.release()
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         async with open_house(home, scripted(scripted_model.url)) as house:
             run = await house.ended(run_id)
     assert run.status == "completed", run.error
@@ -185,13 +196,13 @@ async def test_a_task_whose_process_is_killed_is_finished_by_the_next_without_re
     assert len(turns) == len(set(turns)) == run.usage.turns
 
 
-async def test_cancelling_a_run_stops_its_turns_within_a_second_and_keeps_the_findings(
+async def test_cancelling_a_run_stops_its_turns_at_once_and_keeps_the_findings(
     home: Path, scripted_model: ScriptedModel
 ) -> None:
     scripted_model.reset()
     scripted_model.on('title="Draft"', {"call": lambda request: {**_answer(request), "hold": True}})
     scripted_model.on(lambda request: 'answer_schema title="' in last_user_text(request), {"call": _answer})
-    with anyio.fail_after(60):
+    with anyio.fail_after(120):
         async with open_house(home, scripted(scripted_model.url)) as house:
             run_id = await house.submit()
             async for event in house.runs.follow(run_id):
@@ -203,7 +214,7 @@ async def test_cancelling_a_run_stops_its_turns_within_a_second_and_keeps_the_fi
             while any(a.busy for a in agents):
                 await anyio.sleep(0.02)
                 agents = await house.constellation.list_agents()
-            assert anyio.current_time() - before < 1
+            assert anyio.current_time() - before < CANCEL_SECONDS, "nothing had to be given up"
     assert run.status == "cancelled"
     assert run.result is not None
     assert run.result.evidence

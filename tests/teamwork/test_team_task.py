@@ -15,6 +15,7 @@ from atlas_mcp.errors import (
     Unavailable,
     UnusableAnswer,
 )
+from atlas_mcp.letta.sending import CANCEL_SECONDS
 from atlas_mcp.model.result import Result
 from atlas_mcp.model.sections import sections
 from atlas_mcp.model.task import Material
@@ -338,7 +339,7 @@ async def test_a_material_cannot_break_out_of_its_section(tmp_path: Path) -> Non
     assert len(sections(prompt, "goal")) == 1
 
 
-async def test_cancelling_stops_every_worker_within_a_second_and_keeps_what_was_done(tmp_path: Path) -> None:
+async def test_cancelling_stops_every_worker_at_once_and_keeps_what_was_done(tmp_path: Path) -> None:
     agents, run = ScriptedAgents(), MemoryRun()
     at_work, stopped = anyio.Event(), list[str]()
 
@@ -357,7 +358,7 @@ async def test_cancelling_stops_every_worker_within_a_second_and_keeps_what_was_
             await at_work.wait()
             before = anyio.current_time()
             group.cancel_scope.cancel()
-        assert anyio.current_time() - before < 1
+        assert anyio.current_time() - before < CANCEL_SECONDS, "nothing had to be given up"
     assert stopped == ["thinker"]
     assert run.result is not None
     assert run.result.evidence

@@ -13,6 +13,7 @@ from sqlalchemy import delete
 from atlas_mcp import Atlas, load_settings, open_atlas
 from atlas_mcp.store.memory_tables import vector
 from atlas_mcp.store.tables import passage
+from tests.homes import contents
 from tests.vectors.world import (
     DEADLINE,
     MANY,
@@ -167,14 +168,14 @@ async def test_made_anew_chroma_has_nothing_of_what_was_deleted_on_the_disk(home
             await db.execute(delete(passage).where(passage.c.id == ids[0]))
         await world.told()
         assert on_disk(home, vectors[0].tobytes()), "Chroma keeps what was deleted: hence this test"
-        assert await world.vectors.renew(60)
+        assert await world.vectors.renew(DEADLINE)
         await world.told()
         assert not on_disk(home, vectors[0].tobytes())
         assert await world.asked_chroma(vectors[1], 1) == [ids[1]]
 
 
 def on_disk(home: Path, what: bytes) -> bool:
-    return any(what in path.read_bytes() for path in (home / "chroma").rglob("*") if path.is_file())
+    return any(what in content for _, content in contents(home / "chroma"))
 
 
 async def test_no_text_and_no_caller_is_on_chromas_disk(home: Path) -> None:
