@@ -36,6 +36,10 @@ _SETTINGS = Settings(anonymized_telemetry=False)
 Answer = tuple[dict[str, Any], bytes]
 
 
+class Gone(Exception):
+    """Raised when a collection is not there any more, though nobody of ours dropped it: it has to be filled anew."""
+
+
 def with_files(path: Path) -> ClientAPI:
     """Chroma over the files of that folder."""
     return chromadb.PersistentClient(str(path), settings=_SETTINGS)
@@ -58,12 +62,17 @@ def on_server(url: str) -> ClientAPI:
 
 
 class Collections:
-    """What can be done with them. A collection comes with its first vector."""
+    """What can be done with them. A collection comes with its first vector.
+
+    A server may be ended, and another, empty one begin at its address, without a call that fails: who goes on as before
+    would find nothing, or only what came since. So what was there is missed.
+    """
 
     def __init__(self, client: ClientAPI, suffix: str) -> None:
         self._client = client
         self._suffix = suffix
         self._known: dict[str, Collection] = {}
+        self._had: set[str] = set()
         self.means: dict[str, Callable[..., Answer]] = {
             "query": self.query,
             "put": self.put,
@@ -77,7 +86,9 @@ class Collections:
         """Of those that there are."""
         names = [one.name for one in self._client.list_collections()]
         ours = [name for name in names if name.startswith(_PREFIX) and name.endswith(self._suffix)]
-        return [name.removeprefix(_PREFIX).removesuffix(self._suffix) for name in ours]
+        found = [name.removeprefix(_PREFIX).removesuffix(self._suffix) for name in ours]
+        self._had.update(found)
+        return found
 
     def query(self, numbers: bytes, fingerprint: str, vectors: int, most: int) -> Answer:
         """The passages nearest to each of the vectors: their counts, then all passages, then all distances."""
@@ -88,6 +99,7 @@ class Collections:
 
         found = self._with(fingerprint, ask)
         if found is None:
+            self._require_new(fingerprint)
             return {"counts": [0] * vectors}, b""
         ids = [[int(one) for one in row] for row in found["ids"]]
         far = [float(one) for row in found["distances"] for one in row]
@@ -99,11 +111,13 @@ class Collections:
         ids = np.frombuffer(numbers, dtype="<i8", count=count)
         vectors = np.frombuffer(numbers, dtype="<f4", offset=8 * count).reshape(count, -1)
         if self._with(fingerprint, lambda one: self._upsert(one, ids, vectors)) is None:
+            self._require_new(fingerprint)
             made = self._client.get_or_create_collection(
                 self._name(fingerprint), embedding_function=None, configuration=_SPACE
             )
             self._known[fingerprint] = made
             self._upsert(made, ids, vectors)
+        self._had.add(fingerprint)
         return {}, b""
 
     def remove(self, numbers: bytes, fingerprint: str) -> Answer:
@@ -123,6 +137,7 @@ class Collections:
 
     def drop(self, _: bytes, fingerprint: str) -> Answer:
         """Delete a whole collection."""
+        self._had.discard(fingerprint)
         self._known.pop(fingerprint, None)
         with suppress(NotFoundError):  # it never came to be
             self._client.delete_collection(self._name(fingerprint))
@@ -136,6 +151,10 @@ class Collections:
     def _upsert(self, one: Collection, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> bool:
         one.upsert(ids=[str(number) for number in ids], embeddings=cast("Any", vectors))
         return True
+
+    def _require_new(self, fingerprint: str) -> None:
+        if fingerprint in self._had:
+            raise Gone("the vectors that were there are gone: another Chroma is in its place, or somebody deleted them")
 
     def _with(self, fingerprint: str, use: Callable[[Collection], Any]) -> Any:
         """What `use` gives for the collection; None where there is none. On a server others drop and make them."""
