@@ -6,10 +6,21 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+
+settings.register_profile(
+    "atlas",
+    derandomize=True,
+    database=None,
+    deadline=None,  # what is called has one of its own
+    print_blob=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+settings.load_profile("atlas")
 
 pytest_plugins = ["tests.scripted"]
 _OURS = ("ATLAS_", "LETTA_", "MLFLOW_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "OTEL_", "TAVILY_", "FIRECRAWL_")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atlas_mcp.guard.encoded import decoded
@@ -185,7 +185,7 @@ def test_the_work_grows_with_the_text_and_no_faster(blank: str) -> None:
         max_size=40,
     ).map("".join)
 )
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_whatever_the_text_is_every_hit_has_its_place_and_the_rest_stays(text: str) -> None:
     found = hits(text)
     for hit in found:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from anyio.from_thread import start_blocking_portal
-from hypothesis import HealthCheck, settings
 
 from atlas_mcp.atlas import open_atlas
 from atlas_mcp.settings import load_settings
@@ -14,16 +13,6 @@ from tests.hostile.house import House
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-settings.register_profile(
-    "atlas",
-    derandomize=True,
-    database=None,
-    deadline=None,  # each call has one of its own
-    print_blob=False,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
-)
-settings.load_profile("atlas")
 
 
 @pytest.fixture(scope="module")

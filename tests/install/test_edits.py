@@ -48,7 +48,7 @@ def documents(draw: st.DrawFn, depth: int = 0) -> str:
     return f"{draw(gaps)}{brackets[0]}{','.join(written)}{end}{draw(gaps)}{brackets[1]}{draw(gaps)}"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(documents())
 def test_whatever_the_file_looks_like_only_what_was_asked_for_changes(text: str) -> None:
     before = parse(text)
@@ -72,7 +72,7 @@ def test_whatever_the_file_looks_like_only_what_was_asked_for_changes(text: str)
     assert drop(without, ["servers", "atlas"]) == without
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(documents())
 def test_an_item_is_added_to_a_list_and_taken_out_of_it(text: str) -> None:
     before = get(text, ["other"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas_mcp.errors import ToolFailed
@@ -23,13 +23,11 @@ closed_v6 = st.sampled_from(CLOSED_V6.split()).flatmap(lambda network: st.ip_add
 any_v4 = st.ip_addresses(v=4)
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.one_of(closed_v4, closed_v6))
 def test_no_address_of_a_closed_network_passes(address: IPv4Address | IPv6Address) -> None:
     assert why_forbidden(str(address))
 
 
-@settings(deadline=None, derandomize=True)
 @given(any_v4)
 def test_what_passes_is_public_for_python_too(address: IPv4Address) -> None:
     if why_forbidden(str(address)) is None:
@@ -38,7 +36,6 @@ def test_what_passes_is_public_for_python_too(address: IPv4Address) -> None:
         assert not address.is_reserved
 
 
-@settings(deadline=None, derandomize=True)
 @given(any_v4, st.sampled_from(["mapped", "nat64", "6to4"]), st.integers(0, 2**80 - 1))
 def test_an_ipv4_address_inside_of_an_ipv6_one_is_judged_as_itself(v4: IPv4Address, how: str, rest: int) -> None:
     number = {
@@ -49,7 +46,6 @@ def test_an_ipv4_address_inside_of_an_ipv6_one_is_judged_as_itself(v4: IPv4Addre
     assert why_forbidden(str(IPv6Address(number))) == why_forbidden(str(v4))
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.ip_addresses(v=6))
 def test_no_ipv6_address_outside_of_the_public_part_passes(address: IPv6Address) -> None:
     if why_forbidden(str(address)) is None:
@@ -57,7 +53,6 @@ def test_no_ipv6_address_outside_of_the_public_part_passes(address: IPv6Address)
         assert embedded or address in ip_network("2000::/3")
 
 
-@settings(deadline=None, derandomize=True)
 @given(any_v4, st.data())
 def test_an_ipv4_address_is_the_same_however_it_is_spelled_or_refused(v4: IPv4Address, data: st.DataObject) -> None:
     spell = st.sampled_from([str, hex, lambda n: f"0{n:o}" if n else "0", lambda n: f"0X{n:X}"])
@@ -72,7 +67,6 @@ def test_an_ipv4_address_is_the_same_however_it_is_spelled_or_refused(v4: IPv4Ad
     assert read.host == str(v4)
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.text(max_size=60))
 def test_any_text_is_an_address_or_is_refused_with_a_reason(text: str) -> None:
     for given_text in (text, f"http://{text}", f"https://example.org{text}", f"http://example.org/{text}"):
@@ -88,7 +82,6 @@ def test_any_text_is_an_address_or_is_refused_with_a_reason(text: str) -> None:
         assert parse_address(str(address)) == address
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.text(max_size=60))
 def test_where_a_redirect_leads_is_an_address_or_is_refused(location: str) -> None:
     here = WebAddress("http", "example.org", 80, "/a/b?c")

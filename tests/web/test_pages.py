@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atlas_mcp.constellation.tool_source import read_tool
@@ -200,7 +200,6 @@ def test_an_encoding_is_found_whatever_is_declared(body: bytes, charset: str, te
         assert found == text
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.binary(max_size=300), st.sampled_from(["", "utf-8", "utf-16", "gbk", "ascii", "\x00", "utf-32", "cp037"]))
 def test_any_bytes_become_a_text_that_can_be_stored(body: bytes, charset: str) -> None:
     text = plain(decoded(body, charset, html=True))
